@@ -1,0 +1,28 @@
+"""All compressors in one place; each is a direct subclass of :class:`Compressor`."""
+
+from efsgd.base import Compressor, Guarantee, compressor
+from efsgd.lowrank import LowRank
+from efsgd.quantise import QSGD, Natural, TernGrad
+from efsgd.signs import ScaledSign, Sign, TwoMeans
+from efsgd.sparse import RandK, SignTopK, Threshold, TopK
+from efsgd.wrappers import Blockwise, Identity, Scaled
+
+__all__ = [
+    "QSGD",
+    "Blockwise",
+    "Compressor",
+    "Guarantee",
+    "Identity",
+    "LowRank",
+    "Natural",
+    "RandK",
+    "Scaled",
+    "ScaledSign",
+    "Sign",
+    "SignTopK",
+    "TernGrad",
+    "Threshold",
+    "TopK",
+    "TwoMeans",
+    "compressor",
+]

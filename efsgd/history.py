@@ -1,0 +1,203 @@
+"""What is recorded of a run: quantities of the iterate, and of the step taken from it.
+
+================  ===============================================================================
+of (x_t, e_t)
+loss              f(x_t)
+distance          |x_t - x*|, where the problem knows its optimum
+memory_norm       |e_t|, for methods with feedback
+span_distance     dist(x_t, x_0 + span{g_0, ..., g_(t-1)}) (arXiv 1901.09847, section 5); by QR
+virtual_residual  |(x_t - e_t) - (x_0 - sum lr g)| relative to the largest |x_s| and |e_s|
+                  recorded up to t: 0 but for rounding, with feedback and without projection
+                  (x MINUS e)
+bytes             len(encode(...)) of all messages so far
+(others)          whatever ``problem.measure(x)`` returns
+of the step taken from x_t (NaN in the last row)
+achieved_delta    1 - |C(p_t) - p_t|^2/|p_t|^2
+phi_g, phi_p      density of g_t and of the corrected gradient p_t
+================  ===============================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from efsgd.arrays import Array, achieved_delta, density
+from efsgd.compressors import Compressor
+from efsgd.methods import Memory, Update
+
+if TYPE_CHECKING:
+    from efsgd.engine import Run
+
+OF_STEPS = ("achieved_delta", "phi_g", "phi_p")
+SPAN_TOLERANCE = 1e-10  # a gradient this much out of the span, relatively, extends it
+SPAN_LIMIT = 2**28  # entries of the basis
+
+
+class History:
+    """Collects the chosen metrics of one block of replicates."""
+
+    def __init__(self, run: Run, x: Array) -> None:
+        self.problem, self.x0 = run.problem, x
+        self.steps = run.recorded()
+        extra = self._measured(x)
+        self.names = _chosen(run, tuple(extra))
+        self.extra = bool(set(self.names) & set(extra))
+        self.optimum = getattr(run.problem, "optimum", None)
+        shape = (len(self.steps), len(x))
+        self.values = {name: np.full(shape, np.nan) for name in self.names}
+        self.of_steps = bool(set(self.names) & set(OF_STEPS))
+        self.virtual = x.copy() if "virtual_residual" in self.names else None
+        self.span = _Span(run, x) if "span_distance" in self.names else None
+        self.meter = _Meter(run.method.compresses, x) if "bytes" in self.names else None
+        self.watches = any(w is not None for w in (self.virtual, self.span, self.meter))
+        of_states: dict[str, Callable[[Array, Memory], Any]] = {
+            "loss": lambda x, memory: self.problem.loss(x),
+            "distance": lambda x, memory: _norm(x - self.optimum.x),
+            "memory_norm": lambda x, memory: _norm(memory.e),
+            "virtual_residual": self._residual,
+            "span_distance": lambda x, memory: self.span.distance(x - self.x0),
+            "bytes": lambda x, memory: self.meter.total,
+        }
+        self.of_states = [(self.values[n], of_states[n]) for n in self.names if n in of_states]
+
+    def state(self, row: int, x: Array, memory: Memory) -> None:
+        """Record the quantities of (x_t, e_t)."""
+        for series, measured in self.of_states:
+            series[row] = measured(x, memory)
+        if self.extra:
+            for name, value in self._measured(x).items():
+                if name in self.values:
+                    self.values[name][row] = value
+
+    def _residual(self, x: Array, memory: Memory) -> Array:
+        """How far the virtual iterate x - e is from SGD's, relative to the largest of the three."""
+        parts = self.virtual, x, memory.e
+        scale = np.maximum.reduce([_norm(part) for part in parts])
+        residual = _norm(x - memory.e - self.virtual)
+        return residual / np.where(scale > 0, scale, 1.0)
+
+    def step(self, row: int | None, g: Array, before: Memory, update: Update) -> None:
+        """Take note of a step; ``row`` where it starts at a recorded iterate."""
+        if self.virtual is not None:
+            self.virtual -= update.p - before.e  # type: ignore[operator]
+        if self.span is not None:
+            self.span.extend(g)
+        if self.meter is not None:
+            self.meter.add(update)
+        if row is not None and self.of_steps:
+            found = {
+                "achieved_delta": lambda: achieved_delta(update.p, update.sent),
+                "phi_g": lambda: density(g),
+                "phi_p": lambda: density(update.p),
+            }
+            for name in OF_STEPS:
+                if name in self.values:
+                    self.values[name][row] = found[name]()
+
+    def losses(self, rows: int) -> Array:
+        """The last few of the losses recorded so far, (at most 256, R); none if not recorded."""
+        losses = self.values.get("loss", np.empty((0, len(self.x0))))
+        return losses[max(rows - 256, 0) : rows]
+
+    def arrays(self) -> dict[str, Array]:
+        """The history as arrays over time."""
+        return {"step": np.array(self.steps), **self.values}
+
+    def _measured(self, x: Array) -> dict[str, Array]:
+        measure = getattr(self.problem, "measure", None)
+        return {} if measure is None else dict(measure(x))
+
+
+def _norm(v: Any) -> Array:
+    length: Array = np.sqrt(np.vecdot(v, v))
+    return length
+
+
+def _chosen(run: Run, extra: tuple[str, ...]) -> tuple[str, ...]:
+    """The metrics to record: those asked for, or all that apply but the span distance."""
+    feeds_back = run.method.feeds_back
+    applies = {
+        "loss": True,
+        "distance": getattr(run.problem, "optimum", None) is not None,
+        "memory_norm": feeds_back,
+        "virtual_residual": feeds_back and not hasattr(run.problem, "project"),
+        "achieved_delta": True,
+        "phi_g": True,
+        "phi_p": True,
+        "bytes": True,
+        **dict.fromkeys(extra, True),
+    }
+    known = [name for name, here in applies.items() if here]
+    if run.metrics is None:
+        return tuple(known)
+    for name in run.metrics:
+        if name not in (*known, "span_distance"):
+            raise ValueError(
+                f"metrics: {name!r} is not recorded here, choose among {', '.join(known)} "
+                f"and span_distance"
+            )
+    return run.metrics
+
+
+class _Span:
+    """An orthonormal basis of the gradients so far, for each replicate, one column a step."""
+
+    def __init__(self, run: Run, x: Array) -> None:
+        replicates, d = x.shape
+        if replicates * run.steps * d > SPAN_LIMIT:
+            raise ValueError(
+                f"span_distance over {run.steps} steps in dimension {d} needs too much memory: "
+                f"use fewer steps or replicates"
+            )
+        self.basis = np.zeros((replicates, min(run.steps, 64), d))
+        self.size = 0
+
+    def extend(self, g: Array) -> None:
+        """Add what is new in g (R, d), orthogonalised twice; nothing where g lies in the span."""
+        rest = self._rest(self._rest(g))
+        length, whole = _norm(rest)[:, None], _norm(g)[:, None]
+        new = length > SPAN_TOLERANCE * whole
+        if not new.any():
+            return
+        if self.size == self.basis.shape[1]:
+            self.basis = np.concatenate([self.basis, np.zeros_like(self.basis)], axis=1)
+        self.basis[:, self.size] = np.where(new, rest / np.where(new, length, 1.0), 0.0)
+        self.size += 1
+
+    def distance(self, v: Array) -> Array:
+        """The distance of each row of v (R, d) from the span."""
+        return _norm(self._rest(v))
+
+    def _rest(self, v: Array) -> Array:
+        q = self.basis[:, : self.size]
+        inside: Array = np.matmul(np.matmul(v[:, None], q.swapaxes(1, 2)), q)[:, 0]
+        return v - inside
+
+
+class _Meter:
+    """Counts the bytes of all messages; where their size varies, by encoding each one."""
+
+    def __init__(self, c: Compressor, x: Array) -> None:
+        self.compressor = c
+        self.total = np.zeros(len(x))
+        self.each = 0
+        if c.fixed_size:
+            self.each = len(c.encode(np.zeros(x.shape[1]), np.random.default_rng(0)))
+
+    def add(self, update: Update) -> None:
+        """Count one message for each replicate."""
+        if self.each:
+            self.total = self.total + self.each
+            return
+        for r, p in enumerate(update.p):
+            self.total[r] += len(self.compressor.encode(p, drawn=_row(update.drawn, r)))
+
+
+def _row(drawn: Any, r: int) -> Any:
+    """What was drawn for replicate r; draws carry the leading axes of their input."""
+    if isinstance(drawn, list | tuple):
+        return type(drawn)(_row(part, r) for part in drawn)
+    return None if drawn is None else drawn[r]

@@ -1,0 +1,212 @@
+"""The update rules, as pure functions of what they are given.
+
+Every method does, in this order: g, + weight_decay*x, momentum, then its own step. Letters as in the
+paper (arXiv 1901.09847, Algorithms 1 and 2), all of shape (R, d) with R replicates: x iterate, g
+gradient, e memory (what has not been sent yet), p corrected gradient, m momentum buffer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from efsgd.arrays import Array, Generator
+from efsgd.base import Compressor
+from efsgd.signs import ScaledSign, Sign
+from efsgd.wrappers import Identity
+
+StepSize = float | Array  # a number, or (R, 1)
+Form = Literal["heavy-ball", "nesterov", "undecayed"]
+
+
+class Memory(NamedTuple):
+    """What a method carries from step to step."""
+
+    e: Array | None = None  # (R, d)
+    m: Array | None = None  # (R, d)
+    warm: Any = None  # the compressor's own state
+
+
+class Update(NamedTuple):
+    """The outcome of one step."""
+
+    x: Array
+    memory: Memory
+    p: Array  # what was to be sent, in units of x
+    sent: Array  # what was subtracted from x
+    drawn: Any = None  # what the compressor drew
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """Base of all methods: weight decay and momentum.
+
+    ``form`` of the momentum mu: "heavy-ball" m = mu*m + (1-dampening)*g, direction m; "nesterov"
+    direction g + mu*m; both as in torch, the first m being g. "undecayed" m = m + mu*g is what the
+    paper's convex code has (its buffer never decays); it is here to reproduce that figure.
+    """
+
+    momentum: float = 0.0
+    dampening: float = 0.0
+    form: Form = "heavy-ball"
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers."""
+        if not 0 <= self.momentum <= 1 or (self.momentum == 1 and self.form != "undecayed"):
+            raise ValueError(f"momentum must lie in [0, 1), not {self.momentum}")
+        if self.form not in ("heavy-ball", "nesterov", "undecayed"):
+            raise ValueError(f"form must be heavy-ball, nesterov or undecayed, not {self.form!r}")
+        if self.form == "nesterov" and (self.momentum == 0 or self.dampening != 0):
+            raise ValueError("Nesterov momentum needs momentum > 0 and dampening = 0")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise ValueError(f"weight_decay must be at least 0, not {self.weight_decay}")
+
+    @property
+    def compresses(self) -> Compressor:
+        """The compressor whose messages travel."""
+        return Identity()
+
+    @property
+    def feeds_back(self) -> bool:
+        """Whether the method keeps a memory e."""
+        return False
+
+    def check(self, d: int) -> None:
+        """Raise ValueError where the method cannot work at dimension d."""
+
+    def start(self, x: Array) -> Memory:
+        """The memory before the first step."""
+        return Memory()
+
+    def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
+        """One step from x with gradient g; changes none of its arguments."""
+        raise NotImplementedError(f"{type(self).__name__} must define step")
+
+    def advance(
+        self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator
+    ) -> tuple[Array, Memory]:
+        """The same step where nobody asks what was sent: the new x and memory."""
+        update = self.step(x, g, memory, lr, rng)
+        return update.x, update.memory
+
+    def direction(self, x: Array, g: Array, m: Array | None) -> tuple[Array, Array | None]:
+        """The gradient after weight decay and momentum, and the new momentum buffer."""
+        if self.weight_decay:
+            g = g + self.weight_decay * x
+        if not self.momentum:
+            return g, m
+        if self.form == "undecayed":
+            m = self.momentum * g if m is None else m + self.momentum * g
+            return m, m
+        m = g if m is None else self.momentum * m + (1 - self.dampening) * g
+        return (g + self.momentum * m if self.form == "nesterov" else m), m
+
+
+@dataclass(frozen=True)
+class SGD(Method):
+    """x <- x - lr g, with momentum and weight decay if wanted."""
+
+    def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
+        """One step; everything is sent."""
+        g, m = self.direction(x, g, memory.m)
+        p = lr * g
+        return Update(x - p, Memory(m=m), p, p)
+
+    def advance(
+        self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator
+    ) -> tuple[Array, Memory]:
+        """The same step; the new x takes the place of p, which is ours to overwrite."""
+        if self.momentum or self.weight_decay:
+            g, m = self.direction(x, g, memory.m)
+            memory = Memory(m=m)
+        p = lr * g
+        return np.subtract(x, p, out=p), memory
+
+
+@dataclass(frozen=True)
+class CompressedSGD(Method):
+    """x <- x - lr C(g): compression without feedback. ``CompressedSGD(ScaledSign())`` is scaled signSGD."""
+
+    compressor: Compressor
+
+    @property
+    def compresses(self) -> Compressor:
+        """The compressor."""
+        return self.compressor
+
+    def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
+        """One step; what is not sent is lost."""
+        g, m = self.direction(x, g, memory.m)
+        drawn = self.compressor.draw(g.shape, rng, memory.warm)
+        sent = lr * self.compressor.apply(g, drawn)
+        warm = self.compressor.next_state(g, drawn)
+        return Update(x - sent, Memory(m=m, warm=warm), lr * g, sent, drawn)
+
+
+@dataclass(frozen=True)
+class SignSGD(CompressedSGD):
+    """x <- x - lr sign(g), unscaled (Bernstein et al., 2018). Ternary: ``SignSGD(Sign(zero=0))``."""
+
+    compressor: Compressor = Sign()
+
+
+@dataclass(frozen=True)
+class Signum(CompressedSGD):
+    """x <- x - lr sign(m), signSGD with momentum: the paper's signSGDm."""
+
+    compressor: Compressor = Sign()
+    momentum: float = field(default=0.9, kw_only=True)
+
+
+@dataclass(frozen=True)
+class EFSGD(Method):
+    """Error feedback (arXiv 1901.09847, Algorithm 2): p = lr g + e, x <- x - C(p), e <- p - C(p).
+
+    With ScaledSign this is EF-signSGD (Algorithm 1). Momentum, if any, comes before compression.
+    An unbiased compressor with delta(d) <= 0 is refused: behind feedback it can diverge.
+    """
+
+    compressor: Compressor = ScaledSign()
+
+    @property
+    def compresses(self) -> Compressor:
+        """The compressor."""
+        return self.compressor
+
+    @property
+    def feeds_back(self) -> bool:
+        """True."""
+        return True
+
+    def check(self, d: int) -> None:
+        """Refuse a compressor without delta > 0 (those that claim no relative bound are allowed)."""
+        check_feedback(self.compressor, d)
+
+    def start(self, x: Array) -> Memory:
+        """e_0 = 0."""
+        return Memory(e=np.zeros_like(x))
+
+    def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
+        """One step; what is not sent stays in the memory."""
+        g, m = self.direction(x, g, memory.m)
+        assert memory.e is not None  # made by start
+        p = lr * g + memory.e
+        drawn = self.compressor.draw(p.shape, rng, memory.warm)
+        sent = self.compressor.apply(p, drawn)
+        warm = self.compressor.next_state(p, drawn)
+        return Update(x - sent, Memory(p - sent, m, warm), p, sent, drawn)
+
+
+def check_feedback(c: Compressor, d: int) -> None:
+    """Raise ValueError for a compressor that error feedback must not use at dimension d."""
+    if c.guarantee in ("absolute", "none") or c.delta(d) > 0:
+        return
+    if c.guarantee == "unbiased":
+        raise ValueError(
+            f"{c} is unbiased with omega = {c.omega(d):.4g} >= 1 at d = {d}, so error feedback with "
+            f"it can diverge: use {c}.contractive({d}), which is {c.contractive(d)}"
+        )
+    raise ValueError(f"{c} has delta = 0 at d = {d}, so error feedback with it can diverge")

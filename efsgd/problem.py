@@ -1,0 +1,46 @@
+"""What the engine asks of a problem: two methods, and a few optional ones looked up by name.
+
+============================  =====================================================================
+optional member               meaning
+============================  =====================================================================
+``x0(rng, R)``                start, (R, d); zeros if absent
+``full_gradient(x)``          the exact gradient, (R, d)
+``project(x)``                the nearest feasible point, (R, d); applied after every step
+``optimum``                   an :class:`Optimum`; gives the history its ``distance``
+``n``, ``batch_gradient``     a finite sum: ``batch_gradient(x, rows)``, rows (R, b) of integers,
+                              is the mean over those rows; needed by ``Run(batch=b)``
+``measure(x)``                dict of (R,) arrays that join the history
+============================  =====================================================================
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from efsgd.arrays import Array, Generator
+
+
+class Optimum(NamedTuple):
+    """A minimiser and the least value."""
+
+    x: Array  # (d,)
+    f: float
+
+
+@runtime_checkable
+class Problem(Protocol):
+    """A function to minimise, over R replicates at once."""
+
+    @property
+    def d(self) -> int:
+        """The dimension."""
+
+    def loss(self, x: Array) -> Array:
+        """f(x_r) of each replicate: (R, d) -> (R,)."""
+
+    def gradient(self, x: Array, rng: Generator) -> Array:
+        """A (stochastic) gradient of ``loss`` at each replicate: (R, d) -> (R, d).
+
+        It must not change ``x``, nor later the array it returns, and draws the same amount from
+        ``rng`` whatever ``x`` is, so that all methods of a comparison see the same noise.
+        """

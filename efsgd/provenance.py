@@ -1,0 +1,178 @@
+"""What was run (a spec) and what ran it (versions, sources, machine), both as JSON.
+
+A spec depends on values only: the same work has the same spec in every process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efsgd.arrays import Array
+from efsgd.base import Compressor
+
+Json = dict[str, Any]
+
+PACKAGES = ("efsgd", "efsgd.convex")  # whose sources decide whether a result is up to date
+
+
+def spec_of(value: Any) -> Json:
+    """What a frozen dataclass is, in JSON: {"type": "module.Name", field: ...}, at any depth.
+
+    A compressor is its spec string; an array or a sparse matrix is its SHA-256, shape and dtype.
+    Raises ValueError with the name of the field that cannot be written down.
+    """
+    if not _is_frozen(value):
+        raise ValueError(f"only a frozen dataclass has a spec, not {value!r}: make it one")
+    spec: Json = _described(value, type(value).__name__)
+    return spec
+
+
+def key(spec: Json) -> str:
+    """16 hex digits that name a spec, whatever the order of its fields: SHA-256 of its JSON."""
+    return hashlib.sha256(as_text(spec).encode()).hexdigest()[:16]
+
+
+def as_text(value: Json) -> str:
+    """The one JSON text of a value: sorted names, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def made_by(work: Any = None) -> Json:
+    """What would make a result now: versions, sources, machine, UTC time.
+
+    ``code`` covers efsgd and, with ``work``, the files that define its classes outside efsgd.
+    It is None where such a class has no file (an interactive session), so nobody can tell.
+    """
+    return {
+        "efsgd": _version("efsgd"),
+        "git": _git_describe(),
+        "code": _code(frozenset(_outside(work))),
+        "numpy": np.__version__,
+        "scipy": _version("scipy"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": "cpu",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _is_frozen(value: Any) -> bool:
+    params = getattr(type(value), "__dataclass_params__", None)
+    return params is not None and bool(params.frozen)
+
+
+def _described(value: Any, where: str) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, tuple | list):
+        return [_described(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, Compressor) and value.name:
+        return str(value)
+    if _is_frozen(value):
+        return _described_fields(value, where)
+    if hasattr(value, "tocsr"):
+        return _sparse_digest(value)
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return _digest(value)
+    raise ValueError(
+        f"{where} = {value!r} cannot be part of a spec: "
+        "use finite numbers, strings, tuples, arrays and frozen dataclasses of these"
+    )
+
+
+def _described_fields(value: Any, where: str) -> Json:
+    names = [field.name for field in dataclasses.fields(value)]
+    if "type" in names:
+        raise ValueError(f"{where}.type cannot be part of a spec: give the field another name")
+    described = {name: _described(getattr(value, name), f"{where}.{name}") for name in names}
+    return {"type": f"{type(value).__module__}.{type(value).__qualname__}"} | described
+
+
+def _digest(array: Array) -> Json:
+    sha = hashlib.sha256(np.asarray(array, order="C").tobytes())
+    return {"sha256": sha.hexdigest(), "shape": list(array.shape), "dtype": array.dtype.str}
+
+
+def _sparse_digest(matrix: Any) -> Json:
+    rows = matrix.tocsr(copy=True)
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    sha = hashlib.sha256(b"csr")
+    for part in (rows.indptr.astype("<i8"), rows.indices.astype("<i8"), rows.data):
+        sha.update(part.tobytes())
+    return {"sha256": sha.hexdigest(), "shape": list(rows.shape), "dtype": rows.dtype.str}
+
+
+def _outside(value: Any) -> Iterator[str | None]:
+    """The source files of the classes in a work that are not part of PACKAGES; None for no file."""
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _outside(item)
+    if not _is_frozen(value):
+        return
+    module = type(value).__module__
+    if module.rpartition(".")[0] not in PACKAGES:
+        yield getattr(sys.modules.get(module), "__file__", None)
+    for field in dataclasses.fields(value):
+        yield from _outside(getattr(value, field.name))
+
+
+@cache
+def _code(outside: frozenset[str | None]) -> str | None:
+    """SHA-256 over the sources of PACKAGES and of some further files."""
+    sha = hashlib.sha256()
+    found = [find_spec(package) for package in PACKAGES]
+    folders = [Path(at) for spec in found if spec for at in spec.submodule_search_locations or ()]
+    files = [file for folder in folders for file in sorted(folder.glob("*.py"))]
+    for file in files + [Path(name) for name in sorted(filter(None, outside))]:
+        if not file.is_file():
+            return None
+        content = file.read_bytes()
+        sha.update(f"{file.parent.name}/{file.name} {len(content)}\n".encode() + content)
+    return None if None in outside else sha.hexdigest()
+
+
+@cache
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def _git_describe() -> str | None:
+    """``git describe`` of efsgd's own checkout; None elsewhere, and where git does not answer."""
+    root = Path(__file__).resolve().parents[1]
+    setup = root / "setup.cfg"
+    if not ((root / ".git").exists() and setup.is_file() and "name = efsgd" in setup.read_text()):
+        return None
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--tags"]
+    try:
+        answer = subprocess.run(
+            command, env=own, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None

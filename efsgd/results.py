@@ -1,0 +1,173 @@
+"""One result is one ``.npz`` file: arrays, ``spec`` (what was run) and ``made_by`` (what ran it).
+
+The name of the file ends in a hash of the spec, so equal work finds its result again, in whichever
+process it runs. The same work on the same machine and versions gives the same bytes outside
+``made_by``. A result that other code or other versions made is computed anew, never used silently.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import struct
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from efsgd.arrays import Array
+from efsgd.provenance import Json, as_text, key, made_by, spec_of
+
+__all__ = [
+    "Result",
+    "Work",
+    "find",
+    "key",
+    "load",
+    "made_by",
+    "obtain",
+    "place",
+    "replacing",
+    "save",
+    "spec_of",
+]
+
+FRESH = ("code", "numpy", "scipy", "python")  # what has to agree before a saved result is used
+TEXTS = ("made_by", "spec")  # the members that are JSON
+DAMAGE = (  # what zipfile, zlib and NumPy raise for files that are not what they should be
+    *(ValueError, EOFError, MemoryError, OverflowError, NotImplementedError, RuntimeError),
+    *(OSError, zipfile.BadZipFile, zlib.error, struct.error),
+)
+
+
+class Work(Protocol):
+    """Something to compute, as a value: a frozen dataclass of numbers; ``efsgd.Run`` is one."""
+
+    def compute(self) -> dict[str, Array]:
+        """The arrays that the work is about, by name."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a file holds; ``result["loss"]`` is an array."""
+
+    arrays: dict[str, Array]
+    spec: Json
+    made_by: Json
+    path: Path
+
+    def __getitem__(self, name: str) -> Array:
+        """The array of that name; a KeyError says which there are."""
+        if name not in self.arrays:
+            raise KeyError(f"{self.path.name} has no {name!r}, it has {', '.join(self.arrays)}")
+        return self.arrays[name]
+
+
+def place(work: Work, directory: str | Path) -> Path:
+    """Where the result of ``work`` lies: directory/<kind>-<key>.npz, kind being its class."""
+    return Path(directory) / f"{type(work).__name__.lower()}-{key(spec_of(work))}.npz"
+
+
+def obtain(work: Work, directory: str | Path, again: bool = False) -> Result:
+    """The saved result of ``work``, or a new one where there is none or ``again`` is true."""
+    path = place(work, directory)
+    found = None if again else find(work, directory)
+    if found is not None:
+        return found
+    start = time.perf_counter()
+    arrays = {name: np.asarray(a, order="C") for name, a in sorted(work.compute().items())}
+    seconds = round(time.perf_counter() - start, 3)
+    result = Result(arrays, spec_of(work), made_by(work) | {"seconds": seconds}, path)
+    save(path, arrays, result.spec, result.made_by)
+    return result
+
+
+def find(work: Work, directory: str | Path) -> Result | None:
+    """The saved result of ``work``; None if there is none that is whole and up to date."""
+    path = place(work, directory)
+    try:
+        found = load(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a damaged file is no result
+        return None
+    now = made_by(work)
+    fresh = all(now[name] and found.made_by.get(name) == now[name] for name in FRESH)
+    return found if fresh and found.spec == spec_of(work) else None
+
+
+def save(path: str | Path, arrays: Mapping[str, Array], spec: Json, made_by: Json) -> None:
+    """Write a result; it appears whole or not at all, and ``np.load`` reads it without pickle.
+
+    Raises ValueError for an array of objects and for the names ``spec`` and ``made_by``, OSError
+    with the path if it cannot be written.
+    """
+    members = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
+    for name, array in members.items():
+        if name in TEXTS or array.dtype.hasobject:
+            raise ValueError(f"a result cannot hold {name!r} of dtype {array.dtype}: rename it")
+    members |= {"spec": np.array(as_text(spec)), "made_by": np.array(as_text(made_by))}
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in members.items():
+            info = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: same arrays, same bytes
+            info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, 3
+            info.external_attr = 0o644 << 16
+            with archive.open(info, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def load(path: str | Path) -> Result:
+    """Read a result. Raises ValueError for a damaged or foreign file, OSError for no file."""
+    path = Path(path)
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                arrays = dict(_read(archive, info) for info in archive.infolist())
+            made_by, spec = (json.loads(str(arrays.pop(name))) for name in TEXTS)
+            if not (isinstance(spec, dict) and isinstance(made_by, dict)):
+                raise ValueError("spec or made_by is no JSON object")
+        except KeyError as error:
+            told = f"{path} holds no {error.args[0]!r}: name a file that efsgd wrote"
+            raise ValueError(told) from error
+        except DAMAGE as error:
+            reason = str(error).partition("\n")[0].strip(" .") or type(error).__name__
+            raise ValueError(f"{path} is damaged or no result ({reason}): name another") from error
+    return Result(arrays, spec, made_by, path)
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, Any]:
+    with archive.open(info) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        if member.read(1):  # reading to the end also compares the checksum
+            raise ValueError(f"{info.filename} is longer than its header says")
+    return info.filename.removesuffix(".npy"), array
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of ``path`` once it is whole and on disk, or leaves it.
+
+    Makes missing folders. Raises OSError with one sentence that names the path.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(
+            f"cannot write {path} ({reason}): make room or choose another folder"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
