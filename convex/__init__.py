@@ -1,0 +1,20 @@
+"""Convex problems with certified optima. cvxpy and scipy are imported inside the functions that
+need them, so that importing this package costs no more than numpy."""
+
+from efsgd.convex.counterexamples import CE1, CE2, CE3
+from efsgd.convex.least_squares import LeastSquares, WilsonLeastSquares
+from efsgd.convex.optima import Certificate, certify
+from efsgd.convex.sparse_noise import SparseNoise
+from efsgd.convex.theorem_one import TheoremOne
+
+__all__ = [
+    "CE1",
+    "CE2",
+    "CE3",
+    "Certificate",
+    "LeastSquares",
+    "SparseNoise",
+    "TheoremOne",
+    "WilsonLeastSquares",
+    "certify",
+]
