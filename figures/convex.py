@@ -1,0 +1,12 @@
+"""The convex figures of the paper, in the order in which they are made and listed."""
+
+from __future__ import annotations
+
+from efsgd.figures import counterexamples, least_squares, sparse_noise, theorem_one
+
+PICTURES = (
+    counterexamples.PICTURE,
+    theorem_one.PICTURE,
+    least_squares.PICTURE,
+    sparse_noise.PICTURE,
+)

@@ -1,0 +1,145 @@
+"""From pictures to files: obtain the results, draw, save each picture with its sources, judge.
+
+A picture is three functions: what work it needs, how its results are drawn, what they say. Drawing
+and judging run nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from efsgd.figures import style, verdicts
+from efsgd.figures.pool import obtain_all
+from efsgd.figures.verdicts import Verdict
+from efsgd.results import Result, Work, place, replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Works: TypeAlias = Mapping[str, Work]
+Results: TypeAlias = Mapping[str, Result]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure. ``draw`` and ``verdicts`` get a result for each name that ``work`` gives."""
+
+    name: str
+    title: str
+    work: Callable[[bool, int], Works]  # (quick, seed)
+    draw: Callable[[Results], Figure]
+    verdicts: Callable[[Results], Sequence[Verdict]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the figure commands have in common."""
+
+    quick: bool = False
+    out: Path = Path("figures-out")
+    results: Path = Path("results")
+    formats: tuple[str, ...] = ("png",)
+    again: bool = False
+    jobs: int = 1
+    seed: int = 0
+
+
+def choose(pictures: Sequence[Picture], names: Sequence[str]) -> tuple[Picture, ...]:
+    """The pictures of these names, all of them for no name; ValueError for an unknown one."""
+    known = {picture.name: picture for picture in pictures}
+    for name in names:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else ":"
+            raise ValueError(f"no figure is called {name!r}{hint} choose from {', '.join(known)}")
+    return tuple(picture for picture in pictures if not names or picture.name in names)
+
+
+def make(pictures: Sequence[Picture], options: Options) -> int:
+    """Make the pictures and verdicts.json; the exit code is 1 if a claim failed, else 0.
+
+    Raises ValueError or OSError, with one sentence, for what cannot be computed or written.
+    """
+    options.out.mkdir(parents=True, exist_ok=True)  # refuse before an hour's work, not after
+    if not os.access(options.out, os.W_OK):
+        raise PermissionError(f"cannot write into {options.out}: choose another folder")
+    works = {picture.name: picture.work(options.quick, options.seed) for picture in pictures}
+    results = _obtain(works, options)
+    for picture in pictures:
+        for path in _draw(picture, results[picture.name], options):
+            click.echo(path)
+    judged = {} if options.quick else {p.name: _judge(p, results[p.name]) for p in pictures}
+    return _conclude(judged, options)
+
+
+def _obtain(works: Mapping[str, Works], options: Options) -> dict[str, dict[str, Result]]:
+    """The results of every picture, by its names; work that several share is done once."""
+    named = {
+        f"{picture}, {name}": work for picture, own in works.items() for name, work in own.items()
+    }
+    found = obtain_all(named, options.results, again=options.again, jobs=options.jobs)
+    return {
+        picture: {name: found[place(work, options.results)] for name, work in own.items()}
+        for picture, own in works.items()
+    }
+
+
+def _draw(picture: Picture, results: Results, options: Options) -> list[Path]:
+    """Draw a picture and save it in every format; returns the files."""
+    with style.drawing(), _own_fault(picture):
+        figure = picture.draw(results)
+        if options.quick:
+            style.mark_quick(figure)
+        paths = []
+        for kind in dict.fromkeys(options.formats):
+            content = io.BytesIO()
+            figure.savefig(content, format=kind, metadata=_metadata(kind, picture, results))
+            paths.append(options.out / f"{picture.name}.{kind}")
+            with replacing(paths[-1]) as file:
+                file.write(content.getvalue())
+    return paths
+
+
+def _judge(picture: Picture, results: Results) -> list[Verdict]:
+    with _own_fault(picture):
+        return list(picture.verdicts(results))
+
+
+@contextmanager
+def _own_fault(picture: Picture) -> Iterator[None]:
+    """A picture that cannot handle its own results has a bug: no fault of the user's input."""
+    try:
+        yield
+    except ValueError as error:
+        raise RuntimeError(f"the picture {picture.name} fails on its results: {error}") from error
+
+
+def _metadata(kind: str, picture: Picture, results: Results) -> dict[str, Any]:
+    """The title and the result files, in the words of a format; no dates, so bytes repeat."""
+    source = " ".join(sorted({result.path.name for result in results.values()}))
+    fields: dict[str, dict[str, Any]] = {
+        "png": {"Title": picture.title, "Source": source},
+        "pdf": {"Title": picture.title, "Subject": source, "CreationDate": None},
+        "svg": {"Title": picture.title, "Source": source, "Date": None},
+    }
+    return fields[kind]
+
+
+def _conclude(judged: Mapping[str, Sequence[Verdict]], options: Options) -> int:
+    path = options.out / "verdicts.json"
+    verdicts.write(path, judged)
+    if options.quick:
+        click.echo(f"quick pictures carry no verdicts: {path} is an empty list")
+        return 0
+    click.echo("\n" + verdicts.table(judged))
+    click.echo("\n" + verdicts.summary(judged) + f" Written to {path}.")
+    return int(any(verdict.passed is False for own in judged.values() for verdict in own))

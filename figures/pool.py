@@ -1,0 +1,172 @@
+"""Obtain many results on several processes, so that they can be stopped and leave nothing behind.
+
+Workers are spawned, with one BLAS thread each, and leave quietly on a signal or when their parent
+is gone. Each saves its own results, so whatever is finished is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+from threading import Thread
+from typing import Any, NoReturn, TypeAlias
+
+import click
+
+from efsgd.results import Result, Work, find, load, obtain, place
+
+Task: TypeAlias = tuple[str, Work, Path]  # what it is called, what to compute, the folder
+Tick: TypeAlias = Callable[[int], None]  # so many more are done
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+PATIENCE = 2.0  # seconds before a progress bar appears
+EXPECTED = (ValueError, OSError, ArithmeticError)  # input that a work refuses, or diverges on
+
+
+def obtain_all(
+    works: Mapping[str, Work], directory: Path, *, again: bool = False, jobs: int = 1
+) -> dict[Path, Result]:
+    """The result of every work, by its file; equal work is done once, ``jobs`` at a time.
+
+    A failure names its work in one sentence: ValueError, but RuntimeError where it is no such error
+    and so a bug. After Ctrl-C the KeyboardInterrupt says what is kept.
+    """
+    named = {place(work, directory): (name, work) for name, work in works.items()}
+    found = {} if again else {path: find(work, directory) for path, (_, work) in named.items()}
+    tasks = [(*named[path], directory) for path in named if found.get(path) is None]
+    tasks.sort(key=lambda task: -getattr(task[1], "cost", 0))  # the longest first
+    with _progress(len(tasks)) as tick:
+        if jobs == 1:
+            _here(tasks, tick)
+        elif tasks:
+            _spread(tasks, min(jobs, len(tasks)), tick)
+    return {path: found.get(path) or load(path) for path in named}
+
+
+def _compute(name: str, work: Work, directory: Path) -> None:
+    """Compute and save; any failure becomes one sentence that survives the way to the parent."""
+    try:
+        obtain(work, directory, again=True)
+    except Exception as error:
+        kind = ValueError if isinstance(error, EXPECTED) else RuntimeError
+        reason = " ".join(str(error).split())
+        raise kind(f"{name} failed: {type(error).__name__}: {reason}") from error
+
+
+def _here(tasks: Sequence[Task], tick: Tick) -> None:
+    for done, task in enumerate(tasks):
+        try:
+            _compute(*task)
+        except KeyboardInterrupt:
+            raise _interrupted(done, tasks) from None
+        tick(1)
+
+
+def _spread(tasks: Sequence[Task], jobs: int, tick: Tick) -> None:
+    earlier = set(active_children())
+    waiting = set()
+    with _one_thread_each(), ProcessPoolExecutor(jobs, get_context("spawn"), _start) as pool:
+        try:
+            with _ctrl_c_held():
+                waiting = {pool.submit(_work, *task) for task in tasks}
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                tick(len(done))
+        except BaseException as error:
+            for worker in set(active_children()) - earlier:
+                worker.terminate()
+            if isinstance(error, KeyboardInterrupt):
+                raise _interrupted(len(tasks) - len(waiting), tasks) from None
+            if isinstance(error, BrokenProcessPool):
+                raise ValueError(
+                    "a worker died, of too little memory perhaps: try --jobs 1"
+                ) from None
+            raise
+
+
+def _interrupted(done: int, tasks: Sequence[Task]) -> KeyboardInterrupt:
+    kept = f"{done} of {len(tasks)} new results are kept in {tasks[0][2]}"
+    return KeyboardInterrupt(f"interrupted: {kept}, and the same command goes on from there")
+
+
+def _start() -> None:
+    """Prepare a worker: the parent alone hears Ctrl-C, and no worker outlives it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+    Thread(target=_follow_parent, daemon=True).start()
+
+
+def _leave(*_: Any) -> NoReturn:
+    raise SystemExit(1)
+
+
+def _follow_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(*task: Any) -> None:
+    try:
+        _compute(*task)
+    except SystemExit:  # terminated; the temporary file is gone, and no further task is wanted
+        os._exit(1)
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Ctrl-C comes after this block, and never to the processes that are started in it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """BLAS reads these when it is loaded, so they have to be there before a worker starts."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Tick]:
+    """A bar on stderr, only on a terminal and only after PATIENCE seconds."""
+    start, done = time.monotonic(), 0
+    bar: Any = None
+    with ExitStack() as stack:
+
+        def tick(more: int) -> None:
+            nonlocal bar, done
+            done += more
+            if bar is not None:
+                bar.update(more)
+            elif sys.stderr.isatty() and time.monotonic() - start > PATIENCE:
+                shown = click.progressbar(length=total, label="computing", file=sys.stderr)
+                bar = stack.enter_context(shown)
+                bar.update(done)
+
+        yield tick

@@ -1,0 +1,155 @@
+"""What a figure says about the paper: claims that hold or fail, and observations that do neither.
+
+The kind of a claim picks the comparison: tight ==, upper <=, lower >=, in expectation four
+standard errors.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import click
+
+from efsgd.results import Result, replacing
+
+Relation: TypeAlias = Literal["<", "<=", "==", ">=", ">"]
+Row: TypeAlias = dict[str, Any]  # what verdicts.json holds, see Verdict.row
+
+RELATIONS = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
+WIDTHS = {"verdict": 11, "claim": 44, "expected": 19, "measured": 20}  # 100 columns with the gaps
+COLOURS = {"pass": "green", "FAIL": "red", "observation": None}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One line of the table. ``passed`` is None for an observation, which never fails."""
+
+    claim: str
+    source: str  # section of the paper, or "derived here"
+    expected: str
+    measured: str
+    passed: bool | None
+
+    @property
+    def kind(self) -> str:
+        """ "claim" or "observation"."""
+        return "observation" if self.passed is None else "claim"
+
+    @property
+    def word(self) -> str:
+        """What the table prints: pass, FAIL or observation."""
+        return "observation" if self.passed is None else "pass" if self.passed else "FAIL"
+
+    def row(self, figure: str) -> Row:
+        """The row of verdicts.json."""
+        return {
+            "figure": figure,
+            "kind": self.kind,
+            "claim": self.claim,
+            "source": self.source,
+            "expected": self.expected,
+            "measured": self.measured,
+            "pass": None if self.passed is None else bool(self.passed),
+        }
+
+
+def claim(text: str, source: str, measured: float, relation: Relation, bound: float) -> Verdict:
+    """A claim that a number stands in a relation to a bound; NaN fails."""
+    passed = bool(RELATIONS[relation](measured, bound))
+    return Verdict(text, source, f"{relation} {_number(bound)}", _number(measured), passed)
+
+
+def claim_mean(
+    text: str, source: str, mean: float, error: float, expected: float, times: float = 4.0
+) -> Verdict:
+    """A claim in expectation: the mean lies within four of its standard errors of the truth."""
+    passed = bool(abs(mean - expected) <= times * error)
+    measured = f"{_number(mean)} +- {_number(error)}"
+    within = f"{_number(expected)} within {times:g} s.e."
+    return Verdict(text, source, within, measured, passed)
+
+
+def does_not_hold(text: str, source: str, measured: str, shown: bool) -> Verdict:
+    """A claim of the paper that is known false; it passes when that is shown."""
+    return Verdict(text, source, "does not hold", measured, bool(shown))
+
+
+def observation(text: str, source: str, measured: str, expected: str = "-") -> Verdict:
+    """Something worth seeing that is no claim; it never changes the exit code."""
+    return Verdict(text, source, expected, measured, None)
+
+
+def table(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
+    """The verdicts of each figure as an aligned table of at most 100 columns."""
+    lines = ["  ".join(f"{name:<{width}}" for name, width in WIDTHS.items()).rstrip()]
+    for figure, own in verdicts.items():
+        lines += ["", figure]
+        for verdict in own:
+            lines += _cells(verdict)
+    return "\n".join(lines)
+
+
+def summary(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
+    """How many claims pass, in one sentence."""
+    words = [verdict.word for own in verdicts.values() for verdict in own]
+    passed, failed, seen = (words.count(word) for word in COLOURS)
+    return f"{passed + failed} claims: {passed} pass, {failed} fail; {seen} observations."
+
+
+def write(path: Path, verdicts: Mapping[str, Iterable[Verdict]]) -> None:
+    """Write verdicts.json: a list of rows, whole or not at all."""
+    rows = [verdict.row(figure) for figure, own in verdicts.items() for verdict in own]
+    with replacing(path) as file:
+        file.write((json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _number(value: float) -> str:
+    if 0 < abs(value - 1) < 1e-6:
+        return f"1 {'+' if value > 1 else '-'} {abs(value - 1):.1e}"
+    return f"{value:.6g}"
+
+
+def _cells(verdict: Verdict) -> list[str]:
+    said = f"{verdict.claim} [{verdict.source}]"
+    texts = [verdict.word, said, verdict.expected, verdict.measured]
+    columns = [textwrap.wrap(t, w) or [""] for t, w in zip(texts, WIDTHS.values(), strict=True)]
+    lines = []
+    for i in range(max(map(len, columns))):
+        cells = [column[i] if i < len(column) else "" for column in columns]
+        padded = [f"{c:<{w}}" for c, w in zip(cells, WIDTHS.values(), strict=True)]
+        padded[0] = click.style(padded[0], fg=COLOURS[verdict.word])
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def claim_virtual(results: Mapping[str, Result]) -> Verdict:
+    """The claim that x_t - e_t is the SGD iterate, over all runs that recorded the residual."""
+    found = [
+        result["virtual_residual"]
+        for result in results.values()
+        if "virtual_residual" in result.arrays
+    ]
+    worst = max(float(residual.max()) for residual in found)
+    text = "x_t - e_t = x_0 - sum lr g: largest relative residual over all runs with feedback"
+    return claim(text, "proof of Theorem II", worst, "<", 1e-10)
+
+
+def claim_certified(result: Result) -> Verdict:
+    """The claim that the optima are the solver's, by its dual values."""
+    gap = float((abs(result["gap"]) / (1 + abs(result["f"]))).max())
+    text = (
+        f"the optima of all {result['gap'].size} problems: largest gap to the solver's dual value"
+    )
+    return claim(text, "certified by cvxpy", gap, "<=", 1e-7)
