@@ -6,6 +6,7 @@ from efsgd.convex.least_squares import LeastSquares, WilsonLeastSquares
 from efsgd.convex.optima import Certificate, certify
 from efsgd.convex.sparse_noise import SparseNoise
 from efsgd.convex.theorem_one import TheoremOne
+from efsgd.convex.verification import Verification, verify
 
 __all__ = [
     "CE1",
@@ -15,6 +16,8 @@ __all__ = [
     "LeastSquares",
     "SparseNoise",
     "TheoremOne",
+    "Verification",
     "WilsonLeastSquares",
     "certify",
+    "verify",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 
 from efsgd.arrays import Array, Generator
 from efsgd.problem import Optimum
+
+AHEAD = 64  # steps whose noise is drawn at once
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,22 @@ class SparseNoise:
         return rng.standard_normal((replicates, self.d))
 
     def loss(self, x: Array) -> Array:
-        value: Array = 0.5 * np.vecdot(x, x)
+        value: Array = np.vecdot(x, x)
+        value *= 0.5
         return value
 
     def gradient(self, x: Array, rng: Generator) -> Array:
-        g = x.copy()
-        noisy = g[:, 0]
-        noisy += rng.normal(0.0, self.sigma, len(x))
-        return g
+        return _plus_noise(x, rng.normal(0.0, self.sigma, len(x)))
+
+    def oracle(self, rng: Generator, replicates: int) -> Callable[[Array], Array]:
+        """``gradient`` for a whole run, with the same noise, but drawn for many steps at once."""
+        noise = self._noise(rng, replicates)
+        return lambda x: _plus_noise(x, next(noise))
+
+    def _noise(self, rng: Generator, replicates: int) -> Iterator[Array]:
+        """The noise of one step after the other, (R,) each."""
+        while True:
+            yield from rng.normal(0.0, self.sigma, (AHEAD, replicates))
 
     def full_gradient(self, x: Array) -> Array:
         return x.copy()
@@ -88,3 +99,11 @@ class SparseNoise:
         import cvxpy as cp
 
         return cp.sum_squares(x) / 2
+
+
+def _plus_noise(x: Array, noise: Array) -> Array:
+    """A copy of x (R, d) with the noise (R,) added to its first column."""
+    g = x.copy()
+    first = g[:, 0]
+    first += noise
+    return g

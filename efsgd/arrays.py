@@ -24,17 +24,16 @@ def as_vectors(x: Any) -> Array:
 
     Integers become float64. Raises TypeError for other dtypes, ValueError for a scalar, NaN or inf.
     """
-    x = np.asarray(x)
-    if x.dtype.kind in "iub":
-        x = x.astype(np.float64)
+    given: Array = np.asarray(x)
+    x = given.astype(np.float64) if given.dtype.kind in "iub" else given
     if x.dtype.newbyteorder("=") not in (np.float32, np.float64):
         raise TypeError(f"expected float32 or float64, not {x.dtype}: convert the array first")
     if x.ndim == 0:
         raise ValueError("expected an array of shape (..., d), not a scalar: use x.reshape(1)")
-    x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))
-    if not all_finite(x):
+    vectors: Array = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))
+    if not all_finite(vectors):
         raise ValueError("the input holds NaN or inf: skip this step or mask those entries")
-    return x
+    return vectors
 
 
 def all_finite(x: Array) -> bool:
@@ -60,7 +59,8 @@ def sum_abs(x: Array) -> Array:
     d = x.shape[-1]
     with np.errstate(over="ignore", invalid="ignore"):
         if d <= CHUNK:
-            return np.abs(x).sum(-1, keepdims=True)
+            total: Array = np.abs(x).sum(-1, keepdims=True)
+            return total
         piece = np.empty((*x.shape[:-1], CHUNK), x.dtype)
         total = np.zeros((*x.shape[:-1], 1))
         for start in range(0, d, CHUNK):
@@ -72,7 +72,10 @@ def sum_abs(x: Array) -> Array:
 
 def max_abs(x: Array) -> Array:
     """max_i |x_i| of each vector, shape (..., 1); 0 for d = 0."""
-    return np.maximum(x.max(-1, keepdims=True, initial=0), -x.min(-1, keepdims=True, initial=0))
+    most: Array = np.maximum(
+        x.max(-1, keepdims=True, initial=0), -x.min(-1, keepdims=True, initial=0)
+    )
+    return most
 
 
 def unit_scale(x: Array) -> tuple[Array, Array]:
@@ -85,13 +88,15 @@ def norm(x: Array) -> Array:
     """|x|_2 of each vector, float64, shape (..., 1); inf only where float64 cannot hold it."""
     u, k = unit_scale(x)
     with np.errstate(over="ignore"):
-        return np.ldexp(np.sqrt(np.vecdot(u, u))[..., None], k)
+        length: Array = np.ldexp(np.sqrt(np.vecdot(u, u))[..., None], k)
+    return length
 
 
 def rms(x: Array) -> Array:
     """|x|_2/sqrt(d) of each vector, float64, shape (..., 1)."""
     u, k = unit_scale(x)
-    return np.ldexp(np.sqrt(np.vecdot(u, u) / x.shape[-1])[..., None], k)
+    mean: Array = np.ldexp(np.sqrt(np.vecdot(u, u) / x.shape[-1])[..., None], k)
+    return mean
 
 
 def achieved_delta(x: Array, sent: Array) -> Array:

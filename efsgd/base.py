@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import Any, ClassVar, Literal, Self, get_type_hints
 
 import numpy as np
@@ -219,10 +220,8 @@ class Compressor:
                 inner.append(str(value))
             elif field.default is MISSING:
                 words.append(_format(value))
-            elif value is True:
-                words.append(field.name)
             elif value != field.default:
-                words.append(f"{field.name}={_format(value)}")
+                words.append(field.name if value is True else f"{field.name}={_format(value)}")
         name = self.name or type(self).__name__.lower()
         return name + (":" + ",".join(words + inner) if words or inner else "")
 
@@ -230,8 +229,8 @@ class Compressor:
     def _from_words(cls, rest: str) -> Self:
         """Build from what follows the colon of a spec; a compressor among the fields comes last."""
         arguments: dict[str, Any] = {}
-        hints = get_type_hints(cls)
-        own = [f for f in fields(cls) if hints[f.name] is not Compressor]
+        nested: list[str] = _nested(cls)  # type: ignore[arg-type]
+        own = [f for f in fields(cls) if f.name not in nested]
         required = [f.name for f in own if f.default is MISSING]
         optional = {f.name: f.default for f in own if f.default is not MISSING}
         while rest:
@@ -243,8 +242,8 @@ class Compressor:
                 arguments[key] = _parse(value) if equals else True
                 if isinstance(optional[key], bool) and not isinstance(arguments[key], bool):
                     raise ValueError(f"{key} is a flag: write it without a value, not {word!r}")
-            elif len(own) < len(fields(cls)):
-                (tail,) = {f.name for f in fields(cls)} - {f.name for f in own}
+            elif nested:
+                (tail,) = nested
                 arguments[tail], after = compressor(rest), ""
             else:
                 raise ValueError(f"it takes no {word!r}")
@@ -253,6 +252,12 @@ class Compressor:
             return cls(**arguments)
         except TypeError as error:
             raise ValueError(str(error).replace("__init__()", "it")) from None
+
+
+@cache
+def _nested(cls: type[Compressor]) -> list[str]:
+    """The fields that hold a compressor."""
+    return [name for name, kind in get_type_hints(cls).items() if kind is Compressor]
 
 
 def compressor(spec: str) -> Compressor:

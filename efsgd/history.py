@@ -45,23 +45,34 @@ class History:
         extra = self._measured(x)
         self.names = _chosen(run, tuple(extra))
         self.extra = bool(set(self.names) & set(extra))
-        self.optimum = getattr(run.problem, "optimum", None)
         shape = (len(self.steps), len(x))
         self.values = {name: np.full(shape, np.nan) for name in self.names}
         self.of_steps = bool(set(self.names) & set(OF_STEPS))
-        self.virtual = x.copy() if "virtual_residual" in self.names else None
+        self.virtual = _Virtual(x) if "virtual_residual" in self.names else None
         self.span = _Span(run, x) if "span_distance" in self.names else None
         self.meter = _Meter(run.method.compresses, x) if "bytes" in self.names else None
         self.watches = any(w is not None for w in (self.virtual, self.span, self.meter))
+        found = {
+            name: measured for name, measured in self._of_states().items() if name in self.names
+        }
+        self.of_states = [(self.values[name], measured) for name, measured in found.items()]
+
+    def _of_states(self) -> dict[str, Callable[[Array, Memory], Any]]:
+        """How each quantity of (x_t, e_t) is found."""
         of_states: dict[str, Callable[[Array, Memory], Any]] = {
             "loss": lambda x, memory: self.problem.loss(x),
-            "distance": lambda x, memory: _norm(x - self.optimum.x),
+            "distance": lambda x, memory: _norm(x - self.problem.optimum.x),  # type: ignore[attr-defined]
             "memory_norm": lambda x, memory: _norm(memory.e),
-            "virtual_residual": self._residual,
-            "span_distance": lambda x, memory: self.span.distance(x - self.x0),
-            "bytes": lambda x, memory: self.meter.total,
         }
-        self.of_states = [(self.values[n], of_states[n]) for n in self.names if n in of_states]
+        if self.virtual is not None:
+            of_states["virtual_residual"] = self.virtual.residual
+        if self.span is not None:
+            span = self.span
+            of_states["span_distance"] = lambda x, memory: span.distance(x - self.x0)
+        if self.meter is not None:
+            meter = self.meter
+            of_states["bytes"] = lambda x, memory: meter.total
+        return of_states
 
     def state(self, row: int, x: Array, memory: Memory) -> None:
         """Record the quantities of (x_t, e_t)."""
@@ -72,17 +83,10 @@ class History:
                 if name in self.values:
                     self.values[name][row] = value
 
-    def _residual(self, x: Array, memory: Memory) -> Array:
-        """How far the virtual iterate x - e is from SGD's, relative to the largest of the three."""
-        parts = self.virtual, x, memory.e
-        scale = np.maximum.reduce([_norm(part) for part in parts])
-        residual = _norm(x - memory.e - self.virtual)
-        return residual / np.where(scale > 0, scale, 1.0)
-
     def step(self, row: int | None, g: Array, before: Memory, update: Update) -> None:
         """Take note of a step; ``row`` where it starts at a recorded iterate."""
         if self.virtual is not None:
-            self.virtual -= update.p - before.e  # type: ignore[operator]
+            self.virtual.move(before, update)
         if self.span is not None:
             self.span.extend(g)
         if self.meter is not None:
@@ -97,10 +101,11 @@ class History:
                 if name in self.values:
                     self.values[name][row] = found[name]()
 
-    def losses(self, rows: int) -> Array:
-        """The last few of the losses recorded so far, (at most 256, R); none if not recorded."""
-        losses = self.values.get("loss", np.empty((0, len(self.x0))))
-        return losses[max(rows - 256, 0) : rows]
+    def losses(self, rows: int, x: Array) -> Array:
+        """The losses recorded of late (at most 256 rows, R); that of x where none are recorded."""
+        if "loss" not in self.values:
+            return np.asarray(self.problem.loss(x))[None]
+        return self.values["loss"][max(rows - 256, 0) : rows]
 
     def arrays(self) -> dict[str, Array]:
         """The history as arrays over time."""
@@ -140,6 +145,24 @@ def _chosen(run: Run, extra: tuple[str, ...]) -> tuple[str, ...]:
                 f"and span_distance"
             )
     return run.metrics
+
+
+class _Virtual:
+    """The iterate of SGD along the same gradients, x_0 - sum lr g."""
+
+    def __init__(self, x: Array) -> None:
+        self.x = x.copy()
+        self.scale = np.zeros(len(x))  # the largest |x| and |e| recorded so far
+
+    def move(self, before: Memory, update: Update) -> None:
+        """Follow a step: p - e is lr g."""
+        self.x -= update.p - before.e
+
+    def residual(self, x: Array, memory: Memory) -> Array:
+        """How far x - e is from it, relative to the largest |x| and |e| recorded so far."""
+        self.scale = np.maximum.reduce([self.scale, _norm(x), _norm(memory.e)])
+        residual: Array = _norm(x - memory.e - self.x) / np.where(self.scale > 0, self.scale, 1.0)
+        return residual
 
 
 class _Span:

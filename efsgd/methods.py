@@ -1,8 +1,8 @@
 """The update rules, as pure functions of what they are given.
 
-Every method does, in this order: g, + weight_decay*x, momentum, then its own step. Letters as in the
-paper (arXiv 1901.09847, Algorithms 1 and 2), all of shape (R, d) with R replicates: x iterate, g
-gradient, e memory (what has not been sent yet), p corrected gradient, m momentum buffer.
+Every method does, in this order: g, + weight_decay*x, momentum, then its own step. Letters as in
+the paper (arXiv 1901.09847, Algorithms 1 and 2), all of shape (R, d) with R replicates: x iterate,
+g gradient, e memory (what has not been sent yet), p corrected gradient, m momentum buffer.
 """
 
 from __future__ import annotations
@@ -86,9 +86,18 @@ class Method:
         raise NotImplementedError(f"{type(self).__name__} must define step")
 
     def advance(
-        self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator
+        self,
+        x: Array,
+        g: Array,
+        memory: Memory,
+        lr: StepSize,
+        rng: Generator,
+        own: bool = False,
     ) -> tuple[Array, Memory]:
-        """The same step where nobody asks what was sent: the new x and memory."""
+        """The same step where nobody asks what was sent: the new x and memory.
+
+        It may overwrite g if ``own`` is True.
+        """
         update = self.step(x, g, memory, lr, rng)
         return update.x, update.memory
 
@@ -116,19 +125,25 @@ class SGD(Method):
         return Update(x - p, Memory(m=m), p, p)
 
     def advance(
-        self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator
+        self,
+        x: Array,
+        g: Array,
+        memory: Memory,
+        lr: StepSize,
+        rng: Generator,
+        own: bool = False,
     ) -> tuple[Array, Memory]:
         """The same step; the new x takes the place of p, which is ours to overwrite."""
         if self.momentum or self.weight_decay:
             g, m = self.direction(x, g, memory.m)
-            memory = Memory(m=m)
-        p = lr * g
+            memory, own = Memory(m=m), False
+        p = np.multiply(lr, g, out=g if own else None)
         return np.subtract(x, p, out=p), memory
 
 
 @dataclass(frozen=True)
 class CompressedSGD(Method):
-    """x <- x - lr C(g): compression without feedback. ``CompressedSGD(ScaledSign())`` is scaled signSGD."""
+    """x <- x - lr C(g): compression without feedback. With ScaledSign this is scaled signSGD."""
 
     compressor: Compressor
 
@@ -148,7 +163,7 @@ class CompressedSGD(Method):
 
 @dataclass(frozen=True)
 class SignSGD(CompressedSGD):
-    """x <- x - lr sign(g), unscaled (Bernstein et al., 2018). Ternary: ``SignSGD(Sign(zero=0))``."""
+    """x <- x - lr sign(g), unscaled (Bernstein et al., 2018); ``SignSGD(Sign(zero=0))`` ternary."""
 
     compressor: Compressor = Sign()
 
@@ -182,7 +197,7 @@ class EFSGD(Method):
         return True
 
     def check(self, d: int) -> None:
-        """Refuse a compressor without delta > 0 (those that claim no relative bound are allowed)."""
+        """Refuse a compressor without delta > 0, unless it claims no relative bound at all."""
         check_feedback(self.compressor, d)
 
     def start(self, x: Array) -> Memory:
@@ -206,7 +221,7 @@ def check_feedback(c: Compressor, d: int) -> None:
         return
     if c.guarantee == "unbiased":
         raise ValueError(
-            f"{c} is unbiased with omega = {c.omega(d):.4g} >= 1 at d = {d}, so error feedback with "
-            f"it can diverge: use {c}.contractive({d}), which is {c.contractive(d)}"
+            f"{c} is unbiased with omega = {c.omega(d):.4g} >= 1 at d = {d}, and error feedback "
+            f"with it can diverge: use its .contractive({d}), which is {c.contractive(d)}"
         )
     raise ValueError(f"{c} has delta = 0 at d = {d}, so error feedback with it can diverge")

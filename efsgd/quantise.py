@@ -56,7 +56,8 @@ class QSGD(Compressor, spec="qsgd"):
         return size, np.where(x < 0, -levels, levels)
 
     def _dense(self, size: Array, levels: Array) -> Array:
-        return size * (levels.astype(size.dtype) / np.asarray(self.s, size.dtype))
+        dense: Array = size * (levels.astype(size.dtype) / np.asarray(self.s, size.dtype))
+        return dense
 
     def _omega(self, d: int) -> float:
         if d >= 4 * self.s**2:

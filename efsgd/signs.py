@@ -31,7 +31,8 @@ def with_signs(x: Array, size: Array, zero: int = 1) -> Array:
     """``size`` with the signs of x; x (..., d), size (..., 1) non-negative, dtype of x."""
     if zero:
         out = x + np.zeros((), x.dtype)  # turns -0.0 into +0.0
-        return np.copysign(size, out, out=out)
+        signed: Array = np.copysign(size, out, out=out)
+        return signed
     return np.sign(x) * size
 
 
@@ -101,7 +102,7 @@ class Sign(Compressor, spec="sign"):
 
     def _write(self, out: Writer, x: Array, drawn: Any) -> None:
         if self.zero:
-            out.bits(x.any(-1))
+            out.bits(np.asarray(x.any(-1)))
         write_signs(out, x, self.zero)
 
     def _read(self, fields: Reader, shape: Shape) -> Any:
@@ -141,7 +142,7 @@ class ScaledSign(Compressor, spec="scaledsign"):
         return self.zero == 1
 
     @property
-    def projection(self) -> bool:  # type: ignore[override]
+    def projection(self) -> bool:
         """Only with sign(0) = +1: zeros that stay zero make |C(x)|^2 smaller than <C(x), x>."""
         return self.zero == 1
 
@@ -172,7 +173,8 @@ class ScaledSign(Compressor, spec="scaledsign"):
         return fields.floats((*shape[:-1], 1)), read_signs(fields, shape, self.zero)
 
     def _fill(self, out: Array, message: Any) -> None:
-        fill_signs(out, *message, self.zero)
+        size, signs = message
+        fill_signs(out, size, signs, self.zero)
 
 
 @dataclass(frozen=True)

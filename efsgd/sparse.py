@@ -63,7 +63,8 @@ def top_indices(x: Array, k: int) -> Array:
         kept = candidates[top_mask(np.abs(flat[candidates]), k)]
         return kept.reshape(*x.shape[:-1], k)
     if k == 1:
-        return np.abs(x).argmax(-1)[..., None]
+        first: Array = np.abs(x).argmax(-1)[..., None]
+        return first
     return np.nonzero(top_mask(np.abs(x), k))[-1].reshape(*x.shape[:-1], k)
 
 
@@ -130,8 +131,9 @@ class _IndexedValues(_Counted):
         return fields.subset(tuple(lead), k, d), values
 
     def _fill(self, out: Array, message: Any) -> None:
+        indices, values = message
         out[...] = 0
-        np.put_along_axis(out, *message, axis=-1)
+        np.put_along_axis(out, indices, values, axis=-1)
 
 
 @dataclass(frozen=True, eq=False)

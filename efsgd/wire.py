@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ VERSION = 1
 HEADER = 128  # bytes that header and padding never exceed
 LONGEST_SPEC = 96
 _START = struct.Struct("<2sBBI")  # magic, version, item size, checksum
-_DTYPES = {4: np.dtype(np.float32), 8: np.dtype(np.float64)}
+_DTYPES: dict[int, np.dtype] = {4: np.dtype(np.float32), 8: np.dtype(np.float64)}
 
 
 def encode(c: Compressor, x: Any, rng: Generator | None = None, drawn: Any = None) -> bytes:
@@ -41,7 +40,6 @@ def encode(c: Compressor, x: Any, rng: Generator | None = None, drawn: Any = Non
     return _START.pack(b"EF", VERSION, x.itemsize, _checksum(VERSION, x.itemsize, body)) + body
 
 
-@lru_cache(maxsize=1024)
 def _spec(c: Compressor) -> bytes:
     """The spec of c, which must be short and name c to whoever decodes."""
     spec = str(c)

@@ -79,7 +79,7 @@ class Scaled(_Wrapper, Compressor, spec="scaled"):
 
     @property
     def guarantee(self) -> Guarantee:
-        """In expectation around an unbiased one; none where the factor is too large."""
+        """In expectation around an unbiased one, else as the inner one."""
         inner = self.compressor.guarantee
         if self.factor == 1:
             return inner
@@ -102,7 +102,8 @@ class Scaled(_Wrapper, Compressor, spec="scaled"):
 
     def apply(self, x: Array, drawn: Any = None) -> Array:
         """The factor times what the inner one sends."""
-        return self.compressor.apply(x, drawn) * np.asarray(self.factor, x.dtype)
+        sent: Array = self.compressor.apply(x, drawn) * np.asarray(self.factor, x.dtype)
+        return sent
 
     def _delta(self, d: int) -> float:
         return max(0.0, self.compressor._scaled_delta(d, self.factor))
@@ -132,7 +133,7 @@ class Scaled(_Wrapper, Compressor, spec="scaled"):
 
     def _fill(self, out: Array, message: Any) -> None:
         self.compressor._fill(out, message)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             out *= np.asarray(self.factor, out.dtype)
         if self.factor > 1 and not all_finite(out):
             raise ValueError(f"the message of {self} holds numbers beyond {out.dtype}")

@@ -42,7 +42,7 @@ WINDOW = 16  # on CE2 the loss swings from step to step: recorded and drawn by w
 
 def work(quick: bool, seed: int) -> Works:
     """Every method on every counterexample, and one step of CE1 from 0, many times."""
-    steps, replicates, once = (2000, 10, 1000) if quick else (20_000, 50, 200_000)
+    steps, replicates, once = (1000, 10, 1000) if quick else (20_000, 50, 200_000)
     windows = np.geomspace(1, steps - WINDOW, 60).round().astype(int)
     some = np.unique(windows[:, None] + np.arange(WINDOW))
     runs: dict[str, Run | Certified] = {}

@@ -52,7 +52,7 @@ PANELS = {
 
 def work(quick: bool, seed: int) -> Works:
     """Every method at the paper's step size and on a grid, for many draws of the data."""
-    draws = 10 if quick else 100
+    draws = 4 if quick else 100
     data = {
         p: tuple(WilsonLeastSquares(p=p, seed=1000 * seed + i) for i in range(draws))
         for p in SHARES

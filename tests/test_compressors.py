@@ -1,0 +1,457 @@
+"""How compressors treat arrays: shapes, dtypes, layouts, extremes, draws and state."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import FrozenInstanceError, dataclass, fields
+from typing import Any
+
+import numpy as np
+import pytest
+from compressor_table import (
+    COMPRESSORS,
+    DETERMINISTIC,
+    DTYPES,
+    HOMOGENEOUS,
+    INSTANCES,
+    LIBRARY,
+    RANDOM,
+    drawn_for,
+    row,
+    sent,
+    vectors,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import efsgd
+from efsgd.arrays import Array, Generator
+from efsgd.compressors import (
+    QSGD,
+    Blockwise,
+    Compressor,
+    Identity,
+    LowRank,
+    Natural,
+    RandK,
+    Scaled,
+    ScaledSign,
+    Sign,
+    SignTopK,
+    TernGrad,
+    Threshold,
+    TopK,
+    TwoMeans,
+)
+
+each = pytest.mark.parametrize("c", COMPRESSORS, ids=str)
+either = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def same(a: Array, b: Array) -> bool:
+    """Whether dtype, shape and every bit agree, signs of zeros included."""
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+# -- the table ------------------------------------------------------------------------------------
+
+
+def test_the_library_is_complete() -> None:
+    """design.md names fourteen, each a direct subclass and exported."""
+    names = (
+        "Identity Sign ScaledSign TwoMeans TopK RandK QSGD TernGrad Natural LowRank SignTopK "
+        "Threshold Scaled Blockwise"
+    )
+    assert {cls.__name__ for cls in LIBRARY} == set(names.split())
+    assert all(getattr(efsgd, cls.__name__) is cls for cls in LIBRARY)
+    assert all(cls.__module__.startswith("efsgd.") for cls in LIBRARY)
+
+
+def test_no_compressor_is_missing_from_the_table() -> None:
+    ours = [cls for cls in Compressor.__subclasses__() if cls.__module__.startswith("efsgd.")]
+    assert set(ours) == set(LIBRARY) == set(INSTANCES)
+    assert all(type(c) is cls for cls, row in INSTANCES.items() for c in row)
+
+
+# -- known values ---------------------------------------------------------------------------------
+
+X = [3.0, -1.0, 0.0, -4.0]  # |x|_1 = 8, |x|_2^2 = 26, max 4
+HALF = np.full(4, 0.5)  # draws
+VALUES = [  # by hand from the definitions
+    (Identity(), None, [3, -1, 0, -4]),
+    (Sign(), None, [1, -1, 1, -1]),
+    (Sign(zero=0), None, [1, -1, 0, -1]),
+    (ScaledSign(), None, [2, -2, 2, -2]),
+    (ScaledSign(zero=0), None, [2, -2, 0, -2]),
+    (TwoMeans(), None, [1.5, -2.5, 1.5, -2.5]),
+    (TopK(2), None, [3, 0, 0, -4]),
+    (TopK(0.25), None, [0, 0, 0, -4]),
+    (TopK(1.0), None, [3, -1, 0, -4]),
+    (RandK(2), np.array([0, 1]), [3, -1, 0, 0]),
+    (RandK(2, unbiased=True), np.array([0, 1]), [6, -2, 0, 0]),
+    (QSGD(1), HALF, [26**0.5, 0, 0, -(26**0.5)]),  # shares .588 .196 0 .784
+    (TernGrad(), HALF, [4, 0, 0, -4]),  # shares 3/4 1/4 0 1
+    (Natural(), HALF, [2, -1, 0, -4]),  # 3 goes up with probability 1/2: not at 0.5
+    (Natural(), HALF / 2, [4, -1, 0, -4]),
+    (Natural(nearest=True), None, [2, -1, 0, -4]),  # a tie goes to the smaller
+    (SignTopK(2), None, [3.5, 0, 0, -3.5]),
+    (Threshold(abs=3.0), None, [3, 0, 0, -4]),
+    (Threshold(linf=0.5), None, [3, 0, 0, -4]),
+    (Threshold(l2=1.0), None, [3, 0, 0, -4]),  # sqrt(26/4) = 2.55
+    (Threshold(l2=0.3), None, [3, -1, 0, -4]),  # 0.76
+    (Scaled(TopK(1), 0.25), None, [0, 0, 0, -1]),
+    (Blockwise(ScaledSign(), 3), None, [4 / 3, -4 / 3, 4 / 3, -4]),
+    (Blockwise(TopK(1), 2), None, [3, 0, 0, -4]),
+    (LowRank(2), None, [3, -1, 0, -4]),
+]
+
+
+@either
+@pytest.mark.parametrize(("c", "drawn", "expected"), VALUES, ids=str)
+def test_values(c: Compressor, drawn: Any, expected: list[float], dtype: type) -> None:
+    y = c.apply(np.array(X, dtype), drawn)
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(y, np.array(expected, dtype), rtol=8 * eps, atol=8 * eps)
+
+
+def test_ties_go_to_the_first_also_in_long_vectors() -> None:
+    for d in (5, 10_000, 100_003):
+        x = np.where(np.arange(d) % 2, -1.0, 1.0)
+        assert np.flatnonzero(TopK(3)(x)).tolist() == [0, 1, 2]
+        x[-1] = 2
+        assert np.flatnonzero(TopK(3)(x)).tolist() == [0, 1, d - 1]
+
+
+@pytest.mark.parametrize("k", [1, 7, 200, 4000])
+def test_top_k_of_a_long_vector_is_exact(k: int) -> None:
+    """The sampled search against a stable sort, also where the sample sees only zeros."""
+    d = 40_001
+    rng = np.random.default_rng(k)
+    spike = np.zeros(d)
+    spike[1:300:2] = rng.standard_normal(150)
+    for x in (rng.standard_normal(d), rng.integers(-3, 4, d) * 1.0, np.zeros(d), spike, -spike):
+        order = np.argsort(-np.abs(x), kind="stable")[:k]
+        expected = np.zeros(d)
+        expected[order] = x[order]
+        assert np.array_equal(TopK(k)(x), expected)
+
+
+# -- arrays ---------------------------------------------------------------------------------------
+
+
+@either
+@pytest.mark.parametrize("d", [0, 1, 2, 3, 17])
+@each
+def test_dtype_shape_and_input_are_kept(c: Compressor, d: int, dtype: type) -> None:
+    x = vectors(d, dtype)
+    before = x.tobytes()
+    x.flags.writeable = False
+    y = sent(c, x)
+    assert y.dtype == dtype
+    assert y.shape == x.shape
+    assert y.flags.writeable
+    assert not np.shares_memory(x, y)
+    assert x.tobytes() == before
+
+
+@either
+@each
+def test_zero_is_sent_as_zero(c: Compressor, dtype: type) -> None:
+    for d in (0, 1, 2, 17):
+        for zero in (np.zeros(d, dtype), -np.zeros(d, dtype), np.zeros((3, d), dtype)):
+            assert not sent(c, zero).any()
+
+
+@each
+def test_signed_zeros_are_all_the_same(c: Compressor) -> None:
+    x = np.array([0.0, 1.0, 0.0, -2.0, 0.0, 0.5])
+    assert np.array_equal(sent(c, x), sent(c, np.where(x == 0, -0.0, x)))
+
+
+@either
+@each
+def test_leading_axes_change_no_bit(c: Compressor, dtype: type) -> None:
+    """Row by row with the draws of that row, for (R, d) and (2, R, d)."""
+    for d in (1, 2, 7, 33):
+        x = vectors(d, dtype)
+        drawn = drawn_for(c, x.shape)
+        y = c.apply(x, drawn)
+        for i, one in enumerate(x):
+            assert same(y[i], c.apply(one, row(drawn, i)))
+        if not c.random:
+            assert same(c(np.stack([x, x[::-1]])), np.stack([y, y[::-1]]))
+
+
+@either
+@pytest.mark.parametrize("c", [c for c in COMPRESSORS if "lowrank" not in str(c)], ids=str)
+def test_leading_axes_change_no_bit_of_long_vectors(c: Compressor, dtype: type) -> None:
+    """Beyond the pieces in which long vectors are summed and searched."""
+    x = np.random.default_rng(0).standard_normal((2, 40_001)).astype(dtype)
+    drawn = drawn_for(c, x.shape)
+    y = c.apply(x, drawn)
+    for i, one in enumerate(x):
+        assert same(y[i], c.apply(one, row(drawn, i)))
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0), (0, 0), (2, 0, 7), (1, 1), (0, 1)])
+@each
+def test_empty_axes(c: Compressor, shape: tuple[int, ...]) -> None:
+    assert sent(c, np.ones(shape)).shape == shape
+
+
+@each
+def test_layout_does_not_matter(c: Compressor) -> None:
+    x = np.random.default_rng(0).standard_normal((6, 14))
+    y = sent(c, x)
+    padded = np.zeros((12, 42))
+    padded[::2, ::3] = x
+    layouts = {
+        "Fortran": np.asfortranarray(x),
+        "strided": padded[::2, ::3],
+        "negative": x[::-1, ::-1].copy()[::-1, ::-1],
+        "big-endian": x.astype(">f8"),
+        "broadcast": np.broadcast_to(x, (1, 6, 14)),
+        "list": x.tolist(),
+    }
+    for name, other in layouts.items():
+        assert same(sent(c, other).reshape(y.shape), y), name
+    column = np.asfortranarray(x)[:, 0]
+    assert same(sent(c, column), sent(c, column.copy()))
+
+
+@each
+def test_integers_are_taken_as_float64(c: Compressor) -> None:
+    x = np.array([3, -1, 0, -4, 2, 2])
+    assert same(sent(c, x), sent(c, x.astype(np.float64)))
+    assert same(sent(c, x > 1), sent(c, (x > 1).astype(np.float64)))
+
+
+@each
+def test_what_is_not_a_vector_of_floats_is_refused(c: Compressor) -> None:
+    for kind in (np.float16, np.complex128, np.object_):
+        with pytest.raises(TypeError, match="expected float32 or float64"):
+            sent(c, np.ones(4, kind))
+    with pytest.raises(ValueError, match="not a scalar"):
+        sent(c, 1.0)  # type: ignore[arg-type]
+    for bad in (np.nan, np.inf, -np.inf):
+        for x in (np.array([1.0, bad, 0.0, 1.0]), np.array([[1.0, 2.0], [bad, 1.0]])):
+            with pytest.raises(ValueError, match="NaN or inf"):
+                sent(c, x)
+
+
+# -- extremes -------------------------------------------------------------------------------------
+
+
+@either
+@pytest.mark.parametrize("c", HOMOGENEOUS, ids=str)
+def test_powers_of_two_pass_through(c: Compressor, dtype: type) -> None:
+    """C(2^k x) = 2^k C(x) to the bit: at 1e+-30 in float32 and 1e+-150 in float64."""
+    for d in (1, 2, 7, 33):
+        x = vectors(d, dtype)
+        x[np.abs(x) < 1e-3] = 0  # so that nothing becomes denormal below
+        drawn = drawn_for(c, x.shape)
+        y = c.apply(x, drawn)
+        for k in (-100, 100) if dtype == np.float32 else (-900, -500, 500, 900):
+            scaled = np.ldexp(c.apply(np.ldexp(x, k), drawn), -k)
+            if "lowrank" in str(c):  # but for entries that are all rounding
+                np.testing.assert_allclose(scaled, y, rtol=0, atol=np.finfo(dtype).eps * 1e3)
+            else:
+                assert same(scaled, y)
+
+
+@either
+@each
+def test_denormals(c: Compressor, dtype: type) -> None:
+    """Every entry is what it is at a scale where nothing is rounded, but for the rounding.
+
+    (Not so where a rounded norm decides: QSGD may round to another level, l2 may keep one more.)
+    """
+    tiny = np.finfo(dtype).smallest_subnormal
+    for whole in ([1.0], [1.0, 0.0], [3.0, -1.0, 0.0, -4.0, 2.0], [1.0] * 9):
+        x = np.array(whole, dtype)
+        drawn = drawn_for(c, x.shape)
+        y = c.apply(x * tiny, drawn)
+        if c in HOMOGENEOUS and not re.search("qsgd|l2=", str(c)):
+            steps = y.astype(np.float64) / float(tiny)
+            assert np.abs(steps - c.apply(x, drawn)).max() <= 1.5
+        assert np.isfinite(y).all()
+
+
+def test_terngrad_is_unbiased_on_denormals() -> None:
+    """Its values are 0 and +-max|x|, so no rounding excuses a bias: 1, 2, 3 denormals of 3."""
+    x = np.array([1, 2, 3]) * 5e-324
+    u = (np.arange(3000) + 0.5) / 3000
+    y = TernGrad().apply(np.broadcast_to(x, (3000, 3)), np.repeat(u[:, None], 3, axis=1))
+    assert (y > 0).mean(0).tolist() == [1 / 3, 2 / 3, 1]
+
+
+MOST = {np.float32: np.finfo(np.float32).max, np.float64: np.finfo(np.float64).max}
+
+
+@either
+@each
+def test_the_largest_numbers_fit_or_overflow_in_words(c: Compressor, dtype: type) -> None:
+    """Never inf, never NaN: a finite result, or OverflowError from call and encode alike."""
+    for whole in ([1.0], [1.0, -1.0], [1.0, 0.0, -1.0, 1.0, 1.0], [1.0, 0.4, -0.2, 0.1]):
+        x = (np.array(whole) * MOST[dtype]).astype(dtype)
+        drawn = drawn_for(c, x.shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            y = c.apply(x, drawn)
+        if np.isfinite(y).all():
+            assert same(sent(c, x), y)
+            assert same(efsgd.decode(c.encode(x, drawn=drawn)), y)
+        else:
+            for act in (lambda: sent(c, x), lambda: c.encode(x, drawn=drawn)):  # noqa: B023
+                with pytest.raises(OverflowError, match="scale it down"):
+                    act()
+
+
+FITS = [
+    Identity(),
+    Sign(),
+    ScaledSign(),
+    ScaledSign(zero=0),
+    TwoMeans(),
+    TopK(2),
+    RandK(2),
+    TernGrad(),
+    LowRank(1),
+    SignTopK(2),
+    Threshold(l2=0.5),
+    Threshold(linf=0.5),
+]
+
+
+@either
+@pytest.mark.parametrize("c", FITS, ids=str)
+def test_what_fits_does_not_overflow(c: Compressor, dtype: type) -> None:
+    """Sums, norms and singular values of this vector leave the dtype, but no entry of C(x) does."""
+    x = np.full(9, MOST[dtype] / 2)
+    np.testing.assert_allclose(np.abs(sent(c, x)).max(), 1 if type(c) is Sign else x[0], rtol=1e-5)
+
+
+@either
+def test_what_does_not_fit_overflows(dtype: type) -> None:
+    x = np.full(9, MOST[dtype])
+    for c in (QSGD(1), RandK(2, unbiased=True), Natural(nearest=True), Scaled(Identity(), 1.1)):
+        with pytest.raises(OverflowError, match=f"does not fit {np.dtype(dtype)}: scale it down"):
+            sent(c, x)
+
+
+@pytest.mark.parametrize("width", [32, 64])
+@given(data=st.data())
+def test_any_floats(width: int, data: st.DataObject) -> None:
+    """No warning, no NaN; the message says the same; negative zeros change nothing."""
+    c = data.draw(st.sampled_from(COMPRESSORS))
+    numbers = st.floats(width=width, allow_nan=False, allow_infinity=False)
+    x = data.draw(arrays(f"f{width // 8}", st.integers(0, 12), elements=numbers))
+    try:
+        y = sent(c, x)
+    except OverflowError:
+        return
+    assert np.isfinite(y).all()
+    assert same(efsgd.decode(c.encode(x, np.random.default_rng(0))), y)
+    assert np.array_equal(sent(c, x + 0.0), y)
+
+
+def test_a_row_at_the_threshold_keeps_its_largest_entry() -> None:
+    """With l2 = 1 the rounded |x|_2/sqrt(d) may exceed every |x_i|; delta = 1/d still holds."""
+    for d in range(1, 40):
+        x = np.random.default_rng(d).random((100, 1)) * np.ones(d)
+        assert Threshold(l2=1.0)(x).any(-1).all()
+
+
+# -- draws and state ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("c", DETERMINISTIC, ids=str)
+def test_deterministic_compressors_draw_nothing(c: Compressor) -> None:
+    rng = np.random.default_rng(0)
+    state = rng.bit_generator.state
+    x = np.arange(6.0)
+    assert same(c(x, rng), c(x))
+    assert rng.bit_generator.state == state
+
+
+@pytest.mark.parametrize("c", RANDOM, ids=str)
+def test_draws_do_not_look_at_the_vector(c: Compressor) -> None:
+    """The same amount of randomness for every x of a shape, so that runs share their noise."""
+    states = []
+    for x in (np.zeros(7), np.arange(7.0), -np.ones(7)):
+        rng = np.random.default_rng(0)
+        c(x, rng)
+        states.append(str(rng.bit_generator.state))
+    assert len(set(states)) == 1
+
+
+@dataclass(frozen=True)
+class Cyclic(Compressor, spec="cyclic"):
+    """Keeps one entry, the next one at every step: its state is that position."""
+
+    random = True
+    projection = True
+
+    def draw(
+        self, shape: tuple[int, ...], rng: Generator | None = None, state: Any = None
+    ) -> Array:
+        return np.zeros((*shape[:-1], 1), int) if state is None else state
+
+    def apply(self, x: Array, drawn: Any = None) -> Array:
+        return np.where(np.arange(x.shape[-1]) == drawn, x, 0.0)
+
+    def next_state(self, x: Array, drawn: Any) -> Array:
+        return np.asarray((drawn + 1) % x.shape[-1])
+
+
+def test_the_state_travels_from_step_to_step() -> None:
+    for c in (Cyclic(), Scaled(Cyclic(), 0.5), Scaled(Scaled(Cyclic(), 2.0), 0.25)):
+        state, places = None, []
+        for _ in range(4):
+            drawn = c.draw((3,), None, state)
+            places.append(int(np.flatnonzero(c.apply(np.ones(3), drawn))[0]))
+            state = c.next_state(np.ones(3), drawn)
+        assert places == [0, 1, 2, 0]
+
+
+def test_the_states_of_blocks() -> None:
+    """Five entries in blocks of three: modulo 3 in the first block, modulo 2 in the rest."""
+    c, state = Blockwise(Cyclic(), 3), None
+    for step in range(7):
+        drawn = c.draw((5,), None, state)
+        assert np.flatnonzero(c.apply(np.ones(5), drawn)).tolist() == [step % 3, 3 + step % 2]
+        state = c.next_state(np.ones(5), drawn)
+    plain = Blockwise(TopK(1), 3)
+    assert plain.next_state(np.ones(5), plain.draw((5,))) is None
+
+
+@dataclass(frozen=True)
+class Slope:
+    """f = sum x_i."""
+
+    d: int = 3
+
+    def loss(self, x: Array) -> Array:
+        return np.asarray(x.sum(-1))
+
+    def gradient(self, x: Array, rng: Generator) -> Array:
+        return np.ones_like(x)
+
+
+def test_a_method_owns_the_state() -> None:
+    """EF with Cyclic: coordinate i is sent at steps i, i+3, ..., each time all it has gathered."""
+    history = efsgd.run(efsgd.Run(Slope(), efsgd.EFSGD(Cyclic()), lr=1.0, steps=6, replicates=2))
+    assert history["x_final"].tolist() == [[-4.0, -5.0, -6.0]] * 2
+
+
+def test_compressors_are_frozen_values() -> None:
+    for c in COMPRESSORS:
+        twin = type(c)(**{field.name: getattr(c, field.name) for field in fields(c)})
+        assert twin == c
+        assert hash(twin) == hash(c)
+        with pytest.raises(FrozenInstanceError):
+            c.name = "other"  # type: ignore[misc]
+    assert len(set(COMPRESSORS)) == len(COMPRESSORS)
+    for kind in (TopK, RandK, SignTopK):  # the first entry alone, and all of them
+        assert kind(1) != kind(1.0)
+        assert Scaled(kind(1), 0.5) != Scaled(kind(1.0), 0.5)

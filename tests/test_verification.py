@@ -1,0 +1,192 @@
+"""verify finds every planted false claim, and lets every true one pass."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from compressor_table import COMPRESSORS
+
+import efsgd
+from efsgd import QSGD, Compressor, Identity, TopK, verify
+
+
+class L2Sign(Compressor, spec="l2_sign_under_test"):
+    guarantee = "pathwise"
+
+    def apply(self, x, drawn=None):
+        size = np.linalg.norm(x, axis=-1, keepdims=True) / np.sqrt(x.shape[-1])
+        return size * np.where(x < 0, -1.0, 1.0)
+
+    def delta(self, d):
+        return 1 / d
+
+
+@dataclass(frozen=True)
+class KeepsOneLess(Compressor, spec="keeps_one_less"):
+    k: int
+    guarantee = "pathwise"
+
+    def apply(self, x, drawn=None):
+        return TopK(self.k - 1).apply(x)
+
+    def delta(self, d):
+        return self.k / d
+
+
+class CheapIdentity(Compressor, spec="cheap_identity"):
+    guarantee = "pathwise"
+
+    def apply(self, x, drawn=None):
+        return x.copy()
+
+    def delta(self, d):
+        return 1.0
+
+    def bits(self, d, dtype=np.float64):
+        return d
+
+
+class HiddenBias(Compressor, spec="hidden_bias"):
+    """QSGD whose rounding leans down by three percent."""
+
+    guarantee = "unbiased"
+    random = True
+
+    def draw(self, shape, rng=None, state=None):
+        return 0.97 * QSGD(4).draw(shape, rng)
+
+    def apply(self, x, drawn=None):
+        return QSGD(4).apply(x, drawn)
+
+    def omega(self, d):
+        return QSGD(4).omega(d)
+
+
+class BadWire(Compressor, spec="bad_wire"):
+    guarantee = "pathwise"
+
+    def apply(self, x, drawn=None):
+        return x.copy()
+
+    def delta(self, d):
+        return 1.0
+
+    def _write(self, out, x, drawn):
+        out.floats(x + 1)
+
+
+class Underflows(Compressor, spec="underflows"):
+    """Scales with a norm that squares first: right at normal sizes, 0 or inf at others."""
+
+    guarantee = "pathwise"
+
+    def apply(self, x, drawn=None):
+        square = (x**2).sum(-1, keepdims=True)
+        return x * (square / np.where(square > 0, square, 1.0))
+
+    def delta(self, d):
+        return 1.0
+
+
+@pytest.mark.parametrize("d", [5, 16, 256])
+def test_the_l2_scaled_sign_is_no_compressor_beyond_four_entries(d):
+    """Its true delta is 2/sqrt(d) - 1, at 1-sparse x: |C|^2 = 1, <C, x> = 1/sqrt(d)."""
+    found = verify(L2Sign(), d)
+    assert not found
+    assert found.verdict == "VIOLATED"
+    assert found.worst == pytest.approx(2 / np.sqrt(d) - 1, abs=1e-6)
+    sent = L2Sign()(found.vector)
+    assert efsgd.achieved_delta(found.vector, sent) == pytest.approx(found.worst)
+
+
+def test_top_k_that_keeps_one_less_is_found():
+    found = verify(KeepsOneLess(4), 16)
+    assert (found.verdict, found.worst) == ("VIOLATED", pytest.approx(3 / 16))
+
+
+def test_an_identity_that_claims_fewer_bits_than_it_sends_is_found():
+    found = verify(CheapIdentity(), 5)
+    assert not found
+    assert "bits" in found.reason
+
+
+def test_a_hidden_bias_is_found():
+    found = verify(HiddenBias(), 16)
+    assert not found
+    assert "standard errors away from x" in found.reason
+
+
+def test_a_message_that_decodes_to_something_else_is_found():
+    found = verify(BadWire(), 5)
+    assert not found
+    assert "decode" in found.reason
+
+
+def test_a_norm_that_underflows_is_found():
+    with np.errstate(all="ignore"):
+        found = verify(Underflows(), 5)
+    assert not found
+    assert np.abs(found.vector).max() < 1e-100 or np.abs(found.vector).max() > 1e100
+
+
+def test_plain_qsgd_is_refused_behind_feedback():
+    with pytest.raises(ValueError, match=r"contractive\(100\)"):
+        efsgd.EFSGD(QSGD(1)).check(100)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5, 16])
+@pytest.mark.parametrize("c", COMPRESSORS, ids=str)
+def test_every_built_in_keeps_its_word(c, d):
+    found = verify(c, d, np.random.default_rng(d), samples=500)
+    assert found, str(found)
+    silent = c.guarantee in ("absolute", "none")
+    assert found.verdict == ("claims nothing" if silent else "attained")
+
+
+def half(x):
+    return 0.5 * x
+
+
+def keep_half(x, rng):
+    return x * (rng.random(x.shape) < 0.5)
+
+
+@pytest.mark.parametrize(
+    ("function", "delta", "verdict"),
+    [
+        (half, 0.75, "attained"),
+        (half, 0.7, "not violated"),
+        (half, 0.76, "VIOLATED"),
+        (half, lambda d: 0.75, "attained"),
+        (keep_half, 0.5, "attained"),
+        (keep_half, 0.4, "not violated"),
+        (keep_half, 0.6, "VIOLATED"),
+        (lambda x: x[:1], 0.5, "VIOLATED"),
+        (lambda x: x * np.nan, 0.5, "VIOLATED"),
+    ],
+)
+def test_a_plain_function_is_held_to_its_delta(function, delta, verdict):
+    found = verify(function, 6, delta=delta)
+    assert found.verdict == verdict
+    assert bool(found) == (verdict != "VIOLATED")
+
+
+def test_the_answer_reads_well_and_repeats():
+    first, second = (verify(L2Sign(), 16, np.random.default_rng(3)) for _ in range(2))
+    assert str(first) == str(second)
+    assert "l2_sign_under_test, d = 16: VIOLATED; claimed delta = 0.0625" in str(first)
+    assert "at x = [" in str(first)
+    assert "attained" in str(verify(Identity(), 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"compressor": half, "d": 4}, "pass delta"),
+        ({"compressor": Identity(), "d": 4, "delta": 1.0}, "leave delta out"),
+        ({"compressor": Identity(), "d": 0}, "at least 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        verify(**arguments)
