@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, repeat
 from math import isfinite
 from typing import Any
 
@@ -41,17 +42,24 @@ class SparseNoise:
         return value
 
     def gradient(self, x: Array, rng: Generator) -> Array:
-        return _plus_noise(x, rng.normal(0.0, self.sigma, len(x)))
+        g = x.copy()
+        noisy = g[:, 0]
+        noisy += rng.normal(0.0, self.sigma, len(x))
+        return g
 
     def oracle(self, rng: Generator, replicates: int) -> Callable[[Array], Array]:
         """``gradient`` for a whole run, with the same noise, but drawn for many steps at once."""
-        noise = self._noise(rng, replicates)
-        return lambda x: _plus_noise(x, next(noise))
+        noise = chain.from_iterable(
+            rng.normal(0.0, self.sigma, (AHEAD, replicates)) for _ in repeat(None)
+        )
 
-    def _noise(self, rng: Generator, replicates: int) -> Iterator[Array]:
-        """The noise of one step after the other, (R,) each."""
-        while True:
-            yield from rng.normal(0.0, self.sigma, (AHEAD, replicates))
+        def gradient(x: Array) -> Array:
+            g = x.copy()
+            noisy = g[:, 0]
+            noisy += next(noise)
+            return g
+
+        return gradient
 
     def full_gradient(self, x: Array) -> Array:
         return x.copy()
@@ -99,11 +107,3 @@ class SparseNoise:
         import cvxpy as cp
 
         return cp.sum_squares(x) / 2
-
-
-def _plus_noise(x: Array, noise: Array) -> Array:
-    """A copy of x (R, d) with the noise (R,) added to its first column."""
-    g = x.copy()
-    first = g[:, 0]
-    first += noise
-    return g

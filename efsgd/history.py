@@ -59,8 +59,9 @@ class History:
 
     def _of_states(self) -> dict[str, Callable[[Array, Memory], Any]]:
         """How each quantity of (x_t, e_t) is found."""
+        loss = self.problem.loss
         of_states: dict[str, Callable[[Array, Memory], Any]] = {
-            "loss": lambda x, memory: self.problem.loss(x),
+            "loss": lambda x, memory: loss(x),
             "distance": lambda x, memory: _norm(x - self.problem.optimum.x),  # type: ignore[attr-defined]
             "memory_norm": lambda x, memory: _norm(memory.e),
         }

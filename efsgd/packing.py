@@ -38,7 +38,7 @@ class Writer:
 
     def __init__(self, dtype: np.dtype) -> None:
         self.dtype = dtype
-        self.parts: list[bytes] = []
+        self.parts: list[bytes | memoryview] = []
 
     def floats(self, values: Array) -> None:
         """Write finite numbers of the message's dtype."""
@@ -46,23 +46,24 @@ class Writer:
             raise OverflowError(
                 f"the message of this vector does not fit {self.dtype}: scale it down"
             )
-        self.parts.append(np.ascontiguousarray(values, self.dtype.newbyteorder("<")).tobytes())
+        little = np.ascontiguousarray(values, self.dtype.newbyteorder("<"))
+        self.parts.append(memoryview(little.reshape(-1).view(np.uint8)))
 
     def bits(self, flags: Array) -> None:
         """Write one bit for each boolean."""
-        self.parts.append(np.packbits(flags.reshape(-1), bitorder="little").tobytes())
+        self.parts.append(memoryview(np.packbits(flags.reshape(-1), bitorder="little")))
 
     def trits(self, codes: Array) -> None:
         """Write entries out of {0, 1, 2}."""
         padded = np.zeros((-(-codes.size // TRITS), TRITS), np.uint8)
         padded.reshape(-1)[: codes.size] = codes.reshape(-1)
-        self.parts.append((padded * _POWERS).sum(-1, dtype=np.uint8).tobytes())
+        self.parts.append(memoryview((padded * _POWERS).sum(-1, dtype=np.uint8)))
 
     def codes(self, codes: Array, width: int) -> None:
         """Write non-negative integers below 2^width: whole bytes first, then the rest of each."""
         flat = codes.reshape(-1)
         for shift in range(0, width - 7, 8):
-            self.parts.append(((flat >> shift) & 0xFF).astype(np.uint8).tobytes())
+            self.parts.append(memoryview(((flat >> shift) & 0xFF).astype(np.uint8)))
         left = width % 8
         if left:
             groups = np.zeros((-(-flat.size // 8), 8), np.uint64)
@@ -81,10 +82,6 @@ class Writer:
             flags = np.zeros((*indices.shape[:-1], d), bool)
             np.put_along_axis(flags, indices, True, axis=-1)
             self.bits(flags)
-
-    def finish(self) -> bytes:
-        """Return all fields in order."""
-        return b"".join(self.parts)
 
 
 class Reader:

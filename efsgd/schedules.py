@@ -39,6 +39,10 @@ class Constant(Schedule):
         """Return lr."""
         return self.lr
 
+    def adapt(self, t: int, g: Array, state: Any) -> tuple[float, Any]:
+        """Return lr."""
+        return self.lr, state
+
 
 @dataclass(frozen=True)
 class InverseSqrt(Schedule):

@@ -36,8 +36,9 @@ def encode(c: Compressor, x: Any, rng: Generator | None = None, drawn: Any = Non
         drawn = c.draw(x.shape, rng) if drawn is None else drawn
         with np.errstate(over="ignore", invalid="ignore"):
             c._write(out, x, drawn)
-    body = bytes([len(spec)]) + spec + _varint(x.size) + out.finish()
-    return _START.pack(b"EF", VERSION, x.itemsize, _checksum(VERSION, x.itemsize, body)) + body
+    parts = [bytes([len(spec)]) + spec + _varint(x.size), *out.parts]
+    checksum = _checksum(VERSION, x.itemsize, *parts)
+    return b"".join([_START.pack(b"EF", VERSION, x.itemsize, checksum), *parts])
 
 
 def _spec(c: Compressor) -> bytes:
@@ -105,8 +106,11 @@ def _open(data: memoryview) -> tuple[Compressor, int, np.dtype, memoryview]:
     return c, d, _DTYPES[item], payload
 
 
-def _checksum(version: int, item: int, body: bytes | memoryview) -> int:
-    return zlib.crc32(body, zlib.crc32(bytes([version, item])))
+def _checksum(version: int, item: int, *parts: bytes | memoryview) -> int:
+    checksum = zlib.crc32(bytes([version, item]))
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return checksum
 
 
 def _varint(value: int) -> bytes:
