@@ -88,12 +88,14 @@ def minimum_norm(matrix: Matrix, y: Array) -> Array:
 
     Raises ArithmeticError where LSQR has not converged. :func:`optimality` checks the result.
     """
+    from scipy.linalg import lstsq
+
     rows = as_rows(matrix)
     w = np.zeros(rows.shape[1])
     touched = np.unique(rows.indices) if is_sparse(rows) else np.arange(w.size)
     if rows.shape[0] * touched.size <= DENSE_LIMIT:
         dense = rows[:, touched].toarray() if is_sparse(rows) else rows
-        w[touched] = np.linalg.lstsq(dense, y)[0]
+        w[touched] = lstsq(dense, y)[0]
         return w
     w = _lsqr(rows, y)
     residual = _stationarity(rows, y, w)

@@ -125,9 +125,10 @@ def _norm(v: Any) -> Array:
 def _chosen(run: Run, extra: tuple[str, ...]) -> tuple[str, ...]:
     """The metrics to record: those asked for, or all that apply but the span distance."""
     feeds_back = run.method.feeds_back
+    wanted = run.metrics is None or "distance" in run.metrics  # an optimum may take long to find
     applies = {
         "loss": True,
-        "distance": getattr(run.problem, "optimum", None) is not None,
+        "distance": wanted and getattr(run.problem, "optimum", None) is not None,
         "memory_norm": feeds_back,
         "virtual_residual": feeds_back and not hasattr(run.problem, "project"),
         "achieved_delta": True,

@@ -47,23 +47,23 @@ class Writer:
                 f"the message of this vector does not fit {self.dtype}: scale it down"
             )
         little = np.ascontiguousarray(values, self.dtype.newbyteorder("<"))
-        self.parts.append(memoryview(little.reshape(-1).view(np.uint8)))
+        self.parts.append(little.reshape(-1).view(np.uint8).data)
 
     def bits(self, flags: Array) -> None:
         """Write one bit for each boolean."""
-        self.parts.append(memoryview(np.packbits(flags.reshape(-1), bitorder="little")))
+        self.parts.append(np.packbits(flags.reshape(-1), bitorder="little").data)
 
     def trits(self, codes: Array) -> None:
         """Write entries out of {0, 1, 2}."""
         padded = np.zeros((-(-codes.size // TRITS), TRITS), np.uint8)
         padded.reshape(-1)[: codes.size] = codes.reshape(-1)
-        self.parts.append(memoryview((padded * _POWERS).sum(-1, dtype=np.uint8)))
+        self.parts.append(np.asarray((padded * _POWERS).sum(-1, dtype=np.uint8)).data)
 
     def codes(self, codes: Array, width: int) -> None:
         """Write non-negative integers below 2^width: whole bytes first, then the rest of each."""
         flat = codes.reshape(-1)
         for shift in range(0, width - 7, 8):
-            self.parts.append(memoryview(((flat >> shift) & 0xFF).astype(np.uint8)))
+            self.parts.append(((flat >> shift) & 0xFF).astype(np.uint8).data)
         left = width % 8
         if left:
             groups = np.zeros((-(-flat.size // 8), 8), np.uint64)
