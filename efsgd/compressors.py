@@ -2,9 +2,11 @@
 
 from efsgd.base import Compressor, Guarantee, compressor
 from efsgd.lowrank import LowRank
-from efsgd.quantise import QSGD, Natural, TernGrad
+from efsgd.natural import Natural
+from efsgd.quantise import QSGD, TernGrad
 from efsgd.signs import ScaledSign, Sign, TwoMeans
-from efsgd.sparse import RandK, SignTopK, Threshold, TopK
+from efsgd.sparse import RandK, SignTopK, TopK
+from efsgd.threshold import Threshold
 from efsgd.wrappers import Blockwise, Identity, Scaled
 
 __all__ = [
