@@ -55,6 +55,7 @@ def engine_squares(problem: WilsonLeastSquares, method: efsgd.Method) -> None:
 
 
 def plain_squares(problem: WilsonLeastSquares, feedback: bool) -> None:
+    """Dense X; like the engine, it finds the train loss and the gradient one after the other."""
     data = problem.data
     X, y = data.X.toarray(), data.y
     X_test, y_test = data.X_test.toarray(), data.y_test
@@ -62,10 +63,9 @@ def plain_squares(problem: WilsonLeastSquares, feedback: bool) -> None:
     for i, lr in enumerate(PLAIN_STEP_SIZES):
         x, e = np.zeros(problem.d), np.zeros(problem.d)
         for t in range(ITERATIONS + 1):
-            residual = X @ x - y
-            train[i, t] = np.mean(residual**2)
+            train[i, t] = np.mean((X @ x - y) ** 2)
             test[i, t] = np.mean((X_test @ x - y_test) ** 2)
-            p = lr * (X.T @ residual) / len(y) + e
+            p = lr * (X.T @ (X @ x - y)) / len(y) + e
             sent = np.abs(p).mean() * np.sign(p) if feedback else p
             x = x - sent
             e = p - sent

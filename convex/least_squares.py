@@ -7,6 +7,7 @@ code. The losses that the paper reports, |Xw - y|^2/n, are what ``measure`` retu
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -40,6 +41,10 @@ class Regression(ABC):
     def gradient(self, x: Array, rng: Generator) -> Array:
         """X'(Xw - y)/n, over all rows: nothing is drawn from ``rng``."""
         return self.full_gradient(x)
+
+    def oracle(self, rng: Generator, replicates: int) -> Callable[[Array], Array]:
+        """``gradient`` for a whole run; each array is fresh."""
+        return self.full_gradient
 
     def full_gradient(self, x: Array) -> Array:
         residual = self._residual(x)

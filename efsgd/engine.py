@@ -21,7 +21,7 @@ from efsgd.problem import Problem
 from efsgd.schedules import Constant, Schedule
 from efsgd.sparse import sample_subset
 
-BLOCK = 2**16  # entries of x that step together: a handful of such arrays stay in the cache
+BLOCK = 2**17  # entries of x that step together: a handful of such arrays stay in the cache
 CHECK = 256  # steps between looks for a diverged run; the exact step is found by repeating it
 
 
@@ -115,6 +115,7 @@ def run(run: Run, *, diverged: Literal["raise", "keep"] = "raise") -> dict[str, 
     )
     blocks = []
     with np.errstate(over="ignore", invalid="ignore"):
+        np.setbufsize(512)  # until errstate ends; else numpy copies rows that meet a column
         for start, rngs in zip(starts, streams, strict=True):
             part = _part(run, start, min(rows, run.replicates - start))
             kept = [rng.bit_generator.state for rng in rngs]

@@ -214,6 +214,27 @@ class EFSGD(Method):
         warm = self.compressor.next_state(p, drawn)
         return Update(x - sent, Memory(p - sent, m, warm), p, sent, drawn)
 
+    def advance(
+        self,
+        x: Array,
+        g: Array,
+        memory: Memory,
+        lr: StepSize,
+        rng: Generator,
+        own: bool = False,
+    ) -> tuple[Array, Memory]:
+        """The same step; p and then the new e take the place of g, if it is ours to overwrite."""
+        if not own or self.momentum or self.weight_decay:
+            return super().advance(x, g, memory, lr, rng)
+        p = np.multiply(lr, g, out=g)
+        p += memory.e
+        drawn = self.compressor.draw(p.shape, rng, memory.warm)
+        sent = self.compressor.apply(p, drawn)
+        warm = self.compressor.next_state(p, drawn)
+        x = x - sent  # before p changes: a compressor may send p itself, or keep it
+        e = np.subtract(p, sent, out=p if warm is None else None)
+        return x, Memory(e, warm=warm)
+
 
 def check_feedback(c: Compressor, d: int) -> None:
     """Raise ValueError for a compressor that error feedback must not use at dimension d."""

@@ -33,7 +33,10 @@ def with_signs(x: Array, size: Array, zero: int = 1) -> Array:
         out = x + np.zeros((), x.dtype)  # turns -0.0 into +0.0
         signed: Array = np.copysign(size, out, out=out)
         return signed
-    return np.sign(x) * size
+    ternary: Array = (x > 0).view(np.int8) - (x < 0).view(np.int8)
+    scaled = ternary.astype(x.dtype)  # np.sign takes longer: its branches are mispredicted
+    scaled *= size
+    return scaled
 
 
 def write_signs(out: Writer, x: Array, zero: int) -> None:
