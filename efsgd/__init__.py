@@ -29,9 +29,10 @@ from efsgd.compressors import (
     TwoMeans,
     compressor,
 )
-from efsgd.engine import Diverged, Run, run
+from efsgd.engine import Run, run
 from efsgd.methods import EFSGD, SGD, CompressedSGD, Method, SignSGD, Signum
 from efsgd.problem import Optimum, Problem
+from efsgd.simulate import Diverged
 from efsgd.wire import HEADER, decode
 
 __all__ = [

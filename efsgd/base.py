@@ -287,11 +287,14 @@ def positive(name: str, value: float, most: float = math.inf) -> float:
     return float(value)
 
 
-def whole(name: str, value: Any, most: float = math.inf) -> int:
-    """Return ``value`` as an int in 1, 2, ..., most, or raise."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
+def whole(name: str, value: Any, most: float = math.inf, *, least: int = 1) -> int:
+    """Return ``value`` as an int in least, least + 1, ..., most, or raise."""
+    kind = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not kind or not least <= value <= most:
         last = "" if math.isinf(most) else f", {most}"
-        raise ValueError(f"{name} must be a whole number 1, 2, ...{last}, not {value}")
+        raise ValueError(
+            f"{name} must be a whole number {least}, {least + 1}, ...{last}, not {value}"
+        )
     return int(value)
 
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from efsgd.arrays import Array, achieved_delta, density
 from efsgd.compressors import Compressor
-from efsgd.methods import Memory, Update
+from efsgd.methods import Memory, StepSize, Update
 
 if TYPE_CHECKING:
     from efsgd.engine import Run
@@ -41,6 +41,9 @@ class History:
 
     def __init__(self, run: Run, x: Array) -> None:
         self.problem, self.x0 = run.problem, x
+        shape = np.shape(run.problem.loss(x))
+        if shape != (len(x),):
+            raise ValueError(f"loss returned shape {shape} for x of shape {x.shape}")
         self.steps = run.recorded()
         extra = self._measured(x)
         self.names = _chosen(run, tuple(extra))
@@ -84,10 +87,10 @@ class History:
                 if name in self.values:
                     self.values[name][row] = value
 
-    def step(self, row: int | None, g: Array, before: Memory, update: Update) -> None:
+    def step(self, row: int | None, g: Array, lr: StepSize, update: Update) -> None:
         """Take note of a step; ``row`` where it starts at a recorded iterate."""
         if self.virtual is not None:
-            self.virtual.move(before, update)
+            self.virtual.x -= lr * update.direction
         if self.span is not None:
             self.span.extend(g)
         if self.meter is not None:
@@ -102,9 +105,9 @@ class History:
                 if name in self.values:
                     self.values[name][row] = found[name]()
 
-    def losses(self, rows: int, x: Array) -> Array:
-        """The losses recorded of late (at most 256 rows, R); that of x where none are recorded."""
-        if "loss" not in self.values:
+    def losses(self, rows: int, x: Array, of_x: bool) -> Array:
+        """The losses recorded of late (at most 256 rows, R), or that of x."""
+        if of_x or "loss" not in self.values:
             return np.asarray(self.problem.loss(x))[None]
         return self.values["loss"][max(rows - 256, 0) : rows]
 
@@ -135,9 +138,13 @@ def _chosen(run: Run, extra: tuple[str, ...]) -> tuple[str, ...]:
         "phi_g": True,
         "phi_p": True,
         "bytes": True,
-        **dict.fromkeys(extra, True),
     }
-    known = [name for name, here in applies.items() if here]
+    clash = {*applies, "step", "x_final", "span_distance"}.intersection(extra)
+    if clash:
+        raise ValueError(f"measure returns {min(clash)!r}, which the history has itself: rename it")
+    if isinstance(run.metrics, str):
+        raise ValueError(f"metrics must be a tuple of names: write ({run.metrics!r},)")
+    known = [*(name for name, here in applies.items() if here), *extra]
     if run.metrics is None:
         return tuple(known)
     for name in run.metrics:
@@ -156,10 +163,6 @@ class _Virtual:
         self.x = x.copy()
         self.scale = np.zeros(len(x))  # the largest |x| and |e| recorded so far
 
-    def move(self, before: Memory, update: Update) -> None:
-        """Follow a step: p - e is lr g."""
-        self.x -= update.p - before.e
-
     def residual(self, x: Array, memory: Memory) -> Array:
         """How far x - e is from it, relative to the largest |x| and |e| recorded so far."""
         self.scale = np.maximum.reduce([self.scale, _norm(x), _norm(memory.e)])
@@ -172,12 +175,13 @@ class _Span:
 
     def __init__(self, run: Run, x: Array) -> None:
         replicates, d = x.shape
-        if replicates * run.steps * d > SPAN_LIMIT:
+        columns = min(run.steps, replicates * d)
+        if replicates * columns * d > SPAN_LIMIT:
             raise ValueError(
-                f"span_distance over {run.steps} steps in dimension {d} needs too much memory: "
-                f"use fewer steps or replicates"
+                f"span_distance over {run.steps} steps of {replicates} replicates in dimension {d} "
+                f"needs too much memory: use fewer steps or replicates"
             )
-        self.basis = np.zeros((replicates, min(run.steps, 64), d))
+        self.basis = np.zeros((replicates, min(columns, 64), d))
         self.size = 0
 
     def extend(self, g: Array) -> None:
@@ -217,8 +221,8 @@ class _Meter:
         if self.each:
             self.total = self.total + self.each
             return
-        for r, p in enumerate(update.p):
-            self.total[r] += len(self.compressor.encode(p, drawn=_row(update.drawn, r)))
+        for r, given in enumerate(update.given):
+            self.total[r] += len(self.compressor.encode(given, drawn=_row(update.drawn, r)))
 
 
 def _row(drawn: Any, r: int) -> Any:

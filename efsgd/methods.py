@@ -34,9 +34,11 @@ class Update(NamedTuple):
 
     x: Array
     memory: Memory
+    direction: Array  # g after weight decay and momentum
     p: Array  # what was to be sent, in units of x
     sent: Array  # what was subtracted from x
-    drawn: Any = None  # what the compressor drew
+    given: Array  # what the compressor was given
+    drawn: Any = None  # what it drew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ class Method:
             raise ValueError(f"momentum must lie in [0, 1), not {self.momentum}")
         if self.form not in ("heavy-ball", "nesterov", "undecayed"):
             raise ValueError(f"form must be heavy-ball, nesterov or undecayed, not {self.form!r}")
+        if not 0 <= self.dampening <= 1:
+            raise ValueError(f"dampening must lie in [0, 1], not {self.dampening}")
         if self.form == "nesterov" and (self.momentum == 0 or self.dampening != 0):
             raise ValueError("Nesterov momentum needs momentum > 0 and dampening = 0")
         if not 0 <= self.weight_decay < float("inf"):
@@ -122,7 +126,7 @@ class SGD(Method):
         """One step; everything is sent."""
         g, m = self.direction(x, g, memory.m)
         p = lr * g
-        return Update(x - p, Memory(m=m), p, p)
+        return Update(x - p, Memory(m=m), g, p, p, p)
 
     def advance(
         self,
@@ -158,7 +162,7 @@ class CompressedSGD(Method):
         drawn = self.compressor.draw(g.shape, rng, memory.warm)
         sent = lr * self.compressor.apply(g, drawn)
         warm = self.compressor.next_state(g, drawn)
-        return Update(x - sent, Memory(m=m, warm=warm), lr * g, sent, drawn)
+        return Update(x - sent, Memory(m=m, warm=warm), g, lr * g, sent, g, drawn)
 
 
 @dataclass(frozen=True)
@@ -212,7 +216,7 @@ class EFSGD(Method):
         drawn = self.compressor.draw(p.shape, rng, memory.warm)
         sent = self.compressor.apply(p, drawn)
         warm = self.compressor.next_state(p, drawn)
-        return Update(x - sent, Memory(p - sent, m, warm), p, sent, drawn)
+        return Update(x - sent, Memory(p - sent, m, warm), g, p, sent, p, drawn)
 
     def advance(
         self,

@@ -10,6 +10,9 @@ optional member               meaning
 ``n``, ``batch_gradient``     a finite sum: ``batch_gradient(x, rows)``, rows (R, b) of integers,
                               is the mean over those rows; needed by ``Run(batch=b)``
 ``measure(x)``                dict of (R,) arrays that join the history
+``oracle(rng, R)``            a function x -> gradient for a whole run of R replicates, with the
+                              same noise as ``gradient`` but perhaps drawn in bulk; each array it
+                              returns is fresh and float64, and may be overwritten
 ============================  =====================================================================
 """
 

@@ -291,8 +291,9 @@ def test_gradients_of_zero_span_nothing() -> None:
 
 
 def test_a_span_that_needs_too_much_memory_is_refused() -> None:
-    huge = Run(Noisy(d=1000), SGD(), 0.1, steps=10**9, metrics=("span_distance",))
-    with pytest.raises(ValueError, match=r"span_distance over 1000000000 steps in dimension 1000"):
+    huge = Run(Noisy(d=1000), SGD(), 0.1, 10**9, replicates=20, metrics=("span_distance",))
+    said = r"over 1000000000 steps of 20 replicates in dimension 1000"
+    with pytest.raises(ValueError, match=said):
         run(huge)
 
 
