@@ -15,6 +15,7 @@ from efsgd.figures.convex import PICTURES
 from efsgd.figures.verdicts import claim, claim_virtual
 from efsgd.results import load, spec_of
 
+README = Path(__file__).parents[1] / "README.md"
 NAMES = ["counterexamples", "theorem-one", "least-squares", "sparse-noise"]
 
 
@@ -36,6 +37,7 @@ def test_every_claim_passes(full):
     assert all(row["pass"] is True for row in claims)
     assert all(row["pass"] is None for row in rows if row["kind"] == "observation")
     assert f"{len(claims)} claims: {len(claims)} pass, 0 fail" in outcome.output
+    assert f"The command ends with {len(claims)} claims" in README.read_text()
 
 
 @pytest.mark.parametrize(
@@ -143,11 +145,10 @@ def test_quick_draws_all_and_claims_nothing(tmp_path):
 
 
 def test_readme_shows_every_figure():
-    readme = Path(__file__).parents[1] / "README.md"
-    shown = re.findall(r"!\[[^]]*\]\((docs/figures/[a-z-]+\.png)\)", readme.read_text())
+    shown = re.findall(r"!\[[^]]*\]\((docs/figures/[a-z-]+\.png)\)", README.read_text())
     assert [Path(path).stem for path in shown] == NAMES
     for path in shown:
-        assert (readme.parent / path).stat().st_size > 10_000
+        assert (README.parent / path).stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("module", [counterexamples, least_squares, sparse_noise])
