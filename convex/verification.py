@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import signature
-from typing import Any
+from inspect import Parameter, signature
+from typing import Any, get_args
 
 import numpy as np
 
 from efsgd.arrays import Array, Generator, achieved_delta
-from efsgd.base import Compressor, Guarantee
+from efsgd.base import Compressor, Guarantee, instance, row, whole
 from efsgd.wire import HEADER, decode
 
 ROUNDING = 1e-9  # of a claimed delta
+FLOAT32 = 1e-4  # rounding of a loss in float32
 NEAR = 1e-6  # how near the claim the worst case has to come to count as attained
 ERRORS = 4.0  # standard errors; what looks like a violation is drawn again before it is called one
 SCALES = (1e-309, 1e-150, 1e150)
@@ -76,6 +77,9 @@ def verify(
     Raises ValueError where a function comes without ``delta``, or a compressor with one.
     """
     rng = np.random.default_rng(0) if rng is None else rng
+    if isinstance(compressor, type):
+        compressor = instance(compressor)
+    whole("samples", samples, least=2)
     if isinstance(compressor, Compressor):
         if delta is not None:
             raise ValueError(f"{compressor} claims its own delta: leave delta out")
@@ -85,7 +89,10 @@ def verify(
             raise ValueError(
                 "a function claims nothing by itself: pass delta, a number or d -> delta"
             )
-        c = _Function(compressor, delta(d) if callable(delta) else float(delta))
+        claim = delta(d) if callable(delta) else float(delta)
+        if not claim <= 1:
+            raise ValueError(f"delta must be a number of at most 1, not {claim}")
+        c = _Function(compressor, claim)
     if d < 1:
         raise ValueError(f"d must be at least 1 to search for a vector, not {d}")
     return _Search(c, d, rng, samples).run()
@@ -99,13 +106,22 @@ class _Search:
         self.unbiased = c.guarantee == "unbiased"
         self.silent = c.guarantee in ("absolute", "none")
         self.claimed = 0.0 if self.silent else c.omega(d) if self.unbiased else c.delta(d)
+        self.silent = self.silent or (self.claimed == 0 and not self.unbiased)  # delta = 0
         self.bound = self.claimed if self.unbiased else 1.0 - self.claimed
 
     def run(self) -> Verification:
         """Search, then judge."""
+        if self.c.guarantee not in get_args(Guarantee) or not self.claimed < np.inf:
+            raise ValueError(
+                f"{self.c} claims {self.claimed} with the guarantee {self.c.guarantee!r}: "
+                f"use a number and one of {', '.join(get_args(Guarantee))}"
+            )
         points = candidates(self.d, self.rng)
         extreme = np.concatenate([points[::4] * scale for scale in SCALES])
-        broken = self._broken(points) or self._longer(points) or self._broken(extreme)
+        broken = self._broken(points)
+        if not isinstance(self.c, _Function):
+            broken = broken or self._mixed(points) or self._longer(points) or self._flagged(points)
+        broken = broken or self._broken(extreme)
         if broken is not None:
             return self._result("VIOLATED", *broken)
         if self.silent:
@@ -116,9 +132,9 @@ class _Search:
             violated = self._violated(tried, why)
             if violated is not None:
                 return violated
-        biased = self._bias(points) if self.unbiased else None
-        if biased is not None:
-            return self._result("VIOLATED", *biased)
+        wrong = self._bias(points) if self.unbiased else self._short(points)
+        if wrong is not None:
+            return self._result("VIOLATED", *wrong)
         loss, error = self._loss(points)
         at = int(np.argmax(loss))
         reached = self.bound - loss[at] <= NEAR + ERRORS * error[at]
@@ -131,11 +147,13 @@ class _Search:
         at = int(np.argmax(loss - ERRORS * error))
         if not self._above(loss[at], error[at]):
             return None
-        loss, error = self._loss(points[at : at + 1], 20)  # perhaps by chance: draw again, and more
-        if not self._above(loss[0], error[0]):
-            return None
+        if self.c.random:  # perhaps by chance: draw again, and more
+            again, spread = self._loss(points[at : at + 1], 20)
+            loss[at], error[at] = again[0], spread[0]
+            if not self._above(loss[at], error[at]):
+                return None
         reason = f"the bound does not hold{why}"
-        return self._result("VIOLATED", points[at], reason, loss[0], error[0])
+        return self._result("VIOLATED", points[at], reason, loss[at], error[at])
 
     def _result(
         self, verdict: str, x: Array, reason: str = "", loss: float = np.nan, error: float = 0.0
@@ -149,7 +167,7 @@ class _Search:
         return float(loss if self.unbiased else 1.0 - loss)
 
     def _above(self, loss: float, error: float) -> bool:
-        return bool(loss - ERRORS * error > self.bound + ROUNDING)
+        return not loss - ERRORS * error <= self.bound + ROUNDING  # NaN is above
 
     def _loss(self, points: Array, times: int = 1) -> tuple[Array, Array]:
         """The loss at each point (N, d) and its standard error, (N,) each."""
@@ -162,6 +180,8 @@ class _Search:
     def _moments(self, x: Array, draws: int) -> tuple[float, float]:
         many = np.broadcast_to(x, (draws, self.d))
         loss = 1.0 - achieved_delta(many, self.c(many, self.rng))
+        if self.c.guarantee == "pathwise":
+            return float(loss.max()), 0.0
         return float(loss.mean()), float(loss.std(ddof=1) / np.sqrt(draws))
 
     def _broken(self, points: Array) -> tuple[Array, str] | None:
@@ -173,6 +193,42 @@ class _Search:
                 return x, f"C(x) cannot be computed ({error})"
             if sent.shape != x.shape or not np.isfinite(sent).all():
                 return x, f"C(x) has the shape {sent.shape} or holds NaN or inf"
+        return None
+
+    def _mixed(self, points: Array) -> tuple[Array, str] | None:
+        """A vector of which C makes something else beside other vectors."""
+        drawn = self.c.draw(points.shape, self.rng)
+        together = self.c._checked(points, drawn)
+        for i, x in enumerate(points):
+            alone = self.c._checked(x, row(drawn, i))
+            if not np.allclose(together[i], alone, rtol=ROUNDING, atol=ROUNDING * np.abs(x).max()):
+                return x, "C of several vectors at once is not C of each of them"
+        return None
+
+    def _short(self, points: Array) -> tuple[Array, str] | None:
+        """A vector at which the bound does not hold in float32."""
+        if self.c.random or isinstance(self.c, _Function):
+            return None
+        short = points.astype(np.float32)
+        loss = 1.0 - achieved_delta(short, self.c(short))
+        worst = int(np.argmax(loss))
+        if loss[worst] <= self.bound + FLOAT32:
+            return None
+        return points[worst], "the bound does not hold in float32"
+
+    def _flagged(self, points: Array) -> tuple[Array, str] | None:
+        """A vector at which the flag ``projection`` or ``fixed_size`` is not true, and which."""
+        c = self.c
+        sizes = set()
+        for x in points:
+            drawn = c.draw(x.shape, self.rng)
+            sent = c._checked(x, drawn)
+            if c.projection and abs(sent @ x - sent @ sent) > 1e-6 * (x @ x):
+                return x, "projection is claimed, but <C(x), x> is not |C(x)|^2"
+            if c.fixed_size and c.name:
+                sizes.add(len(c.encode(x, drawn=drawn)))
+                if len(sizes) > 1:
+                    return x, f"fixed_size is claimed, but messages take {sorted(sizes)} bytes"
         return None
 
     def _named(self) -> list[Array]:
@@ -230,7 +286,11 @@ class _Search:
             allowed = self.c.bits(x.size) + 8 * HEADER
             if 8 * len(message) > allowed:
                 return x, f"a message takes {8 * len(message)} bits, {allowed} are allowed"
-            if not np.array_equal(decode(message), self.c._checked(x, drawn)):
+            try:
+                decoded = decode(message)
+            except ValueError as error:
+                return x, f"its message cannot be decoded ({error})"
+            if not np.array_equal(decoded, self.c._checked(x, drawn)):
                 return x, "its message does not decode to C(x)"
         return None
 
@@ -241,7 +301,7 @@ class _Function(Compressor):
     def __init__(self, function: Callable[..., Any], delta: float) -> None:
         object.__setattr__(self, "function", function)
         object.__setattr__(self, "claim", delta)
-        object.__setattr__(self, "draws", len(signature(function).parameters) > 1)
+        object.__setattr__(self, "draws", _takes_generator(function))
 
     function: Callable[..., Any]
     claim: float
@@ -262,7 +322,7 @@ class _Function(Compressor):
         extra = (rng,) if self.draws else ()
         if x.ndim == 1:
             return np.asarray(self.function(x.copy(), *extra), np.float64)
-        return np.stack([self.function(row.copy(), *extra) for row in x]).astype(np.float64)
+        return np.stack([self.function(v.copy(), *extra) for v in x]).astype(np.float64)
 
     def _delta(self, d: int) -> float:
         return self.claim
@@ -271,6 +331,18 @@ class _Function(Compressor):
         """The function's name."""
         name = str(getattr(self.function, "__name__", type(self.function).__name__))
         return "the function" if name == "<lambda>" else name
+
+
+def _takes_generator(function: Callable[..., Any]) -> bool:
+    """Whether the function has a second argument that it needs, or one called rng."""
+    try:
+        parameters = signature(function).parameters.values()
+    except ValueError:  # some built-in functions do not say
+        return False
+    by_place = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(by_place) > 1 and (
+        by_place[1].default is Parameter.empty or by_place[1].name == "rng"
+    )
 
 
 def candidates(d: int, rng: Generator) -> Array:

@@ -84,6 +84,8 @@ class Compressor:
             return x.copy()
         with np.errstate(over="ignore", invalid="ignore"):
             sent = self.apply(x, drawn)
+        if sent.shape != x.shape:
+            raise ValueError(f"{self} made shape {sent.shape} of {x.shape}: apply must keep it")
         return self._finite(sent)
 
     def _finite(self, sent: Array) -> Array:
@@ -159,10 +161,10 @@ class Compressor:
         raise ValueError(f"{self} has delta = 0 at d = {d}, and no scaling mends that")
 
     def _delta(self, d: int) -> float:
-        raise NotImplementedError(f"{type(self).__name__} claims a bound and must define _delta")
+        raise NotImplementedError(f"{type(self).__name__} claims a bound and must define delta(d)")
 
     def _omega(self, d: int) -> float:
-        raise NotImplementedError(f"{type(self).__name__} is unbiased and must define _omega")
+        raise NotImplementedError(f"{type(self).__name__} is unbiased and must define omega(d)")
 
     def _attaining_point(self, d: int, within: float) -> Array:
         raise NotImplementedError(f"{type(self).__name__} names no attaining point")
@@ -199,7 +201,7 @@ class Compressor:
 
     def _write(self, out: Writer, x: Array, drawn: Any) -> None:
         """Write the fields for x (..., d). Unless overridden the message is C(x), dense."""
-        out.floats(self.apply(x, drawn))
+        out.floats(self._checked(x, drawn))
 
     def _read(self, fields: Reader, shape: Shape) -> Any:
         """Read and check the fields for a vector of this shape; allocate no more than they take."""
@@ -248,6 +250,8 @@ class Compressor:
             else:
                 raise ValueError(f"it takes no {word!r}")
             rest = after
+        if required:
+            raise ValueError(f"it needs {', '.join(required)}")
         try:
             return cls(**arguments)
         except TypeError as error:
@@ -274,9 +278,29 @@ def compressor(spec: str) -> Compressor:
 
 def need(rng: Generator | None, who: Compressor) -> Generator:
     """Return ``rng``, or say that a random compressor needs one."""
-    if rng is None:
-        raise ValueError(f"{who} is random: pass rng=np.random.default_rng(seed)")
+    if not isinstance(rng, np.random.Generator):
+        given = "" if rng is None else f", not {rng!r}"
+        raise ValueError(f"{who} is random: pass rng=np.random.default_rng(seed){given}")
     return rng
+
+
+def row(drawn: Any, r: int) -> Any:
+    """What was drawn for replicate r; draws carry the leading axes of their input."""
+    if isinstance(drawn, list | tuple):
+        return type(drawn)(row(part, r) for part in drawn)
+    return None if drawn is None else drawn[r]
+
+
+def instance(value: Any) -> Compressor:
+    """Return a compressor, or say what to write instead of a spec, a class or something else."""
+    if isinstance(value, Compressor):
+        return value
+    cure = "such as efsgd.ScaledSign()"
+    if isinstance(value, str):
+        cure = f"write efsgd.compressor({value!r})"
+    elif isinstance(value, type) and issubclass(value, Compressor):
+        cure = f"write {value.__name__}(...), an instance"
+    raise ValueError(f"expected a compressor, not {value!r}: {cure}")
 
 
 def positive(name: str, value: float, most: float = math.inf) -> float:

@@ -50,6 +50,12 @@ class Run:
         """Refuse what cannot run."""
         for name, least in (("steps", 1), ("replicates", 1), ("seed", 0)):
             whole(name, getattr(self, name), least=least)
+        if not isinstance(self.method, Method):
+            raise ValueError(f"method must be one such as efsgd.SGD(), not {self.method!r}")
+        if isinstance(self.problem, type) or not hasattr(self.problem, "gradient"):
+            raise ValueError(
+                f"problem must be an object with d, loss and gradient, not {self.problem!r}"
+            )
         schedule(self)
         self.recorded()
         if self.batch is not None:
@@ -68,6 +74,8 @@ class Run:
             chosen = [whole("record", t, self.steps, least=0) for t in self.record]
         elif self.record is None and self.steps > 1000:
             chosen = (round(i * self.steps / 1000) for i in range(1001))
+        elif isinstance(self.record, list):
+            raise ValueError(f"record must be a number of steps or a tuple, not {self.record}")
         else:
             every = 1 if self.record is None else whole("record", self.record)
             chosen = range(0, self.steps, every)

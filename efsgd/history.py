@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efsgd.arrays import Array, achieved_delta, density
-from efsgd.compressors import Compressor
+from efsgd.base import Compressor, row
 from efsgd.methods import Memory, StepSize, Update
 
 if TYPE_CHECKING:
@@ -222,11 +222,4 @@ class _Meter:
             self.total = self.total + self.each
             return
         for r, given in enumerate(update.given):
-            self.total[r] += len(self.compressor.encode(given, drawn=_row(update.drawn, r)))
-
-
-def _row(drawn: Any, r: int) -> Any:
-    """What was drawn for replicate r; draws carry the leading axes of their input."""
-    if isinstance(drawn, list | tuple):
-        return type(drawn)(_row(part, r) for part in drawn)
-    return None if drawn is None else drawn[r]
+            self.total[r] += len(self.compressor.encode(given, drawn=row(update.drawn, r)))

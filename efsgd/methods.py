@@ -8,14 +8,14 @@ g gradient, e memory (what has not been sent yet), p corrected gradient, m momen
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from efsgd.arrays import Array, Generator
-from efsgd.base import Compressor
+from efsgd.base import Compressor, Guarantee, instance
 from efsgd.signs import ScaledSign, Sign
-from efsgd.wrappers import Identity
+from efsgd.wrappers import Identity, Scaled
 
 StepSize = float | Array  # a number, or (R, 1)
 Form = Literal["heavy-ball", "nesterov", "undecayed"]
@@ -151,6 +151,11 @@ class CompressedSGD(Method):
 
     compressor: Compressor
 
+    def __post_init__(self) -> None:
+        """Refuse what is no compressor."""
+        super().__post_init__()
+        instance(self.compressor)
+
     @property
     def compresses(self) -> Compressor:
         """The compressor."""
@@ -189,6 +194,11 @@ class EFSGD(Method):
     """
 
     compressor: Compressor = ScaledSign()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no compressor."""
+        super().__post_init__()
+        instance(self.compressor)
 
     @property
     def compresses(self) -> Compressor:
@@ -242,6 +252,12 @@ class EFSGD(Method):
 
 def check_feedback(c: Compressor, d: int) -> None:
     """Raise ValueError for a compressor that error feedback must not use at dimension d."""
+    if c.guarantee not in get_args(Guarantee):
+        raise ValueError(f"{c} has the guarantee {c.guarantee!r}: use one of {get_args(Guarantee)}")
+    if isinstance(c, Scaled) and c.factor >= 2 and c.compressor.guarantee == "absolute":
+        raise ValueError(
+            f"{c} overshoots, so error feedback with it diverges: use a factor below 2"
+        )
     if c.guarantee in ("absolute", "none") or c.delta(d) > 0:
         return
     if c.guarantee == "unbiased":

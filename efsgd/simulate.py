@@ -63,9 +63,14 @@ def simulate(
         if dead is not None:
             x, g, memory = _revived(dead, x, g, memory)
         lr, state = steps.adapt(t, g, state)
-        if of_steps and (record or history.watches):
+        noted = of_steps and (record or history.watches)
+        if noted or t == 0:
             update = method.step(x, g, memory, lr, compressor_rng)
-            history.step(row if record else None, g, lr, update)
+            if update.sent.shape != x.shape:
+                made = f"{update.sent.shape} of {x.shape}"
+                raise ValueError(f"{method.compresses} made shape {made}: apply must keep it")
+            if noted:
+                history.step(row if record else None, g, lr, update)
             x, memory = update.x, update.memory
         else:
             x, memory = method.advance(x, g, memory, lr, compressor_rng, own)

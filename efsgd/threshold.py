@@ -47,7 +47,7 @@ class Threshold(Compressor, spec="threshold"):
 
     @property
     def attained(self) -> bool:
-        """Only for d = 1, where nothing is dropped."""
+        """Never: an entry just below the threshold can always come closer to it."""
         return False
 
     def apply(self, x: Array, drawn: Any = None) -> Array:

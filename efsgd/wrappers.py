@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from efsgd.arrays import Array, Generator, all_finite
-from efsgd.base import Compressor, Guarantee, positive, whole
+from efsgd.base import Compressor, Guarantee, instance, positive, whole
 from efsgd.packing import Reader, Shape, Writer
 
 PADDING = 16  # bits: each part has at most two fields that are filled up to whole bytes
@@ -68,7 +68,14 @@ class Scaled(_Wrapper, Compressor, spec="scaled"):
 
     def __post_init__(self) -> None:
         """Refuse a factor that is not positive."""
+        instance(self.compressor)
         object.__setattr__(self, "factor", positive("factor", self.factor))
+
+    def contractive(self, d: int) -> Compressor:
+        """Itself where delta(d) > 0, else what the inner one gives."""
+        if self.guarantee == "unbiased" or self.delta(d) > 0:
+            return super().contractive(d)
+        return self.compressor.contractive(d)
 
     @property
     def attained(self) -> bool:
@@ -152,6 +159,7 @@ class Blockwise(_Wrapper, Compressor, spec="blockwise"):
 
     def __post_init__(self) -> None:
         """Refuse an impossible size."""
+        instance(self.compressor)
         object.__setattr__(self, "size", whole("size", self.size))
 
     @property

@@ -40,6 +40,10 @@ METHODS: dict[str, tuple[Method, float]] = {  # with the step sizes of the paper
 }
 ON_GRID = {**METHODS, "signSGD (unscaled)": (SignSGD(Sign(zero=0)), 0.05)}
 SIGN_METHODS = [name for name in ON_GRID if name.startswith("signSGD")]
+ONE_BIT: dict[str, Method] = {  # the same with sign(0) = +1, only told
+    "signSGD (one bit)": CompressedSGD(ScaledSign()),
+    "EF-signSGD (one bit)": EFSGD(ScaledSign()),
+}
 SHARES = (0.6, 0.5)  # P(y = 1)
 STEPS = 80
 GRID = tuple(float(f"{lr:.4g}") for lr in np.logspace(-3, 2, 25))
@@ -66,6 +70,9 @@ def work(quick: bool, seed: int) -> Works:
     if quick:
         return works
     works["optima"] = Certified(data[SHARES[0]][:3])
+    for name, method in ONE_BIT.items():
+        run = Run(data[SHARES[0]][0], method, 10.0, STEPS, metrics=("test_mse",))
+        works[f"{name} p={SHARES[0]}"] = Vary(run, "problem", data[SHARES[0]])
     for name, (method, _) in ON_GRID.items():
         run = Run(
             *(data[SHARES[0]][0], method, GRID, STEPS),
@@ -110,6 +117,7 @@ def verdicts(results: Results) -> list[Verdict]:
         *_grid(results),
         *_span(results),
         *_momentum(results),
+        *_zeros(results),
         claim_virtual(results),
         claim_certified(results["optima"]),
     ]
@@ -156,11 +164,9 @@ def _grid(results: Results) -> list[Verdict]:
 
 def _span(results: Results) -> list[Verdict]:
     """Section 5: dist(x_t, x_0 + span of the gradients) <= |e_t|."""
-    sgd = max(float(results[f"SGD p={p}"]["span_distance"].max()) for p in SHARES)
-    excess = max(
-        float((r["span_distance"] - r["memory_norm"]).max())
-        for r in (results[f"EF-signSGD p={p}"] for p in SHARES)
-    )
+    sgd = float(np.max([results[f"SGD p={p}"]["span_distance"].max() for p in SHARES]))
+    feedback = [results[f"EF-signSGD p={p}"] for p in SHARES]
+    excess = float(np.max([(r["span_distance"] - r["memory_norm"]).max() for r in feedback]))
     return [
         claim("SGD: largest distance to the gradient span", SOURCE, sgd, "<", 1e-8),
         claim(
@@ -179,6 +185,16 @@ def _momentum(results: Results) -> list[Verdict]:
     text = "the triangular wave of signSGDm: median swing of its train loss over the last 40 steps"
     measured = f"{swing[UNDECAYED]:.3g} undecayed, {swing['signSGDm']:.3g} with true momentum"
     return [observation(text, "section 5, figure", measured)]
+
+
+def _zeros(results: Results) -> list[Verdict]:
+    """What sign(0) does: most coordinates of a gradient are exactly 0 here."""
+    p, told = SHARES[0], []
+    for name in ("signSGD", "EF-signSGD"):
+        ternary, bit = (np.median(_last(results, n, p)) for n in (name, f"{name} (one bit)"))
+        text = f"{name}: median final test loss with sign(0) = 0, as above, and with sign(0) = +1"
+        told.append(observation(text, MINE, f"{ternary:.3g} and {bit:.3g}"))
+    return told
 
 
 PICTURE = Picture(

@@ -91,9 +91,10 @@ def verdicts(results: Results) -> list[Verdict]:
         found.append(claim(text, SOURCE, off, "<", 1e-10))
         text = f"{label}: least |x_t - x*| / dist(x*, line), any step and problem"
         found.append(claim(text, SOURCE, near, ">=", 1 - 1e-9))
-    last = float(results["EF-signSGD"]["distance"][-1].max())
-    text = "EF-signSGD converges on the same problems: largest last |x_t - x*|"
-    found.append(claim(text, "section 4", last, "<", 1e-10))
+    distance = results["EF-signSGD"]["distance"]
+    last = float((distance[-1] / distance[0]).max())
+    text = "EF-signSGD converges on the same problems: largest last |x_t - x*| / |x_0 - x*|"
+    found.append(claim(text, "section 4", last, "<", 1e-6))
     return [*found, claim_virtual(results), claim_certified(results["optima"])]
 
 

@@ -21,6 +21,7 @@ from efsgd.compressors import (
     RandK,
     TopK,
 )
+from efsgd.convex import CE2
 from efsgd.convex.sparse_noise import SparseNoise
 from efsgd.engine import BLOCK, Run, run
 from efsgd.methods import EFSGD, SGD, CompressedSGD, Method, SignSGD, Signum
@@ -673,3 +674,28 @@ def test_a_hundred_thousand_steps_keep_few_rows() -> None:
     exact = 2.5 * (1 - 1e-4) ** (2.0 * history["step"])
     np.testing.assert_allclose(history["loss"][:, 0], exact, rtol=1e-9)
     assert sum(array.nbytes for array in history.values()) < 1000
+
+
+class Shrinks(Compressor, spec="shrinks"):
+    """Returns one entry for each vector, which would broadcast silently."""
+
+    def apply(self, x, drawn=None):  # type: ignore[no-untyped-def]
+        return x.mean(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("metrics", [("loss",), None])
+def test_a_compressor_that_changes_the_shape_is_refused(metrics: tuple[str, ...] | None) -> None:
+    with pytest.raises(ValueError, match=r"made shape .* apply must keep it"):
+        run(Run(CE2(), EFSGD(Shrinks()), 0.1, 5, metrics=metrics))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((CE2(), SGD, 0.1, 5), "method must be one such as"),
+        ((CE2, SGD(), 0.1, 5), "problem must be an object"),
+    ],
+)
+def test_a_class_in_place_of_an_object_is_refused(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Run(*arguments)

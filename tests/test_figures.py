@@ -171,3 +171,13 @@ def test_claims_know_nan_and_missing_results():
     assert claim("", "", float("nan"), "<", 1.0).passed is False
     with pytest.raises(ValueError, match="max"):
         claim_virtual({})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_claims_do_not_hang_on_the_seed(seed, tmp_path):
+    outcome = CliRunner().invoke(
+        main,
+        ["convex", "--seed", str(seed), "--out", str(tmp_path), "--results", str(tmp_path / "r")],
+    )
+    assert outcome.exit_code == 0, outcome.output

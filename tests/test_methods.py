@@ -429,3 +429,18 @@ def test_impossible_numbers_are_refused(make: Any, options: dict[str, Any], mess
 
 def test_undecayed_momentum_may_be_one() -> None:
     assert SGD(momentum=1.0, form="undecayed").momentum == 1.0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: EFSGD("topk:1"), r"write efsgd\.compressor\('topk:1'\)"),
+        (lambda: CompressedSGD(TopK), r"write TopK\(\.\.\.\), an instance"),
+        (lambda: Scaled("sign", 0.5), "expected a compressor"),
+        (lambda: EFSGD(Scaled(Threshold(abs=0.01), 3.0)).check(4), "use a factor below 2"),
+    ],
+    ids=str,
+)
+def test_what_is_no_compressor_is_refused_with_the_cure(make, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

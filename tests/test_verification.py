@@ -88,6 +88,91 @@ class Underflows(Compressor, spec="underflows"):
         return 1.0
 
 
+class MixesRows(Compressor, spec="mixes_rows"):
+    """Scaled sign whose author forgot the axis: right for one vector, wrong for several."""
+
+    guarantee = "pathwise"
+
+    def apply(self, x, drawn=None):
+        return np.abs(x).mean() * np.where(x < 0, -1.0, 1.0)
+
+    def delta(self, d):
+        return 1 / d
+
+
+class CoinPathwise(Compressor, spec="coin_pathwise"):
+    """Keeps x or sends nothing by a coin: delta = 1/2 in expectation, 0 on every second path."""
+
+    guarantee = "pathwise"
+    random = True
+
+    def draw(self, shape, rng=None, state=None):
+        return rng.random((*shape[:-1], 1)) < 0.5
+
+    def apply(self, x, drawn=None):
+        return x * drawn
+
+    def delta(self, d):
+        return 0.5
+
+
+class OnlyFloat64(Compressor, spec="only_float64"):
+    guarantee = "pathwise"
+
+    def apply(self, x, drawn=None):
+        return x * (x.dtype == np.float64)
+
+    def delta(self, d):
+        return 1.0
+
+
+class FalseProjection(Compressor, spec="false_projection"):
+    guarantee = "pathwise"
+    projection = True
+
+    def apply(self, x, drawn=None):
+        return 0.5 * x
+
+    def delta(self, d):
+        return 0.75
+
+
+class FalseSize(Compressor, spec="false_size"):
+    guarantee = "pathwise"
+    fixed_size = True
+
+    def apply(self, x, drawn=None):
+        return x.copy()
+
+    def delta(self, d):
+        return 1.0
+
+    def _write(self, out, x, drawn):
+        out.floats(x[x != 0])
+
+
+@pytest.mark.parametrize(
+    ("c", "reason"),
+    [
+        (MixesRows(), "not C of each"),
+        (CoinPathwise(), "the bound does not hold"),
+        (OnlyFloat64(), "float32"),
+        (FalseProjection(), "projection is claimed"),
+        (FalseSize(), ""),
+    ],
+    ids=str,
+)
+def test_other_false_words_are_found(c, reason):
+    found = verify(c, 4)
+    assert not found
+    assert reason in found.reason
+
+
+def test_a_function_with_an_option_is_not_taken_for_random():
+    assert verify(np.copy, 4, delta=1.0).verdict == "attained"
+    assert verify(np.sign, 4, delta=0.75).verdict == "VIOLATED"
+
+
 @pytest.mark.parametrize("d", [5, 16, 256])
 def test_the_l2_scaled_sign_is_no_compressor_beyond_four_entries(d):
     """Its true delta is 2/sqrt(d) - 1, at 1-sparse x: |C|^2 = 1, <C, x> = 1/sqrt(d)."""
@@ -139,7 +224,8 @@ def test_plain_qsgd_is_refused_behind_feedback():
 def test_every_built_in_keeps_its_word(c, d):
     found = verify(c, d, np.random.default_rng(d), samples=500)
     assert found, str(found)
-    silent = c.guarantee in ("absolute", "none")
+    unbiased = c.guarantee == "unbiased"
+    silent = c.guarantee in ("absolute", "none") or (c.delta(d) == 0 and not unbiased)
     assert found.verdict == ("claims nothing" if silent else "attained")
 
 
@@ -185,6 +271,9 @@ def test_the_answer_reads_well_and_repeats():
         ({"compressor": half, "d": 4}, "pass delta"),
         ({"compressor": Identity(), "d": 4, "delta": 1.0}, "leave delta out"),
         ({"compressor": Identity(), "d": 0}, "at least 1"),
+        ({"compressor": half, "d": 4, "delta": float("nan")}, "not nan"),
+        ({"compressor": Identity(), "d": 4, "samples": 1}, "samples must be .* not 1"),
+        ({"compressor": TopK, "d": 4}, "an instance"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments, message):
