@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 
 from efsgd.arrays import Array, Generator, achieved_delta
-from efsgd.base import Compressor, Guarantee, instance, row, whole
+from efsgd.base import Compressor, Guarantee, drawn_for, instance, whole
 from efsgd.wire import HEADER, decode
 
 ROUNDING = 1e-9  # of a claimed delta
@@ -72,7 +72,8 @@ def verify(
     of one vector (d,), or (x, rng) -> C(x), with the ``delta`` that it is to be held to. What is
     random is judged by means over ``samples`` draws. Checked are the bound, the vector that is said
     to attain it, for unbiased ones the mean, and for compressors that can be encoded that messages
-    decode to C(x) and are no longer than ``bits(d)`` says.
+    decode to C(x) and are no longer than ``bits(d)`` says; also that C treats several vectors as it
+    treats each, that the bound holds in float32, and the flags ``projection`` and ``fixed_size``.
 
     Raises ValueError where a function comes without ``delta``, or a compressor with one.
     """
@@ -128,32 +129,38 @@ class _Search:
             return self._result("claims nothing", points[0])
         points = np.concatenate([points, *self._named()])
         points = np.concatenate([points, self._climb(points)])
-        for tried, why in ((points, ""), (extreme, EXTREME)):
-            violated = self._violated(tried, why)
-            if violated is not None:
-                return violated
+        loss, error = self._loss(points)
+        violated = self._violated(points, loss, error, "")
+        if violated is None:
+            violated = self._violated(extreme, *self._loss(extreme), EXTREME)
+        if violated is not None:
+            return violated
         wrong = self._bias(points) if self.unbiased else self._short(points)
         if wrong is not None:
             return self._result("VIOLATED", *wrong)
-        loss, error = self._loss(points)
         at = int(np.argmax(loss))
-        reached = self.bound - loss[at] <= NEAR + ERRORS * error[at]
+        again, spread = self._anew(points[at], loss[at])
+        reached = self.bound - again <= NEAR + ERRORS * spread
         verdict = "attained" if reached else "not violated"
-        return self._result(verdict, points[at], "", loss[at], error[at])
+        return self._result(verdict, points[at], "", again, spread)
 
-    def _violated(self, points: Array, why: str) -> Verification | None:
+    def _violated(self, points: Array, loss: Array, error: Array, why: str) -> Verification | None:
         """The verdict on the worst of these points, if the bound does not hold there."""
-        loss, error = self._loss(points)
         at = int(np.argmax(loss - ERRORS * error))
         if not self._above(loss[at], error[at]):
             return None
-        if self.c.random:  # perhaps by chance: draw again, and more
-            again, spread = self._loss(points[at : at + 1], 20)
-            loss[at], error[at] = again[0], spread[0]
-            if not self._above(loss[at], error[at]):
-                return None
+        again, spread = self._anew(points[at], loss[at])
+        if not self._above(again, spread):
+            return None
         reason = f"the bound does not hold{why}"
-        return self._result("VIOLATED", points[at], reason, loss[at], error[at])
+        return self._result("VIOLATED", points[at], reason, again, spread)
+
+    def _anew(self, x: Array, loss: float) -> tuple[float, float]:
+        """The loss at a chosen vector and its error: if random drawn again, and more, because it
+        was chosen for being large."""
+        if not self.c.random:
+            return loss, 0.0
+        return self._moments(x, 20 * self.samples)
 
     def _result(
         self, verdict: str, x: Array, reason: str = "", loss: float = np.nan, error: float = 0.0
@@ -169,12 +176,12 @@ class _Search:
     def _above(self, loss: float, error: float) -> bool:
         return not loss - ERRORS * error <= self.bound + ROUNDING  # NaN is above
 
-    def _loss(self, points: Array, times: int = 1) -> tuple[Array, Array]:
+    def _loss(self, points: Array) -> tuple[Array, Array]:
         """The loss at each point (N, d) and its standard error, (N,) each."""
         if not self.c.random:
             loss: Array = 1.0 - achieved_delta(points, self.c(points))
             return loss, np.zeros(len(points))
-        moments = np.array([self._moments(x, self.samples * times) for x in points])
+        moments = np.array([self._moments(x, self.samples) for x in points])
         return moments[:, 0], moments[:, 1]
 
     def _moments(self, x: Array, draws: int) -> tuple[float, float]:
@@ -200,7 +207,7 @@ class _Search:
         drawn = self.c.draw(points.shape, self.rng)
         together = self.c._checked(points, drawn)
         for i, x in enumerate(points):
-            alone = self.c._checked(x, row(drawn, i))
+            alone = self.c._checked(x, drawn_for(i, drawn))
             if not np.allclose(together[i], alone, rtol=ROUNDING, atol=ROUNDING * np.abs(x).max()):
                 return x, "C of several vectors at once is not C of each of them"
         return None

@@ -84,9 +84,13 @@ class Compressor:
             return x.copy()
         with np.errstate(over="ignore", invalid="ignore"):
             sent = self.apply(x, drawn)
+        self.check_shape(x, sent)
+        return self._finite(sent)
+
+    def check_shape(self, x: Array, sent: Array) -> None:
+        """Raise ValueError where C(x) has another shape than x, which would broadcast silently."""
         if sent.shape != x.shape:
             raise ValueError(f"{self} made shape {sent.shape} of {x.shape}: apply must keep it")
-        return self._finite(sent)
 
     def _finite(self, sent: Array) -> Array:
         if not all_finite(sent):
@@ -284,10 +288,10 @@ def need(rng: Generator | None, who: Compressor) -> Generator:
     return rng
 
 
-def row(drawn: Any, r: int) -> Any:
+def drawn_for(r: int, drawn: Any) -> Any:
     """What was drawn for replicate r; draws carry the leading axes of their input."""
     if isinstance(drawn, list | tuple):
-        return type(drawn)(row(part, r) for part in drawn)
+        return type(drawn)(drawn_for(r, part) for part in drawn)
     return None if drawn is None else drawn[r]
 
 

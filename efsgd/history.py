@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efsgd.arrays import Array, achieved_delta, density
-from efsgd.base import Compressor, row
+from efsgd.base import Compressor, drawn_for
 from efsgd.methods import Memory, StepSize, Update
 
 if TYPE_CHECKING:
@@ -105,11 +105,11 @@ class History:
                 if name in self.values:
                     self.values[name][row] = found[name]()
 
-    def losses(self, rows: int, x: Array, of_x: bool) -> Array:
-        """The losses recorded of late (at most 256 rows, R), or that of x."""
-        if of_x or "loss" not in self.values:
+    def losses(self, rows: int, x: Array, look: int) -> Array:
+        """The losses that the last ``look`` steps can have recorded, or that of x, (rows, R)."""
+        if look == 1 or "loss" not in self.values:
             return np.asarray(self.problem.loss(x))[None]
-        return self.values["loss"][max(rows - 256, 0) : rows]
+        return self.values["loss"][max(rows - look, 0) : rows]
 
     def arrays(self) -> dict[str, Array]:
         """The history as arrays over time."""
@@ -222,4 +222,4 @@ class _Meter:
             self.total = self.total + self.each
             return
         for r, given in enumerate(update.given):
-            self.total[r] += len(self.compressor.encode(given, drawn=row(update.drawn, r)))
+            self.total[r] += len(self.compressor.encode(given, drawn=drawn_for(r, update.drawn)))

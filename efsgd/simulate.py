@@ -48,14 +48,14 @@ def simulate(
     memory, state, steps = method.start(x), None, schedule(run)
     history = History(run, x)
     (gradient, own), project = _oracle(run, gradient_rng), getattr(problem, "project", None)
-    recorded, of_steps = run.recorded(), history.watches or history.of_steps
+    recorded, of_steps = history.steps, history.watches or history.of_steps
     row, look = 0, 1 if careful else LOOK
     for t in range(run.steps):
         record = t == recorded[row]
         if record:
             history.state(row, x, memory)
         if not keep and t % look == 0:
-            _stop_if_dead(t, x, memory, history.losses(row + record, x, careful))
+            _stop_if_dead(t, x, memory, history.losses(row + record, x, look))
         g = gradient(x)
         if t == 0 and g.shape != x.shape:
             raise ValueError(f"gradient returned shape {g.shape} for x of shape {x.shape}")
@@ -66,9 +66,7 @@ def simulate(
         noted = of_steps and (record or history.watches)
         if noted or t == 0:
             update = method.step(x, g, memory, lr, compressor_rng)
-            if update.sent.shape != x.shape:
-                made = f"{update.sent.shape} of {x.shape}"
-                raise ValueError(f"{method.compresses} made shape {made}: apply must keep it")
+            method.compresses.check_shape(x, update.sent)
             if noted:
                 history.step(row if record else None, g, lr, update)
             x, memory = update.x, update.memory
@@ -81,7 +79,7 @@ def simulate(
         row += record
     history.state(row, x, memory)
     if not keep:
-        _stop_if_dead(run.steps, x, memory, history.losses(row + 1, x, careful))
+        _stop_if_dead(run.steps, x, memory, history.losses(row + 1, x, look))
     return {**history.arrays(), "x_final": x}
 
 
