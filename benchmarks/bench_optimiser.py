@@ -9,7 +9,7 @@ import torch
 from candidates import BASELINE, NETWORKS, candidate, parameters
 from common import Spread, interleaved, machine, table, verdict
 
-from efsgd.deep.loop import compiler_missing
+from efsgd.deep.fused import compiler_missing
 
 STEPS = 3  # of each form in a round
 TARGETS = {"compiled": 2.2}
@@ -18,7 +18,7 @@ TARGETS = {"compiled": 2.2}
 def forms() -> list[str]:
     missing = compiler_missing(torch.device("cpu"))
     if missing:
-        print(f"nothing is compiled: {missing} is missing")
+        print(f"nothing is compiled: {missing}")
     return [BASELINE, *([] if missing else ["compiled"]), "foreach", "loop", "paper's form"]
 
 

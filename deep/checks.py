@@ -88,7 +88,6 @@ def _check_tensor(x: Tensor, name: str) -> None:
 
 def with_gradient(group: dict[str, Any]) -> dict[torch.device, list[Tensor]]:
     """The parameters of a group that have a gradient, by device; refuses a sparse gradient."""
-    instance(group["compressor"])  # schedules may have put something else there
     found: dict[torch.device, list[Tensor]] = {}
     for i, x in enumerate(group["params"]):
         if x.grad is None or not x.numel():

@@ -19,6 +19,7 @@ from efsgd.results import DAMAGE
 
 __all__ = ["Dataset", "Moments", "load"]
 
+BY_NAME = (*vision.CIFAR, "standin")
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 BLOCK = 1024  # images whose sums are taken at once, in integers
 
@@ -135,7 +136,7 @@ def load(what: str | Path, directory: str | Path | None = None, download: bool =
         return _standin()
     if Path(what).suffix == ".npz":
         return _from_file(Path(what).expanduser())
-    known = ", ".join([*vision.CIFAR, "standin"])
+    known = ", ".join(BY_NAME)
     raise ValueError(f"no data set is called {str(what)!r}: choose {known} or a file FILE.npz")
 
 

@@ -26,8 +26,13 @@ from efsgd.deep.step import Lists, Numbers, Part, Rule, step
 WORTHWHILE = 2**20  # elements from which compiling pays
 SWITCH = "EFSGD_COMPILE"  # 0 in the environment: never compile
 SEVERAL = 8  # structures that one optimiser may have compiled by default; each takes seconds
-# p is cheap to compute again, and dear to store: writing it out costs a third of the step
-INLINE = {"realize_reads_threshold": 64, "realize_opcount_threshold": 300}
+PASSES = {  # the step waits for memory, so it must go over it as few times as possible
+    # p is cheap to compute again, and dear to store: writing it out costs a third of the step
+    "realize_reads_threshold": 64,
+    "realize_opcount_threshold": 300,
+    # else the checks of more than 64 gradients move away from what reads the gradients anyway
+    "reorder_for_locality": False,
+}
 
 
 def refusal(parts: Sequence[Part], force: bool) -> str | None:
@@ -37,7 +42,8 @@ def refusal(parts: Sequence[Part], force: bool) -> str | None:
     """
     devices = {x.device for part in parts for x in part.lists.x}
     missing = "the parameters are on several devices" if len(devices) > 1 else None
-    missing = missing or _no_compiler(next(iter(devices)))
+    missing = missing or (f"{SWITCH} is 0" if os.environ.get(SWITCH) == "0" else None)
+    missing = missing or compiler_missing(next(iter(devices)))
     if missing or force:
         return missing
     if all(part.rule.dense for part in parts):
@@ -46,15 +52,20 @@ def refusal(parts: Sequence[Part], force: bool) -> str | None:
     return f"{elements} elements are fewer than {WORTHWHILE}" if elements < WORTHWHILE else None
 
 
-def _no_compiler(device: torch.device) -> str | None:
-    if os.environ.get(SWITCH) == "0":
-        return f"{SWITCH} is 0"
+def compiler_missing(device: torch.device) -> str | None:
+    """What torch.compile lacks for this device, as far as one can see without trying."""
     if device.type == "cuda":
         return None if find_spec("triton") else "Triton is not installed"
     if device.type != "cpu":
         return f"nothing is compiled for {device.type}"
-    names = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
-    return None if any(n and shutil.which(n) for n in names) else "there is no C++ compiler"
+    found = _compiler(os.environ.get("CXX"), os.environ.get("PATH"))
+    return None if found else "there is no C++ compiler"
+
+
+@cache  # looking through the PATH at every step would take as long as stepping small parameters
+def _compiler(cxx: str | None, path: str | None) -> bool:
+    names = (cxx, "g++", "clang++", "c++", "cl")
+    return any(name and shutil.which(name, path=path) for name in names)
 
 
 Structure: TypeAlias = tuple[tuple[Rule, Any], ...]  # what a compiled function is made for
@@ -116,7 +127,7 @@ def _compiled(of: Structure, check: bool) -> Callable[..., Any]:
     code = stepped.__code__.replace(co_name=f"step_{len(_made)}")
     _made.append(code)
     alone = FunctionType(code, globals(), closure=stepped.__closure__)
-    return torch.compile(alone, fullgraph=True, dynamic=False, options=dict(INLINE))
+    return torch.compile(alone, fullgraph=True, dynamic=False, options=dict(PASSES))
 
 
 _made: list[Any] = []  # the code objects so far

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from types import FrameType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from efsgd.deep.fused import compiler_missing
 from efsgd.deep.history import Row
 
 Step = Callable[[Tensor, Tensor], None]
@@ -127,16 +125,8 @@ def usable(device: str | torch.device, precision: str, compile: bool, graph: boo
     if found.type == "cpu" and precision == "tf32":
         raise ValueError("precision 'tf32' is one of GPUs: use fp32 or bf16 on the CPU")
     if compile and (missing := compiler_missing(found)):
-        raise ValueError(f"compile=True needs {missing}, which is not here: leave it out")
+        raise ValueError(f"compile=True cannot work, {missing}: leave it out")
     return found
-
-
-def compiler_missing(device: torch.device) -> str | None:
-    """What torch.compile lacks for this device, as far as one can see without trying."""
-    if device.type == "cuda":
-        return None if find_spec("triton") else "Triton"
-    names = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
-    return None if any(name and shutil.which(name) for name in names) else "a C++ compiler"
 
 
 @contextmanager

@@ -80,6 +80,7 @@ class EFSGD(Optimizer):
         self.capturable, self.nonfinite = capturable, nonfinite
         self.memory_dtype, self.measure, self.seed = memory_dtype, measure, seed
         self.generators: dict[torch.device, torch.Generator] = {}
+        self._adopted: list[Compressor] = []  # that each group was checked with
         self._forms = Forms(foreach, False if capturable else fused)
         self._skipped: Tensor | None = None
         self._measured: list[tuple[Sequence[Tensor], Tensor]] = []
@@ -122,12 +123,12 @@ class EFSGD(Optimizer):
         """As in torch; a group that is refused is not added."""
         super().add_param_group(param_group)
         try:
-            self._adopt(self.param_groups[-1])
+            self._adopted.append(self._adopt(self.param_groups[-1]))
         except Exception:
             self.param_groups.pop()
             raise
 
-    def _adopt(self, group: dict[str, Any]) -> None:
+    def _adopt(self, group: dict[str, Any]) -> Compressor:
         """Take a compressor's spec for it, and check the group; a captured lr is on the device."""
         if isinstance(group["compressor"], str):
             group["compressor"] = compressor_of(group["compressor"])
@@ -136,6 +137,8 @@ class EFSGD(Optimizer):
             x = group["params"][0]
             dtype = torch.promote_types(x.dtype, torch.float32)
             group["lr"] = torch.as_tensor(group["lr"], dtype=dtype).to(x.device)
+        c: Compressor = group["compressor"]
+        return c
 
     # -- the step ----------------------------------------------------------------------------------
 
@@ -162,6 +165,9 @@ class EFSGD(Optimizer):
 
     def _several(self) -> list[tuple[dict[str, Any], torch.device, list[Tensor]]]:
         """The parameters that have a gradient, by group and device."""
+        for i, group in enumerate(self.param_groups):
+            if group["compressor"] is not self._adopted[i]:  # a schedule has put another one there
+                self._adopted[i] = self._adopt(group)
         found = [(group, with_gradient(group)) for group in self.param_groups]
         return [(group, *one) for group, by_device in found for one in by_device.items()]
 

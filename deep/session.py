@@ -209,12 +209,7 @@ class Session:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state; raises one of efsgd.deep.checkpoint.DAMAGE for what is none."""
         self.model.load_state_dict(state["model"])
-        held = [
-            group["lr"] for group in self.optimizer.param_groups
-        ]  # a number, or where a captured step reads it
         self.optimizer.load_state_dict(state["optimizer"])
-        for group, lr in zip(self.optimizer.param_groups, held, strict=True):
-            group["lr"] = lr
         self.sums.copy_(state["sums"])
         self.counts.copy_(state["counts"])
         self.epoch, self.batch = int(state["epoch"]), int(state["batch"])

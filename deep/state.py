@@ -19,7 +19,7 @@ KEPT = ("memory", "momentum_buffer", "started")  # of a parameter
 # of the optimiser: what copies and pickles need besides state and groups
 OPTIONS = (
     *("capturable", "nonfinite", "memory_dtype", "measure", "seed", "generators"),
-    *("_forms", "_skipped", "_measured", "_elsewhere"),
+    *("_adopted", "_forms", "_skipped", "_measured", "_elsewhere"),
 )
 
 
@@ -81,6 +81,12 @@ def unpacked(state: dict[str, Any], optimiser: EFSGD) -> dict[str, Any]:
     """What torch can load: compressors again, and groups that say everything; raises ValueError."""
     if not {"state", "param_groups"} <= set(state):
         raise ValueError("this is no state of an optimiser: 'state' or 'param_groups' is missing")
+    foreign = {name for own in state["state"].values() for name in own} - {*KEPT}
+    if foreign:
+        raise ValueError(
+            f"this is the state of another optimiser, which keeps {', '.join(sorted(foreign))}: "
+            "load one of EFSGD or of torch.optim.SGD"
+        )
     groups = []
     for i, saved in enumerate(state["param_groups"]):
         own = optimiser.param_groups[i] if i < len(optimiser.param_groups) else {}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -91,7 +92,7 @@ def step(parts: Sequence[Part], check: bool) -> tuple[Tensor | None, list[Tensor
     """
     moves: list[list[Move]] = []
     norms: list[list[list[Tensor]]] = []
-    found: list[Tensor] = []
+    fine: list[Tensor] = []
     home = parts[0].lists.x[0].device
     for part in parts:
         moves.append([])
@@ -100,8 +101,9 @@ def step(parts: Sequence[Part], check: bool) -> tuple[Tensor | None, list[Tensor
             moves[-1].append(move)
             norms[-1].append(measured(part, move))
             g = part.lists.g[move.i]  # |g|_1 of float64 may overflow
-            found.append(length(g, math.inf if g.dtype == torch.float64 else 1).to(home))
-    ok = torch.isfinite(torch.stack(found)).all() if check else None
+            norm = length(g, math.inf if g.dtype == torch.float64 else 1)
+            fine.append(torch.isfinite(norm).to(home))
+    ok = reduce(torch.logical_and, fine) if check else None
     for part, own in zip(parts, moves, strict=True):
         for move in own:
             make(part, move, ok)

@@ -15,7 +15,7 @@ from efsgd.arrays import Array
 from efsgd.base import positive, whole
 from efsgd.deep import checkpoint as checkpoints
 from efsgd.deep import models
-from efsgd.deep.data import Dataset, load
+from efsgd.deep.data import BY_NAME, Dataset, load
 from efsgd.deep.loop import Report, Stopped, interruptions
 from efsgd.deep.session import Session
 from efsgd.methods import Method
@@ -83,6 +83,11 @@ class Training:
 
     def compute(self) -> dict[str, Array]:
         """Train on the CPU, on the data of that name; the history that :func:`train` returns."""
+        if self.data not in BY_NAME:
+            raise ValueError(
+                f"the data {self.data!r} come from a file, which their name does not find again: "
+                "load it and call train(training, dataset)"
+            )
         return train(self, load(self.data))
 
     def chosen(self, dataset: Dataset) -> Dataset:

@@ -181,7 +181,7 @@ def compile_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[Any]:
         return run
 
     monkeypatch.setattr(fused, "_compiled", instead)
-    monkeypatch.setattr(fused, "_no_compiler", lambda device: None)
+    monkeypatch.setattr(fused, "compiler_missing", lambda device: None)
     monkeypatch.setattr(fused, "WORTHWHILE", 8)
     return calls
 
@@ -241,7 +241,7 @@ def test_the_environment_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_without_a_compiler_the_loop_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EFSGD_COMPILE", raising=False)
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(fused, "WORTHWHILE", 1)
     xs = parameters()
     optimizer = EFSGD(xs, 0.1)
@@ -276,7 +276,7 @@ def test_what_does_not_compile_falls_back_once(
 ) -> None:
     caplog.set_level(logging.INFO, "efsgd.deep")
     monkeypatch.setattr(fused, "WORTHWHILE", 1)
-    monkeypatch.setattr(fused, "_no_compiler", lambda device: None)
+    monkeypatch.setattr(fused, "compiler_missing", lambda device: None)
     if fault == "torch":
         monkeypatch.setattr(torch, "compile", no_python)
     c: Compressor = Waits() if fault == "kernel" else RandK(2)

@@ -35,6 +35,7 @@ from efsgd.compressors import (
     RandK,
     ScaledSign,
     Sign,
+    TernGrad,
     TopK,
 )
 from efsgd.deep import EFSGD, ef_signsgd, sgdm, signsgd, signsgdm
@@ -483,11 +484,15 @@ def test_refusals(make: Any, kind: type[Exception], words: str) -> None:
 def test_a_compressor_put_into_a_group_is_looked_at() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1)
-    optimizer.param_groups[0]["compressor"] = "topk:3"
     give(xs, normals())
-    with pytest.raises(ValueError, match=r"write efsgd.compressor\('topk:3'\)"):
-        optimizer.step()
-    assert kept(optimizer) == [{}, {}, {}]
+    for wrong, words in (("topk:-3", "k must be"), (TernGrad(), r"contractive\(12\)")):
+        optimizer.param_groups[0]["compressor"] = wrong
+        with pytest.raises(ValueError, match=words):
+            optimizer.step()
+        assert kept(optimizer) == [{}, {}, {}]
+    optimizer.param_groups[0]["compressor"] = "topk:3"
+    optimizer.step()
+    assert optimizer.param_groups[0]["compressor"] == TopK(3)
 
 
 @pytest.mark.parametrize("foreach", [False, True])

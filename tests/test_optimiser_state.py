@@ -149,6 +149,19 @@ def test_a_compressor_may_be_changed_in_the_file() -> None:
     take(optimizer, xs, 1)
 
 
+def test_the_state_of_another_optimiser_is_refused_whole() -> None:
+    xs, ys = parameters(), parameters()
+    adam = torch.optim.Adam(xs)
+    take(adam, xs, 1)
+    optimizer = EFSGD(ys, 0.1, TopK(1))
+    take(optimizer, ys, 1)
+    before = kept(optimizer)
+    with pytest.raises(ValueError, match=r"which keeps exp_avg, exp_avg_sq, step: load one of EF"):
+        optimizer.load_state_dict(adam.state_dict())
+    assert same([s["memory"] for s in before], [s["memory"] for s in kept(optimizer)])
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
 # -- from torch.optim.SGD --------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 import efsgd  # noqa: E402
 from efsgd import results  # noqa: E402
-from efsgd.deep import evaluate, loop, models  # noqa: E402
+from efsgd.deep import evaluate, fused, loop, models  # noqa: E402
 from efsgd.deep import session as sessions  # noqa: E402
 from efsgd.deep import training as trainings  # noqa: E402
 from efsgd.deep.data import Dataset, load  # noqa: E402
@@ -176,10 +176,15 @@ def test_what_the_machine_cannot_do_is_refused(training, options, said):
     assert "\n" not in str(refused.value)
 
 
+def test_data_of_a_file_is_not_found_by_its_name():
+    with pytest.raises(ValueError, match="'mine-0123456789ab' come from a file"):
+        small(data="mine-0123456789ab").compute()
+
+
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(ValueError, match=r"compile=True needs a C\+\+ compiler, which is not here"):
+    with pytest.raises(ValueError, match=r"compile=True cannot work, there is no C"):
         train(small(), DATA, compile=True)
 
 
@@ -509,7 +514,7 @@ def test_tf32_is_a_matter_of_the_run(allowed):
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    loop.compiler_missing(torch.device("cpu")) is not None, reason="needs a C++ compiler"
+    fused.compiler_missing(torch.device("cpu")) is not None, reason="needs a C++ compiler"
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own
 def test_compiled_is_eager_up_to_rounding():
