@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from efsgd import schedules
+from efsgd import bounds, schedules
 from efsgd.arrays import Floats, Generator, achieved_delta, density
 from efsgd.compressors import (
     QSGD,
@@ -74,6 +74,7 @@ __all__ = [
     "TopK",
     "TwoMeans",
     "achieved_delta",
+    "bounds",
     "compressor",
     "decode",
     "density",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from efsgd.figures import options, user_options
+from efsgd.figures import bounds_options, options, user_options
 
 if TYPE_CHECKING:
     from efsgd.figures.make import Options
@@ -83,10 +83,26 @@ def cifar_pictures() -> tuple[Any, ...]:
     return PICTURES
 
 
+def theory_pictures() -> tuple[Any, ...]:
+    """The figures of the theory; to know them needs neither cvxpy nor matplotlib."""
+    from efsgd.figures.theory import PICTURES
+
+    return PICTURES
+
+
+def bounds_pictures() -> tuple[Any, ...]:
+    """The delta zoo; to know it needs neither cvxpy nor matplotlib."""
+    from efsgd.figures.bounds import PICTURES
+
+    return PICTURES
+
+
 # Each track is a command below, and a folder of results; its pictures have a name and a title.
 TRACKS: dict[str, Callable[[], tuple[Any, ...]]] = {
     "convex": convex_pictures,
     "cifar": cifar_pictures,
+    "bounds": bounds_pictures,
+    "theory": theory_pictures,
 }
 
 
@@ -171,6 +187,34 @@ def cifar(names: tuple[str, ...], **told: Any) -> None:
     from efsgd.figures.deep import cifar as run
 
     sys.exit(run(names, shared("cifar", told), **told))
+
+
+@main.command()
+@options.add(bounds_options.BOUNDS)
+@options.figure_command
+def bounds(names: tuple[str, ...], **told: Any) -> None:
+    """Does each compressor keep its word, and what proves it?
+
+    An adversarial search for a vector that breaks the claimed delta or omega, a certificate from a
+    convex programme where there is one, the length of the messages; for all built-in compressors,
+    those of --compressor, or your own of --module. Results of built-in ones are kept in
+    RESULTS/bounds. A vector that breaks a claim is saved in OUT, and the exit code is 1.
+    """
+    from efsgd.figures.bounds import bounds as run
+
+    sys.exit(run(names, shared("bounds", told), **told))
+
+
+@main.command()
+@options.figure_command
+def theory(names: tuple[str, ...], results: Path, **told: Any) -> None:
+    """The theorems checked by machine.
+
+    All figures, or only those that are NAMEd: what attains each bound, and how much of it real
+    compressors use. Results are kept in RESULTS/theory and used again, unless the code or a version
+    has changed.
+    """
+    run_track("theory", names, results, told)
 
 
 @main.command()

@@ -43,7 +43,7 @@ def obtain_all(
     found = {} if again else {path: find(work, directory) for path, (_, work) in named.items()}
     tasks = [(*named[path], directory) for path in named if found.get(path) is None]
     tasks.sort(key=lambda task: -getattr(task[1], "cost", 0))  # the longest first
-    with _progress(len(tasks)) as tick:
+    with progress(len(tasks)) as tick:
         if jobs == 1:
             _here(tasks, tick)
         elif tasks:
@@ -153,7 +153,7 @@ def one_thread_each() -> Iterator[None]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Tick]:
+def progress(total: int) -> Iterator[Tick]:
     """A bar on stderr, only on a terminal and only after PATIENCE seconds."""
     start, done = time.monotonic(), 0
     bar: Any = None

@@ -88,11 +88,11 @@ def markdown(study: Study) -> str:
 
 def latex(study: Study) -> str:
     """A tabular for \\input, which needs no package."""
-    body = [" & ".join(map(_escaped, _cells(row))).replace("+-", "$\\pm$") for row in rows(study)]
+    body = [" & ".join(map(escaped, _cells(row))).replace("+-", "$\\pm$") for row in rows(study)]
     notes = [f"{study.title}: {caption(study)}", FINAL, SELECTED, *incomplete(study)]
     lines = [f"% {note}" for note in notes]
     lines += ["\\begin{tabular}{rlrlllrr}", "\\hline"]
-    lines += [" & ".join(map(_escaped, HEADS)) + " \\\\", "\\hline"]
+    lines += [" & ".join(map(escaped, HEADS)) + " \\\\", "\\hline"]
     lines += [f"{line} \\\\" for line in body]
     return "\n".join([*lines, "\\hline", "\\end{tabular}"]) + "\n"
 
@@ -142,5 +142,6 @@ def piped(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """The text with the letters escaped that mean something to LaTeX."""
     return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)

@@ -18,6 +18,10 @@ def test_a_script_of_the_readme_runs(block):
     assert ran.returncode == 0, ran.stderr
     if "verify(" in block:
         assert "VIOLATED" in ran.stdout
+    if "worst_case(" in block:
+        claimed, replayed = map(float, ran.stdout.split())
+        assert replayed == pytest.approx(claimed, rel=1e-5)
+        assert claimed == pytest.approx(0.8348479602, rel=1e-5)  # 512-bit solver, PEPit agrees
     if "efsgd.run(" in block:
         loss, sent = map(float, ran.stdout.split())
         assert 0 < loss < 1  # from 41 at the start

@@ -105,7 +105,7 @@ def test_latex_is_a_tabular_with_as_many_cells_in_every_line(study):
 
 
 def test_latex_escapes_what_it_must():
-    assert tables._escaped("50% of a_b & c#1") == "50\\% of a\\_b \\& c\\#1"
+    assert tables.escaped("50% of a_b & c#1") == "50\\% of a\\_b \\& c\\#1"
 
 
 def test_csv_reads_back_with_empty_fields_for_what_is_not_there(study):

@@ -7,7 +7,9 @@ import pytest
 from compressor_table import COMPRESSORS
 
 import efsgd
-from efsgd import QSGD, Compressor, Identity, TopK, verify
+from efsgd import QSGD, Compressor, Identity, RandK, TopK, verify
+from efsgd.convex import promises
+from efsgd.convex.candidates import candidates
 
 
 class L2Sign(Compressor, spec="l2_sign_under_test"):
@@ -201,6 +203,44 @@ def test_a_hidden_bias_is_found():
     assert "standard errors away from x" in found.reason
 
 
+class Shrunk(Compressor, spec="shrunk_under_test"):
+    """Unbiased rand-1 times ``a``: each entry is sent so seldom that none of them tells."""
+
+    guarantee = "unbiased"
+    random = True
+    a = 0.8
+
+    def draw(self, shape, rng=None, state=None):
+        return RandK(1).draw(shape, rng)
+
+    def apply(self, x, drawn=None):
+        return self.a * RandK(1, unbiased=True).apply(x, drawn)
+
+    def omega(self, d):
+        return d - 1.0
+
+
+class Nothing(Shrunk, spec="nothing_under_test"):
+    a = 0.0
+
+
+@pytest.mark.parametrize("c", [Shrunk(), Nothing()], ids=str)
+def test_a_bias_of_what_is_seldom_sent_is_found(c):
+    found = verify(c, 64)
+    assert not found
+    assert "standard errors away from x" in found.reason
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("c", [QSGD(2), RandK(1, unbiased=True)], ids=str)
+def test_what_is_seldom_sent_is_no_bias(c, seed):
+    """Of 50,000 means some are far off, the more so as few draws tell their spread."""
+    points = candidates(512, np.random.default_rng(seed))
+    wrong, most = promises.biased(c, points, np.random.default_rng(seed), 500)
+    assert wrong is None
+    assert 1 < most <= promises.ERRORS
+
+
 def test_a_message_that_decodes_to_something_else_is_found():
     found = verify(BadWire(), 5)
     assert not found
@@ -212,6 +252,53 @@ def test_a_norm_that_underflows_is_found():
         found = verify(Underflows(), 5)
     assert not found
     assert np.abs(found.vector).max() < 1e-100 or np.abs(found.vector).max() > 1e100
+
+
+class PlainQSGD(Compressor, spec="plain_qsgd_under_test"):
+    """Not scaled by 1/(1 + omega), with the delta of that: what makes error feedback diverge."""
+
+    guarantee = "expectation"
+    random = True
+
+    def draw(self, shape, rng=None, state=None):
+        return QSGD(1).draw(shape, rng)
+
+    def apply(self, x, drawn=None):
+        return QSGD(1).apply(x, drawn)
+
+    def delta(self, d):
+        return 1 / (1 + QSGD(1).omega(d))
+
+
+@pytest.mark.parametrize("d", [2, 5, 16])
+def test_plain_qsgd_is_not_contractive(d):
+    """E|C(x)-x|^2 = omega|x|^2 at its worst, sqrt(d) - 1 for d >= 4, and no less than allowed."""
+    found = verify(PlainQSGD(), d)
+    assert found.verdict == "VIOLATED"
+    assert found.worst == pytest.approx(1 - QSGD(1).omega(d), abs=5 * found.error + 1e-6)
+    assert found.interval[0] < found.worst < found.interval[1] < found.claimed
+    assert verify(QSGD(1).contractive(d), d).verdict == "attained"
+
+
+def test_what_was_measured_is_told():
+    """16 float64 and the header make a message of the identity; deterministic means no spread."""
+    found = verify(Identity(), 16)
+    assert found.bits == 8 * len(Identity().encode(np.ones(16)))
+    assert found.allowed == 16 * 64 + 8 * efsgd.HEADER
+    assert found.interval == (1.0, 1.0)
+    assert np.isnan(found.bias)
+    unbiased = verify(QSGD(2), 5)
+    assert 0 < unbiased.bias <= 5  # standard errors
+    assert unbiased.interval[0] < QSGD(2).omega(5) < unbiased.interval[1]
+    assert verify(HiddenBias(), 16).bias > 5
+    assert verify(half, 4, delta=0.75).bits == 0
+
+
+def test_the_simplest_of_the_worst_vectors_is_shown():
+    """2/sqrt(d) - 1 is met near one-hot vectors of any size: the one without climbing is told."""
+    x = verify(L2Sign(), 16).vector
+    assert x[0] == 1
+    assert len(set(np.abs(x[1:]))) == 1
 
 
 def test_plain_qsgd_is_refused_behind_feedback():

@@ -1,0 +1,35 @@
+"""Vectors at which compressors fail: where a search for a worst case starts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from efsgd.arrays import Array, Generator
+
+
+def candidates(d: int, rng: Generator) -> Array:
+    """Vectors (N, d) that are worst, or nearly, for known compressors: one-hot, constant, tied,
+    geometric, sparse, heavy-tailed, Gaussian, at and beside thresholds; none of them is zero."""
+    sparse = np.zeros((8, d))
+    for i, k in enumerate(rng.integers(1, d + 1, size=len(sparse))):
+        sparse[i, rng.permutation(d)[:k]] = rng.standard_normal(k)
+    first = np.eye(1, d)
+    flat = [np.where(first, 1.0, low) for low in (1e-8, 1e-3, 0.3, 0.999999, 1 / (1 + d**0.5))]
+    halves = np.where(np.arange(d) < (d + 1) // 2, 1.0, -1.0)[None]
+    rows = np.concatenate(
+        [
+            first,
+            -np.eye(1, d, d - 1),
+            np.ones((1, d)),
+            halves,
+            *flat,
+            *(value * np.ones((1, d)) for value in (4 / 3, 1.5, 1.4999, 1.5001)),
+            *(rate ** np.arange(d)[None] for rate in (0.5, 0.9)),
+            rng.choice([1.0, 3.0, -1.0], (4, d)),
+            sparse,
+            rng.standard_normal((8, d)),
+            rng.standard_normal((8, d)) * np.exp(3 * rng.standard_normal((8, d))),
+            rng.integers(-2, 3, (4, d)) + (np.arange(d) == rng.integers(d, size=(4, 1))) / 8,
+        ]
+    )
+    return rows[rows.any(-1)]

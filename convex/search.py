@@ -1,0 +1,91 @@
+"""The adversarial search: the loss of a compressor, and better points near bad ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from efsgd.arrays import Array, Generator, achieved_delta
+from efsgd.base import Compressor
+
+ROUNDING = 1e-9  # of a claimed delta
+ERRORS = 4.0  # standard errors; what looks like a violation is drawn again before it is called one
+ROUNDS, RANDOM_ROUNDS = 40, 6  # of the ascent
+KEPT = 16  # points that the ascent hands back
+CHUNK = 2**18  # entries that are drawn at once
+DRAWN, LEAST = 2**22, 100  # entries at one point; long vectors are drawn less often, but so often
+
+
+class Search:
+    """``loss`` is what a claim bounds, |C(x)-x|^2/|x|^2, in the mean over ``samples`` draws if C is
+    random, and the greatest of them if it claims to hold for every draw."""
+
+    def __init__(self, c: Compressor, d: int, rng: Generator, samples: int) -> None:
+        self.c, self.d, self.rng = c, d, rng
+        self.samples = min(samples, max(LEAST, DRAWN // d))
+        self.unbiased = c.guarantee == "unbiased"
+        silent = c.guarantee in ("absolute", "none")
+        self.claimed = 0.0 if silent else c.omega(d) if self.unbiased else c.delta(d)
+        self.silent = silent or (self.claimed == 0 and not self.unbiased)  # delta = 0
+        self.bound = self.claimed if self.unbiased else 1.0 - self.claimed
+
+    def loss(self, points: Array, samples: int | None = None) -> tuple[Array, Array]:
+        """The loss at each point (N, d) and its standard error, (N,) each."""
+        if not self.c.random:
+            loss: Array = 1.0 - achieved_delta(points, self.c(points))
+            return loss, np.zeros(len(points))
+        draws = samples or self.samples
+        rows = max(1, CHUNK // (draws * self.d))  # at a time
+        pieces = [points[at : at + rows] for at in range(0, len(points), rows)]
+        means, errors = zip(*(self._moments(piece, draws) for piece in pieces), strict=True)
+        return np.concatenate(means), np.concatenate(errors)
+
+    def anew(self, x: Array, loss: float) -> tuple[float, float]:
+        """The loss at a chosen vector and its error: if random drawn again, and more, because it
+        was chosen for being large."""
+        if not self.c.random:
+            return loss, 0.0
+        (mean,), (error,) = self._moments(x[None], 20 * self.samples)
+        return float(mean), float(error)
+
+    def _moments(self, points: Array, draws: int) -> tuple[Array, Array]:
+        """The mean loss of each point and its standard error, or the greatest loss and 0."""
+        step = max(1, CHUNK // (len(points) * self.d))  # draws at a time
+        pieces = [min(step, draws - at) for at in range(0, draws, step)]
+        loss = np.concatenate([self._draws(points, some) for some in pieces], axis=1)
+        if self.c.guarantee == "pathwise":
+            return loss.max(axis=1), np.zeros(len(points))
+        return loss.mean(axis=1), loss.std(axis=1, ddof=1) / np.sqrt(draws)
+
+    def _draws(self, points: Array, draws: int) -> Array:
+        """The loss at each point (N, d) in so many draws, (N, draws)."""
+        many = np.repeat(points, draws, axis=0)
+        achieved = achieved_delta(many, self.c(many, self.rng))
+        return 1.0 - achieved.reshape(len(points), draws)
+
+    def above(self, loss: float, error: float) -> bool:
+        """Whether a loss lies above what is claimed, beyond chance and rounding."""
+        return not loss - ERRORS * error <= self.bound + ROUNDING  # NaN is above
+
+    def named(self) -> list[Array]:
+        """The vector that the compressor itself names as its worst, [(1, d)], or none."""
+        try:
+            return [self.c.attaining_point(self.d)[None]]
+        except NotImplementedError:
+            return []
+
+    def climb(self, points: Array) -> Array:
+        """Local ascent from every point, by random changes of all or of single entries; the best.
+
+        If C is random it is led by fewer draws: what it finds is drawn anew before it counts.
+        """
+        few = max(2, self.samples // 10)
+        best, score = points.copy(), self.loss(points, few)[0]
+        for i in range(RANDOM_ROUNDS if self.c.random else ROUNDS):
+            size = 0.7 ** (i % 20)
+            noise = self.rng.standard_normal(best.shape)
+            single = self.rng.random(best.shape) < (1.0 if i % 2 else 2.0 / self.d)
+            tried = best * np.where(single, np.exp(size * noise), 1.0)
+            better, _ = self.loss(tried, few)
+            won = better > score
+            best[won], score[won] = tried[won], better[won]
+        return best[np.argsort(score)[-KEPT:]]
