@@ -11,6 +11,7 @@ from efsgd.figures import (
     sign_at_zero,
     sparse_noise,
     theorem_one,
+    variants,
 )
 from efsgd.figures.user_data import on_data
 
@@ -25,4 +26,5 @@ PICTURES = (
     error_norm.PICTURE,
     momentum.PICTURE,
     draws.PICTURE,
+    variants.PICTURE,
 )

@@ -28,7 +28,7 @@ PANEL = 2.4  # inches: the height of a panel
 SOLID, DASHED, DASHDOT, DOTTED = "-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1))
 LONG, DASHDOTDOT = (0, (9, 2)), (0, (5, 1.5, 1, 1.5, 1, 1.5))
 
-# colour, line, marker of every method that a picture names; error feedback is always solid
+# colour, line, marker of every method that a picture names; EF itself is always solid
 METHODS: dict[str, tuple[str, Any, str]] = {
     "SGD": (BLACK, DASHED, "o"),
     "signSGD": (VERMILION, DASHDOT, "^"),
@@ -37,6 +37,16 @@ METHODS: dict[str, tuple[str, Any, str]] = {
     "signSGDm, undecayed": (SKY, DASHDOTDOT, "P"),
     "EF-signSGD": (BLUE, SOLID, "X"),
     "EF-top-1": (GREEN, SOLID, "p"),
+    "compressed SGD": (VERMILION, DASHDOT, "d"),
+    "EF": (BLUE, SOLID, "o"),
+    "EF, corrected": (BLUE, DOTTED, "H"),
+    "EF21": (GREEN, SOLID, "s"),
+    "EF21+": (GREEN, DASHED, "P"),
+    "EF21-SGDM": (ORANGE, LONG, "D"),
+    "EControl": (PURPLE, DASHDOTDOT, "d"),
+    "EF, momentum after": (SKY, DASHED, "*"),
+    "gradient EF": (BLACK, DOTTED, "X"),
+    "gradient EF, not rescaled": (VERMILION, SOLID, "X"),
 }
 
 RC: dict[Any, Any] = {

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from efsgd import EFSGD, SGD, CompressedSGD, Method, ScaledSign, Sign, SignSGD, Signum, compressor
+from efsgd import (
+    EF21,
+    EF21SGDM,
+    EFSGD,
+    SGD,
+    CompressedSGD,
+    Compressor,
+    EControl,
+    EF21Plus,
+    FullyCorrectiveEF,
+    GradientEF,
+    Method,
+    PostMomentumEF,
+    ScaledSign,
+    Sign,
+    SignSGD,
+    Signum,
+    compressor,
+)
 from efsgd.convex.datasets import data_file, loaded
 from efsgd.convex.file_problems import FileCertificate, FileLogistic, FileSquares
 from efsgd.figures import make, user_plots
 from efsgd.figures.make import Options, Picture, Results
 from efsgd.figures.user_study import Study
 from efsgd.results import Work, replacing
+from efsgd.schedules import Theorem
 
 STEPS, QUICK_STEPS = 500, 50
 SIGN, SCALED_SIGN = Sign(zero=0), ScaledSign(zero=0)
@@ -26,7 +45,16 @@ PLAIN: dict[str, tuple[str, Method]] = {
     "signsgd": ("signSGD", SignSGD(SIGN)),
     "signsgdm": ("signSGDm", Signum(SIGN)),
 }
-COMPRESSING = ("compressed", "ef")
+VARIANTS: dict[str, tuple[str, Callable[[Compressor, int], Method]]] = {  # of compressor and d
+    "ef21": ("EF21", lambda c, d: EF21(c)),
+    "ef21-sgdm": ("EF21-SGDM", lambda c, d: EF21SGDM(c, momentum=0.9)),
+    "ef21-plus": ("EF21+", lambda c, d: EF21Plus(c)),
+    "econtrol": ("EControl", lambda c, d: EControl(c, eta=_middle(c, d))),
+    "post-momentum": ("EF, momentum after", lambda c, d: PostMomentumEF(c, momentum=0.9)),
+    "gradient-ef": ("gradient EF", lambda c, d: GradientEF(c)),
+    "fully-corrective": ("EF, corrected", lambda c, d: FullyCorrectiveEF(c)),
+}
+COMPRESSING = ("compressed", "ef", *VARIANTS)
 DEFAULT = ("sgd", "signsgd", "signsgdm", "ef")
 
 
@@ -79,7 +107,7 @@ def _study(options: Options, data: Path, told: dict[str, Any]) -> Study:
     if not squares:
         l2 = 1 / len(loaded(source).y) if told["l2"] is None else told["l2"]
         problem = FileLogistic(source, l2)
-    methods = methods_of(told["methods"], told["compressors"])
+    methods = methods_of(told["methods"], told["compressors"], problem.d)
     steps = told["steps"] or STEPS
     if options.quick:
         steps = min(steps, QUICK_STEPS)
@@ -98,31 +126,45 @@ def _test(text: str | None) -> float | str:
         return text
 
 
-def methods_of(names: Sequence[str], specs: Sequence[str]) -> dict[str, tuple[str, Method]]:
-    """The methods of these names, by label; each compressor makes one of "ef" and "compressed".
+def methods_of(names: Sequence[str], specs: Sequence[str], d: int) -> dict[str, tuple[str, Method]]:
+    """The methods of these names, by label; each compressor makes one of those in COMPRESSING.
 
-    Raises ValueError for an unknown name and for compressors that nobody uses.
+    Raises ValueError for an unknown name, for compressors that nobody uses and for one that a
+    method refuses.
     """
     for name in names:
         if name not in PLAIN and name not in COMPRESSING:
             known = ", ".join((*PLAIN, *COMPRESSING))
             raise ValueError(f"no method is called {name!r}: choose from {known}")
     if specs and names and not set(names) & set(COMPRESSING):
-        raise ValueError(f"--compressor {specs[0]} is for ef and compressed: add --method ef")
+        known = f"{', '.join(COMPRESSING[:-1])} and {COMPRESSING[-1]}"
+        raise ValueError(f"--compressor {specs[0]} is for {known}: add --method ef")
     compressors = [compressor(spec) for spec in specs] or [SCALED_SIGN]
     found: dict[str, tuple[str, Method]] = {}
     for name in names or DEFAULT:
         if name in PLAIN:
             label, method = PLAIN[name]
             found[label] = (name, method)
-            continue
-        for c in compressors:
-            signs = isinstance(c, ScaledSign)
-            if name == "ef":
-                found["EF-signSGD" if signs else f"EF {c}"] = (name, EFSGD(c))
-            else:
-                found["scaled signSGD" if signs else f"{c} alone"] = (name, CompressedSGD(c))
+        else:
+            found |= dict(_compressing(name, c, d) for c in compressors)
     return found
+
+
+def _compressing(name: str, c: Compressor, d: int) -> tuple[str, tuple[str, Method]]:
+    """The label of a method with this compressor, its short name and itself."""
+    if name in VARIANTS:
+        label, make_one = VARIANTS[name]
+        return f"{label} ({c})", (name, make_one(c, d))
+    signs = isinstance(c, ScaledSign)
+    if name == "ef":
+        return "EF-signSGD" if signs else f"EF {c}", (name, EFSGD(c))
+    return "scaled signSGD" if signs else f"{c} alone", (name, CompressedSGD(c))
+
+
+def _middle(c: Compressor, d: int) -> float:
+    """The eta of EControl in the middle of where it is stable; 0 where there is no delta."""
+    delta = c.delta(d)
+    return Theorem("ef", 1.0, delta=min(delta, 1.0)).gap if delta > 0 else 0.0
 
 
 def fixed_rates(rates: Sequence[str], study: Study) -> dict[str, float]:

@@ -27,15 +27,20 @@ USER_DATA = (
         "--method",
         "methods",
         multiple=True,
-        metavar="sgd|sgdm|signsgd|signsgdm|compressed|ef",
-        help=f"Signs are ternary, sign(0) = 0. {AGAIN}.  [default: sgd, signsgd, signsgdm, ef]",
+        metavar="NAME",
+        help="sgd, sgdm, signsgd, signsgdm with ternary signs, sign(0) = 0; with --compressor: "
+        "compressed (no feedback), ef, ef21, ef21-sgdm, ef21-plus (no random compressor), "
+        "econtrol, post-momentum, gradient-ef (is ef where step sizes are constant, as here), "
+        "fully-corrective. "
+        f"{AGAIN}.  [default: sgd, signsgd, signsgdm, ef]",
     ),
     click.option(
         "--compressor",
         "compressors",
         multiple=True,
         metavar="SPEC",
-        help=f"Of ef and compressed, such as topk:0.01. {AGAIN}.  [default: scaledsign:zero=0]",
+        help=f"Of the methods that compress, such as topk:0.01. {AGAIN}.  "
+        "[default: scaledsign:zero=0]",
     ),
     click.option(
         "--lr",

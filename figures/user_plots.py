@@ -97,11 +97,13 @@ def _frame(ax: Any, x: str, series: str) -> None:
 
 
 def _looks(labels: list[str]) -> dict[str, dict[str, Any]]:
-    """How each method is drawn; those without a look in style.METHODS get one of OTHERS."""
-    others = [label for label in labels if label not in style.METHODS]
-    looks = {label: style.line(label) for label in labels if label in style.METHODS}
-    for i, label in enumerate(others):
-        colour, dashes, marker = OTHERS[i % len(OTHERS)]
+    """How each method is drawn; those without a look of their own in style.METHODS get OTHERS."""
+    names = [label.partition(" (")[0] for label in labels]
+    own = [n in style.METHODS and names.count(n) == 1 for n in names]
+    looks = {label: style.line(label) for label, known in zip(labels, own, strict=True) if known}
+    for i, label in enumerate(label for label in labels if label not in looks):
+        colour, dashes, _ = OTHERS[i % len(OTHERS)]
+        marker = OTHERS[(i + i // len(OTHERS)) % len(OTHERS)][2]
         looks[label] = {"label": label, "markevery": (0.01 + 0.02 * i, 0.2)}
         looks[label] |= {"color": colour, "linestyle": dashes, "marker": marker}
     return looks

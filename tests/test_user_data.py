@@ -15,8 +15,8 @@ from sklearn.datasets import dump_svmlight_file, load_breast_cancer, load_diabet
 from test_cli import refused
 
 import efsgd
-from efsgd.figures import cli, user_plots, user_study
-from efsgd.figures.user_data import DEFAULT, PLAIN, fixed_rates, methods_of
+from efsgd.figures import cli, style, user_plots, user_study
+from efsgd.figures.user_data import COMPRESSING, DEFAULT, PLAIN, VARIANTS, fixed_rates, methods_of
 from efsgd.results import load
 
 SETS = {"diabetes": load_diabetes, "breast-cancer": load_breast_cancer, "digits": load_digits}
@@ -166,6 +166,8 @@ def test_an_optimum_that_is_not_found_is_no_claim(call: Any, monkeypatch: Any) -
         (["--data", "digits", "--compressor", "topk:0"], "'topk:0' is not a compressor"),
         (["--data", "digits", "--compressor", "qsgd:1"], "contractive(64)"),
         (["--data", "digits", "--method", "sgd", "--compressor", "topk:1"], "add --method ef"),
+        (["--data", "digits", "--method", "ef21-plus", "--compressor", "randk:3"], "use EF21"),
+        (["--data", "digits", "--method", "econtrol", "--compressor", "qsgd:1"], "contractive(64)"),
         (["--data", "digits", "--lr", "abc"], "--lr abc"),
         (["--data", "digits", "--lr", "adam=1"], "--lr adam=1"),
         (["--data", "digits", "--lr", "inf"], "--lr inf"),
@@ -217,10 +219,10 @@ def test_the_step_size_with_the_least_late_loss_is_chosen(call: Any) -> None:
 
 
 def test_methods_and_step_sizes_by_name() -> None:
-    methods = methods_of((), ())
+    methods = methods_of((), (), 9)
     assert [name for name, _ in methods.values()] == list(DEFAULT)
-    assert set(PLAIN) <= {name for name, _ in methods_of((*PLAIN, "ef"), ()).values()}
-    several = methods_of(("ef", "sgd"), ("topk:1", "topk:0.5"))
+    assert set(PLAIN) <= {name for name, _ in methods_of((*PLAIN, "ef"), (), 9).values()}
+    several = methods_of(("ef", "sgd"), ("topk:1", "topk:0.5"), 9)
     assert list(several) == ["EF topk:1", "EF topk:0.5", "SGD"]
     assert several["EF topk:1"] == ("ef", efsgd.EFSGD(efsgd.TopK(1)))
     study: Any = SimpleNamespace(methods=several)
@@ -229,8 +231,53 @@ def test_methods_and_step_sizes_by_name() -> None:
     assert fixed_rates(("sgd=1",), study) == {"SGD": 1.0}
 
 
-def test_every_method_looks_its_own() -> None:
-    labels = list(methods_of((*PLAIN, "ef", "compressed"), ("scaledsign", "topk:1", "topk:2")))
+def test_every_variant_has_a_name_and_the_look_of_the_pictures() -> None:
+    """Alone each is drawn as in the picture ``variants``; --help names them all."""
+    found = methods_of((*VARIANTS, "ef"), ("topk:0.1",), 50)
+    assert {name: type(method).__name__ for name, method in found.values()} == {
+        "ef": "EFSGD",
+        "ef21": "EF21",
+        "ef21-sgdm": "EF21SGDM",
+        "ef21-plus": "EF21Plus",
+        "econtrol": "EControl",
+        "post-momentum": "PostMomentumEF",
+        "gradient-ef": "GradientEF",
+        "fully-corrective": "FullyCorrectiveEF",
+    }
+    looks = user_plots._looks(list(found))
+    for name, (label, _) in VARIANTS.items():
+        colour, dashes, marker = style.METHODS[label]
+        look = looks[f"{label} (topk:0.1)"]
+        assert (look["color"], look["linestyle"], look["marker"]) == (colour, dashes, marker)
+        assert found[f"{label} (topk:0.1)"][0] == name
+    told = " ".join(CliRunner().invoke(cli.main, ["convex", "--help"]).output.split())
+    assert all(name in told for name in (*PLAIN, *COMPRESSING))
+
+
+def test_econtrol_stands_in_the_middle_of_where_it_is_stable() -> None:
+    """eta = (1-q)/(1+q): half of 2 (1-q)/(1+q), from where some compressors diverge."""
+    q = np.sqrt(1 - 1 / 4)  # topk:1 at d = 4
+    ((_, method),) = methods_of(("econtrol",), ("topk:1",), 4).values()
+    assert isinstance(method, efsgd.EControl)
+    assert np.isclose(method.eta, (1 - q) / (1 + q), rtol=1e-12)
+
+
+def test_the_variants_run_on_a_file(call: Any) -> None:
+    names = [word for name in VARIANTS for word in ("--method", name)]
+    words = ("--data", "diabetes", "--standardise", "--compressor", "topk:2", "--method", "ef")
+    assert call(*words, *names, "--lr", 0.01, *SHORT).exit_code == 0
+    found = finals()
+    assert len(found) == 1 + len(VARIANTS)
+    assert all(result["loss"][-1, 0, 0] < result["loss"][0, 0, 0] for result in found.values())
+    same = [found[name]["loss"] for name in ("EFSGD", "GradientEF")]
+    assert np.allclose(*same, rtol=1e-10, atol=0)
+    assert not np.allclose(found["FullyCorrectiveEF"]["loss"], same[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("names", [("ef", "compressed"), COMPRESSING])
+def test_every_method_looks_its_own(names: tuple[str, ...]) -> None:
+    specs = ("scaledsign", "topk:1", "topk:2") if len(names) == 2 else ("topk:1", "topk:2")
+    labels = list(methods_of((*PLAIN, *names), specs, 9))
     looks = user_plots._looks(labels)
     assert set(looks) == set(labels)
     assert len({(look["color"], look["marker"]) for look in looks.values()}) == len(labels)

@@ -1,0 +1,142 @@
+"""Gradients of the user's own: what each compressor achieves on them, and how dense they are."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efsgd import Compressor, achieved_delta, density
+from efsgd.arrays import Array
+
+AT_ONCE = 2**22  # entries that are compressed at once
+ROUNDING = {"f4": 1e-4, "f8": 1e-9}  # of an achieved delta
+ERRORS = 5.0  # standard errors, for the worst of many rows
+
+
+def read_vectors(path: Path) -> dict[str, Array]:
+    """The arrays of an npz file as rows (n, d), by name; float32 stays so.
+
+    Raises ValueError, with the array and the row, for what are no finite vectors; OSError for no
+    file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: _rows(path, name, file[name]) for name in file.files}
+    except (zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is no .npz file: write it with numpy.savez") from error
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path} is no .npz file of numbers: write it with numpy.savez") from error
+    if not found:
+        raise ValueError(f"{path} holds no array: write it with numpy.savez(file, g=gradients)")
+    return found
+
+
+def _rows(path: Path, name: str, array: Array) -> Array:
+    if array.dtype.kind not in "iuf" or array.ndim not in (1, 2) or array.size == 0:
+        told = f"{path}: {name!r} is {array.dtype} of shape {array.shape}"
+        raise ValueError(f"{told}: give real numbers of shape (d,) or (n, d)")
+    rows = np.atleast_2d(array)
+    rows = rows if rows.dtype == np.float32 else rows.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if bad.size:
+        raise ValueError(f"{path}: {name!r} holds NaN or inf in row {bad[0]}: mask those entries")
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Achieved:
+    """What one compressor achieves on one array."""
+
+    compressor: str
+    array: str
+    rows: int
+    d: int
+    claimed: float  # delta
+    worst: float
+    median: float
+    error: float  # standard error of the worst, 0 if nothing is random
+    phi_worst: float
+    phi_median: float
+    vector: Array  # (d,) the worst row
+
+    @property
+    def violated(self) -> bool:
+        """Whether the claimed delta does not hold on the worst row."""
+        least = self.claimed - ROUNDING[self.vector.dtype.str[1:]]
+        return self.claimed > 0 and not self.worst + ERRORS * self.error >= least
+
+
+def achieved(
+    at: Callable[[int], Compressor],
+    label: str,
+    vectors: Mapping[str, Array],
+    seed: int,
+    samples: int,
+) -> list[Achieved]:
+    """The delta on each array of the compressor that ``at`` gives for its dimension.
+
+    Of a random one it is the mean over ``samples`` draws, fewer for long vectors. Arrays of a
+    dimension that it does not take are left out.
+    """
+    found = []
+    for name, rows in vectors.items():
+        n, d = rows.shape
+        c = at(d)
+        try:
+            claimed = c.delta(d)
+        except ValueError:  # some have a shape of their own
+            continue
+        delta, error = _on_rows(c, rows, np.random.default_rng([seed, d]), samples)
+        phi, worst = density(rows), int(np.argmin(delta))
+        told = (float(delta[worst]), float(np.median(delta)), float(error[worst]))
+        dense = (float(phi.min()), float(np.median(phi)))
+        found.append(Achieved(label, name, n, d, claimed, *told, *dense, rows[worst]))
+    return found
+
+
+def _on_rows(c: Compressor, rows: Array, rng: Any, samples: int) -> tuple[Array, Array]:
+    """The delta on each row and its standard error, (n,) each."""
+    n, d = rows.shape
+    if not c.random:
+        step = max(1, AT_ONCE // d)
+        pieces = [rows[at : at + step] for at in range(0, n, step)]
+        return np.concatenate([achieved_delta(p, c(p)) for p in pieces]), np.zeros(n)
+    draws = int(np.clip(AT_ONCE // d, 8, samples))
+    deltas = np.empty((n, draws))
+    for i, x in enumerate(rows):
+        many = np.broadcast_to(x, (draws, d))
+        deltas[i] = achieved_delta(many, c(many, rng))
+    return deltas.mean(axis=1), deltas.std(axis=1, ddof=1) / np.sqrt(draws)
+
+
+HEADS = (
+    "compressor",
+    "array",
+    "rows",
+    "d",
+    "claimed delta",
+    "worst",
+    "median",
+    "phi: worst, median",
+)
+
+
+def cells(found: Sequence[Achieved]) -> list[list[str]]:
+    """The rows of a table under HEADS."""
+    return [
+        [
+            *(a.compressor, a.array, str(a.rows), str(a.d)),
+            f"{a.claimed:.4g}" if a.claimed else "-",
+            f"{a.worst:.4g}" + (f" +- {a.error:.1g}" if a.error else ""),
+            f"{a.median:.4g}",
+            f"{a.phi_worst:.4g}, {a.phi_median:.4g}",
+        ]
+        for a in found
+    ]
