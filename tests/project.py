@@ -1,6 +1,7 @@
 """What setup.cfg, pyproject.toml and constraints.txt say, for the tests of the packaging."""
 
 import configparser
+import re
 import tomllib
 from pathlib import Path
 
@@ -25,3 +26,8 @@ def pins() -> dict[str, str]:
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     pairs = [line.split("==") for line in text.splitlines() if line and not line.startswith("#")]
     return {canonicalize_name(name): version for name, version in pairs}
+
+
+def shown(value: object) -> str:
+    """The id of a parameter: its text without addresses, which differ from process to process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))

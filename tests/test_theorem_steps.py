@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from project import shown
 
 from efsgd.arrays import Array, Generator
 from efsgd.compressors import Compressor, Identity, RandK, Scaled, ScaledSign, TopK
@@ -397,7 +398,7 @@ CONVERGING: list[tuple[str, Any, dict[str, float], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "make", "options", "convex"), CONVERGING, ids=str)
+@pytest.mark.parametrize(("name", "make", "options", "convex"), CONVERGING, ids=shown)
 @pytest.mark.parametrize("c", [TopK(3), RandK(3)], ids=str)
 def test_a_run_at_the_step_of_the_theorem_converges(
     name: str, make: Any, options: dict[str, float], convex: bool, c: Compressor
