@@ -23,9 +23,11 @@ from efsgd.convex.least_squares import LeastSquares
 from efsgd.convex.linear import Matrix, is_sparse
 from efsgd.convex.linear_model import Samples
 from efsgd.convex.logistic import LogisticRegression
+from efsgd.convex.preparing import same_columns, smaller_sparse, standardised, with_ones
 
 Loss = Literal["squares", "logistic"]
 
+EXTREME = 1e20  # entries beyond it, or all below its reciprocal, overflow or vanish in squares
 DAMAGE = (EOFError, OSError, zlib.error, zipfile.BadZipFile, ValueError, NotImplementedError)
 
 
@@ -61,11 +63,11 @@ class DataFile:
             train, test = split(len(y), self.test, self.seed)
             parts = [(X[train], y[train]), (X[test], y[test])][: 1 + bool(len(test))]
         else:
-            parts = _same_columns((X, y), _unchanged(self.test_path, str(self.test_sha256)))
+            parts = same_columns((X, y), _unchanged(self.test_path, str(self.test_sha256)))
         if self.standardise:
             parts = standardised(parts)
         if self.intercept:
-            parts = [(_with_ones(X), y) for X, y in parts]
+            parts = [(with_ones(X), y) for X, y in parts]
         return Samples(*(item for part in parts for item in part))
 
 
@@ -93,10 +95,17 @@ def read(path: str | Path) -> tuple[Matrix, Array]:
             raise ValueError(f"{path} is empty: name a file with data")
         file.seek(0)
         if magic.startswith(b"PK"):
-            return _read_npz(file, path)
-        X, y = _read_text(file, magic, path)
-    small = 12 * X.nnz < 8 * X.shape[0] * X.shape[1]  # bytes: value and column, or value alone
-    return (X if small else X.toarray()), y
+            X, y = _read_npz(file, path)
+        else:
+            X, y = _read_text(file, magic, path)
+            X = X if smaller_sparse(X.nnz, *X.shape) else X.toarray()
+    held: Any = X.data if is_sparse(X) else X
+    for name, entries in (("X", held), ("y", y)):
+        largest = max(entries.max(initial=0.0), -entries.min(initial=0.0))
+        if largest and not 1 / EXTREME <= largest <= EXTREME:
+            told = f"the largest entry of {name} is {largest:g}, too extreme to compute with"
+            raise ValueError(f"{path}: {told}: rescale {name}")
+    return X, y
 
 
 def split(n: int, share: float, seed: int) -> tuple[Array, Array]:
@@ -112,23 +121,6 @@ def split(n: int, share: float, seed: int) -> tuple[Array, Array]:
         )
     order = np.random.default_rng(seed).permutation(n)
     return np.sort(order[held:]), np.sort(order[:held])
-
-
-def standardised(parts: list[tuple[Matrix, Array]]) -> list[tuple[Matrix, Array]]:
-    """Pairs X, y on the scale of the first of them; see :class:`DataFile`."""
-    X: Any = parts[0][0]
-    y, n, sparse = parts[0][1], X.shape[0], is_sparse(X)
-    mean = np.asarray(X.sum(0)) / n
-    if sparse:
-        square = np.bincount(X.indices, X.data**2, minlength=X.shape[1]) / n
-        deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
-    else:
-        deviation = X.std(0)
-    deviation[deviation <= 1e-12 * np.abs(mean)] = 1.0  # a constant stays, and is not blown up
-    centre = 0.0 if sparse or len(np.unique(y)) <= 2 else float(y.mean())
-    return [
-        (_divided(X, deviation) if sparse else (X - mean) / deviation, y - centre) for X, y in parts
-    ]
 
 
 def two_classes(y: Array, where: str) -> Array:
@@ -156,8 +148,12 @@ def problem(source: DataFile, loss: Loss, l2: float) -> LeastSquares | LogisticR
     if loss == "squares":
         return LeastSquares(rows.X, rows.y, rows.X_test, rows.y_test)
     both = rows.y if rows.y_test is None else np.concatenate((rows.y, rows.y_test))
-    labels = two_classes(both, source.path)
+    where = f" with {source.test_path}" if source.test_path else ""
+    labels = two_classes(both, source.path + where)
     train = labels[: len(rows.y)]
+    if len(np.unique(train)) < 2:
+        told = f"{source.path}: all {len(train)} training rows have the label {rows.y[0]:g}"
+        raise ValueError(f"{told}: train on both, by another seed or test share")
     test = None if rows.y_test is None else labels[len(rows.y) :]
     return LogisticRegression(rows.X, train, rows.X_test, test, l2=l2)
 
@@ -191,14 +187,22 @@ def _read_text(file: IO[bytes], magic: bytes, path: str | Path) -> tuple[Any, Ar
 
 def _read_npz(file: IO[bytes], path: str | Path) -> tuple[Matrix, Array]:
     try:
+        with zipfile.ZipFile(file):  # or NumPy would take the file for a pickle
+            file.seek(0)
         with np.load(file, allow_pickle=False) as archive:
             held = ", ".join(archive.files) or "nothing"
             arrays = [archive[name] for name in ("X", "y") if name in archive.files]
     except DAMAGE as error:
         reason = str(error).partition("\n")[0].strip(" .")
+        if reason.startswith("Object arrays"):
+            told = (
+                f"{path} holds Python objects: save X and y as numbers, sparse data as LIBSVM text"
+            )
+            raise ValueError(told) from error
         raise ValueError(f"{path} is truncated or damaged ({reason}): save it again") from error
     if len(arrays) < 2:
-        raise ValueError(f"{path} holds {held}: save it with np.savez(path, X=X, y=y)")
+        told = f"{path} holds {held}: save it with np.savez(path, X=X, y=y)"
+        raise ValueError(f"{told}, and sparse data as LIBSVM text")
     X, y = arrays
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     try:
@@ -207,31 +211,5 @@ def _read_npz(file: IO[bytes], path: str | Path) -> tuple[Matrix, Array]:
         raise ValueError(f"{path}: {error}") from error
     if not X.shape[1]:
         raise ValueError(f"{path}: X has no columns: give it at least one feature")
-    return X.astype(np.float64), y.astype(np.float64)
-
-
-def _same_columns(*parts: tuple[Matrix, Array]) -> list[tuple[Matrix, Array]]:
-    """Sparse X as wide as the widest: the last features may not occur in one of the files."""
-    d = max(X.shape[1] for X, _ in parts)
-    return [(_widened(X, d), y) for X, y in parts]
-
-
-def _widened(X: Any, d: int) -> Any:
-    if not is_sparse(X):
-        return np.pad(X, ((0, 0), (0, d - X.shape[1])))
-    X.resize((X.shape[0], d))
-    return X
-
-
-def _divided(X: Any, by: Array) -> Any:
-    """X with each column divided, of the same kind."""
-    return type(X)((X.data / by[X.indices], X.indices, X.indptr), shape=X.shape)
-
-
-def _with_ones(X: Any) -> Any:
-    ones = np.ones((X.shape[0], 1))
-    if not is_sparse(X):
-        return np.hstack((X, ones))
-    from scipy.sparse import csr_array, hstack
-
-    return hstack((X, csr_array(ones)), format="csr")
+    with np.errstate(over="ignore"):  # of long doubles, which are then refused as too large
+        return X.astype(np.float64), y.astype(np.float64)

@@ -17,6 +17,7 @@ from efsgd.convex.logistic import Logistic, LogisticRegression
 from efsgd.convex.optima import certify
 from efsgd.problem import Optimum
 
+SOLVED = 1e-7  # as far as Clarabel is trusted, over 1 + f
 CVXPY_LIMIT = 100_000  # entries n*d; up to here Clarabel gives a second certificate in seconds
 
 
@@ -74,18 +75,28 @@ class FileCertificate:
     def compute(self) -> dict[str, Array]:
         """ "f", "error" (the duality gap over f, or the larger residual) and "tolerance".
 
-        And "solver_gap", that to Clarabel's dual value over 1 + f, NaN beyond CVXPY_LIMIT. All NaN
-        but the tolerance where the solver did not converge.
+        And "solver_gap", that to Clarabel's dual value over 1 + f, NaN beyond CVXPY_LIMIT and where
+        badly scaled data defeats Clarabel. All NaN but the tolerance where no optimum was found.
         """
         tolerance = 1e-10 if isinstance(self.problem, FileLogistic) else STATIONARY
         try:
             f, error = self._found()
             small = self.problem.n * self.problem.d <= CVXPY_LIMIT
-            solver_gap = abs(certify(self.problem).gap) / (1 + f) if small else np.nan
+            solver_gap = self._solver_gap(f) if small else np.nan
         except ArithmeticError:
             f = error = solver_gap = np.nan
         found = {"f": f, "error": error, "solver_gap": solver_gap, "tolerance": tolerance}
         return {name: np.array(value) for name, value in found.items()}
+
+    def _solver_gap(self, f: float) -> float:
+        """See :meth:`compute`: a dual value above an f that was reached refutes the solver."""
+        from cvxpy.error import SolverError
+
+        try:
+            gap = certify(self.problem).gap / (1 + f)
+        except (RuntimeError, SolverError):
+            return float("nan")
+        return abs(gap) if gap >= -SOLVED else float("nan")
 
     def _found(self) -> tuple[float, float]:
         problem = self.problem

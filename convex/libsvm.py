@@ -2,7 +2,8 @@
 
 A block of lines is parsed in bulk, by array code that only accepts what is surely right; a block it
 does not accept is read line by line, which names the first bad line or finds that all is well. What
-follows ``#`` is a comment and empty lines are skipped. ``qid:`` of ranking data is refused.
+follows ``#`` is a comment; empty lines and a byte order mark are skipped. ``qid:`` of ranking data
+is refused, and so is a largest index so far beyond the features that occur that it must be a slip.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from efsgd.arrays import Array
 
 BLOCK = 2**22  # bytes parsed at once
 LARGEST = 2**31 - 1  # of an index
+WIDE, USED = 10**7, 0.01  # a wider X in which fewer of the features occur is refused
+MARK = b"\xef\xbb\xbf"  # with which some editors begin a text
+SUCH = "give lines such as '1 3:0.5 7:2'"
 
 
 class Rows(NamedTuple):
@@ -33,12 +37,15 @@ class Rows(NamedTuple):
 def parse(file: IO[bytes], name: str) -> tuple[Any, Array]:
     """X (n, d) as scipy CSR with d the largest index, and y (n,).
 
-    Raises ValueError with ``name`` and the number of the line where the text is malformed.
+    Raises ValueError with ``name`` and, where a line is malformed, its number.
     """
     from scipy.sparse import csr_array
 
     parts, line = [], 1
     for block in _blocks(file):
+        if line == 1:
+            block = block.removeprefix(MARK)
+            _refuse_binary(block, name)
         rows = _in_bulk(block)
         parts.append(_line_by_line(block, name, line) if rows is None else rows)
         line += block.count(b"\n")
@@ -47,11 +54,14 @@ def parse(file: IO[bytes], name: str) -> tuple[Any, Array]:
         for field in Rows._fields
     )
     if not labels.size:
-        raise ValueError(f"{name} holds no rows: give lines such as '1 3:0.5 7:2'")
+        raise ValueError(f"{name} holds no rows: {SUCH}")
     starts = np.concatenate(([0], np.cumsum(counts)))
     d = int(columns.max(initial=-1)) + 1
     if not d:
-        raise ValueError(f"{name} holds labels and no features: give lines such as '1 3:0.5 7:2'")
+        raise ValueError(f"{name} holds labels and no features: {SUCH}")
+    if d > WIDE and (used := np.unique(columns).size) < USED * d:
+        told = f"{name}: the largest index is {d}, and only {used} features occur"
+        raise ValueError(f"{told}: mend that index, or number the features 1, ..., {used}")
     return csr_array((values, columns, starts), shape=(labels.size, d)), labels
 
 
@@ -66,6 +76,17 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
         rest.append(piece[end:])
     if any(rest):
         yield b"".join((*rest, b"\n"))
+
+
+def _refuse_binary(block: bytes, name: str) -> None:
+    """ValueError where the first line is no text: an archive, an image, UTF-16."""
+    start = block.partition(b"\n")[0].partition(b"#")[0]
+    try:
+        binary = "\0" in start.decode("utf-8")
+    except UnicodeDecodeError:
+        binary = True
+    if binary:
+        raise ValueError(f"{name} is binary, or text that is not UTF-8: {SUCH}, or .npz")
 
 
 def _in_bulk(block: bytes) -> Rows | None:
@@ -146,7 +167,8 @@ def _entry(word: str) -> tuple[int, float]:
     if not colon or not position.is_integer():
         raise ValueError(f"{_short(word)} is not index:value: write entries such as 3:0.5")
     if not 1 <= position <= LARGEST:
-        raise ValueError(f"index {index} is not among 1, ..., {LARGEST}: count from 1")
+        told = f"index {index} is not among 1, ..., {LARGEST}: count from 1"
+        raise ValueError(told + (", in scikit-learn by zero_based=False" if not position else ""))
     return int(position), _number(value, "value")
 
 
@@ -154,7 +176,8 @@ def _number(word: str, what: str) -> float:
     try:
         value = float(word.replace("_", "?"))  # which Python allows among digits
     except ValueError:
-        raise ValueError(f"the {what} {_short(word)} is not a number: write one") from None
+        remedy = SUCH if what == "label" else "write one"
+        raise ValueError(f"the {what} {_short(word)} is not a number: {remedy}") from None
     if not math.isfinite(value):
         raise ValueError(f"the {what} is {word}: drop or fill such entries")
     return value

@@ -140,6 +140,8 @@ def _check_pair(name: str, matrix: Any, y_name: str, y: Any) -> None:
         if not (isinstance(value, np.ndarray) or is_sparse(value)) or value.ndim != ndim:
             found = f"shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
             raise ValueError(f"{label} must be a {ndim}-dimensional array, not {found}: convert it")
+        if isinstance(value, np.ma.MaskedArray):
+            raise ValueError(f"{label} is a masked array: drop or fill what it masks")
         if value.dtype.kind not in "biuf":
             raise ValueError(f"{label} holds {value.dtype} entries, not real numbers: convert it")
         entries = as_rows(value).data if is_sparse(value) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import hashlib
 import io
@@ -20,8 +21,17 @@ from sklearn.datasets import dump_svmlight_file, load_breast_cancer, load_diabet
 
 import efsgd
 from efsgd.arrays import Array
-from efsgd.convex import FileLogistic, FileSquares, LogisticRegression, data_file, libsvm, read
+from efsgd.convex import (
+    FileLogistic,
+    FileSquares,
+    LeastSquares,
+    LogisticRegression,
+    data_file,
+    libsvm,
+    read,
+)
 from efsgd.convex.datasets import split, standardised
+from efsgd.convex.file_problems import FileCertificate
 from efsgd.results import spec_of
 
 TEXT = b"+1 1:0.5 3:2 # a comment\n\n# another 4:5\n-1\r\n-1 2:-1e-3\n1\t4:7"  # no last newline
@@ -111,7 +121,11 @@ def test_blocks_change_nothing(monkeypatch: Any, block: int) -> None:
         (b"1 1.5:2", "'1.5:2' is not index:value"),
         (b"1 nan:2", "'nan:2' is not index:value"),
         (b"1 " + b"q" * 99, "q..."),
-        (b"1 0:2", "index 0 is not among 1, ..., 2147483647: count from 1"),
+        (
+            b"1 0:2",
+            "index 0 is not among 1, ..., 2147483647: count from 1, in scikit-learn by zero",
+        ),
+        (b"a,b 1:2", "label 'a,b' is not a number: give lines such as"),
         (b"1 -1:2", "index -1"),
         (b"1 2147483648:2", "index 2147483648"),
         (b"1 2:1 2:1", "index 2 follows 2: sort"),
@@ -172,7 +186,9 @@ def test_npz_is_read(tmp_path: Path) -> None:
         ({"X": np.eye(2), "y": np.array(["a", "b"])}, "y holds <U1"),
         ({"X": np.ones((2, 0)), "y": np.ones(2)}, "X has no columns"),
         ({}, "holds nothing"),
-        ({"X": np.array([[object()]]), "y": np.ones(1)}, "allow_pickle"),
+        ({"X": np.array([[object()]]), "y": np.ones(1)}, "Python objects: save X and y as numbers"),
+        ({"X": csr_array(np.eye(2)), "y": np.ones(2)}, "sparse data as LIBSVM text"),
+        ({"data": np.ones(2), "indices": [0, 1]}, "and sparse data as LIBSVM text"),
     ],
 )
 def test_npz_that_does_not_fit_is_refused(tmp_path: Path, arrays: Any, words: str) -> None:
@@ -183,9 +199,81 @@ def test_npz_that_does_not_fit_is_refused(tmp_path: Path, arrays: Any, words: st
 
 def test_a_truncated_npz_is_refused(tmp_path: Path) -> None:
     whole = saved(tmp_path / "a.npz", X=np.eye(30), y=np.ones(30)).read_bytes()
-    for end in (5, 700, len(whole) - 3):
+    for end in (2, 3, 5, 700, len(whole) - 3):
         with pytest.raises(ValueError, match=r"truncated or damaged \(.*\): save it again"):
             read(written(tmp_path / "a.npz", whole[:end]))
+
+
+def text_of(X: Any, y: Any) -> bytes:
+    """The rows as LIBSVM text, zeros left out."""
+    lines = []
+    for label, row in zip(y, X, strict=True):
+        words = [repr(float(label)), *(f"{j + 1}:{v!r}" for j, v in enumerate(row.tolist()) if v)]
+        lines.append(" ".join(words))
+    return "\n".join(lines).encode()
+
+
+@pytest.mark.parametrize("ending", OPENERS)
+def test_a_byte_order_mark_is_skipped_at_the_start_only(tmp_path: Path, ending: str) -> None:
+    X, _ = read(written(tmp_path / "a", OPENERS[ending](codecs.BOM_UTF8 + TEXT)))
+    np.testing.assert_array_equal(dense(X), MEANS[0])
+    with pytest.raises(ValueError, match="line 2: the label"):
+        read(written(tmp_path / "a", OPENERS[ending](b"1 1:2\n" + codecs.BOM_UTF8 + TEXT)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TEXT.decode().encode("utf-16"),
+        b"\x93NUMPY\x01\x00v\x00{'descr': '<f8'}\n",
+        lzma.compress(TEXT, format=lzma.FORMAT_ALONE),
+        b"\x28\xb5\x2f\xfd rest of a zstd frame\n",
+        gzip.compress(b"my.svm" + bytes(94) + b"0000644" + TEXT),  # a tar archive begins so
+    ],
+)
+def test_what_is_no_text_is_called_binary(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ValueError, match="is binary, or text that is not UTF-8: give lines such"):
+        read(written(tmp_path / "a", content))
+
+
+def test_a_comment_may_have_any_encoding(tmp_path: Path) -> None:
+    X, _ = read(written(tmp_path / "a", "# donn\u00e9es\n".encode("latin-1") + TEXT))
+    np.testing.assert_array_equal(dense(X), MEANS[0])
+
+
+def test_an_index_far_beyond_all_features_is_a_slip(tmp_path: Path) -> None:
+    """Every iterate would have as many entries."""
+    path = written(tmp_path / "a", b"1 1:2 3:4\n-1 2:1 10000001:1\n")
+    with pytest.raises(ValueError, match=r"largest index is 10000001, and only 4 features occur"):
+        read(path)
+    X, _ = read(written(path, b"1 1:2 3:4\n-1 2:1 10000000:1\n"))
+    assert X.shape == (2, libsvm.WIDE)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "words"),
+    [
+        ([[1e200, 1]], [1], "largest entry of X is 1e.200, too extreme to compute with: rescale X"),
+        ([[-1e200, 1]], [1], "largest entry of X is 1e.200"),
+        ([[1e-200, 0]], [1], "largest entry of X is 1e-200"),
+        ([[1, 2]], [1e300], "largest entry of y is 1e.300, too extreme to compute with: rescale y"),
+        ([[np.longdouble("1e4000"), 2]], [1], "largest entry of X is inf"),
+    ],
+)
+def test_entries_whose_squares_overflow_are_refused(
+    tmp_path: Path, X: Any, y: Any, words: str
+) -> None:
+    """Standardising them would give zeros without a word."""
+    with pytest.raises(ValueError, match=words) as refused:
+        read(saved(tmp_path / "a.npz", X=np.array(X), y=np.array(y, float)))
+    assert str(refused.value).startswith(str(tmp_path / "a.npz"))
+
+
+def test_masked_entries_are_refused() -> None:
+    """np.isfinite does not look below the mask."""
+    hidden = np.ma.array(np.array([[np.nan, 1.0]]), mask=[[True, False]])
+    with pytest.raises(ValueError, match="X is a masked array: drop or fill"):
+        LeastSquares(hidden, np.ones(1))
 
 
 # -- what is done to the rows ---------------------------------------------------------------------
@@ -228,6 +316,59 @@ def test_standardised_by_the_training_rows(sparse: bool) -> None:
     assert set(standardised([(kind(X), labels)])[0][1]) == {1.0, 2.0}
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("value", [0.1, 123456.7, 1e9 + 0.1, -1e-9])
+def test_a_constant_feature_keeps_its_scale(sparse: bool, value: float) -> None:
+    """Sums of equal numbers round: n = 9999 leaves a spurious deviation unless one looks."""
+    X = np.zeros((9999, 3))
+    X[:, 0], X[::7, 1] = value, 1.0
+    kind: Any = csr_array if sparse else np.asarray
+    train, test = (dense(found) for found, _ in standardised([(kind(X), X[:, 1])] * 2))
+    np.testing.assert_array_equal(train[:, 0], value if sparse else 0.0)
+    np.testing.assert_array_equal(train, test)
+    assert train[:, 1].std() == pytest.approx(1.0)
+
+
+def test_a_sparse_feature_far_from_0_has_its_deviation() -> None:
+    """The mean of squares less the square of the mean has no digit left here."""
+    x = 1e8 + np.arange(-50.0, 51.0)
+    X = csr_array(np.column_stack((x, np.where(x > 1e8, x, 0.0), 0 * x)))
+    ((scaled, _),) = standardised([(X, x)])
+    np.testing.assert_allclose(dense(scaled)[:, :2].std(0), 1.0, rtol=1e-9)
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+@pytest.mark.parametrize("sparse_first", [False, True])
+def test_a_full_and_a_sparse_file_go_together(
+    tmp_path: Path, standardise: bool, sparse_first: bool
+) -> None:
+    """Each file alone would be kept in its own kind; the training rows decide."""
+    rng = np.random.default_rng(0)
+    full = rng.standard_normal((9, 6))
+    thin = full * (rng.random((9, 6)) < 0.2)
+    thin[0, 5] = 1.0  # as wide
+    first, second = (thin, full) if sparse_first else (full, thin)
+    y = rng.standard_normal(9)
+    paths = [written(tmp_path / name, text_of(X, y)) for name, X in (("a", first), ("b", second))]
+    found = data_file(paths[0], test=paths[1], standardise=standardise, intercept=True).load()
+    assert hasattr(found.X, "tocsr") == hasattr(found.X_test, "tocsr") == sparse_first
+    scale, mean = np.ones(6), np.zeros(6)
+    if standardise:
+        scale = np.where(first.std(0) > 0, first.std(0), 1.0)
+        mean = mean if sparse_first else first.mean(0)
+    for X, expected in ((found.X, first), (found.X_test, second)):
+        with_ones = np.column_stack(((expected - mean) / scale, np.ones(9)))
+        np.testing.assert_allclose(dense(X), with_ones, rtol=1e-12, atol=1e-13)
+
+
+def test_a_full_file_stays_small_beside_a_wide_one(tmp_path: Path) -> None:
+    train = written(tmp_path / "a", text_of(np.ones((4, 3)), [1, 2, 3, 4]))
+    test = written(tmp_path / "b", b"1 1:1 9000000:1\n")
+    found = data_file(train, test=test).load()
+    assert found.X.shape == (4, 9_000_000)
+    assert found.X.nnz == 12  # type: ignore[union-attr]
+
+
 def test_a_test_file_may_have_fewer_features(tmp_path: Path) -> None:
     train = written(tmp_path / "a", b"1 1:1 40:2\n2 3:1\n3 2:7\n")
     test = written(tmp_path / "b", b"1 1:1\n0 2:3 50:1\n")
@@ -248,6 +389,45 @@ def test_logistic_needs_two_classes(tmp_path: Path, text: bytes, words: str) -> 
     with pytest.raises(ValueError, match=words) as refused:
         FileLogistic(source, 0.1).loss(np.zeros((1, 2)))
     assert "needs two classes" in str(refused.value)
+
+
+def test_both_classes_have_to_be_trained_on(tmp_path: Path) -> None:
+    train = written(tmp_path / "a", b"7 1:1\n7 2:1\n")
+    source = data_file(train, test=written(tmp_path / "b", b"3 1:1\n"))
+    with pytest.raises(ValueError, match=r"a: all 2 training rows have the label 7: train on both"):
+        FileLogistic(source, 0.1).loss(np.zeros((1, 2)))
+    third = data_file(train, test=written(tmp_path / "b", b"3 1:1\n5 1:1\n"))
+    with pytest.raises(ValueError, match=r"a with .*b has 3 different labels"):
+        FileLogistic(third, 0.1).loss(np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize(("scale", "l2"), [(1e-10, None), (1e19, None), (1.0, 1e300)])
+@pytest.mark.filterwarnings("ignore:Solution may be inaccurate")  # of cvxpy, about Clarabel
+def test_data_that_defeats_the_solver_is_no_failed_claim(
+    tmp_path: Path, scale: float, l2: float | None
+) -> None:
+    """The first certificate has no such trouble."""
+    rng = np.random.default_rng(0)
+    X = scale * rng.standard_normal((20, 3))
+    y = np.sign(rng.standard_normal(20))
+    source = data_file(written(tmp_path / "a", text_of(X, y)), test=0)
+    problem = FileSquares(source) if l2 is None else FileLogistic(source, l2)
+    found = FileCertificate(problem).compute()
+    assert np.isnan(found["solver_gap"])
+    assert found["error"] <= found["tolerance"]
+
+
+def test_an_optimum_that_is_none_has_a_gap(tmp_path: Path, monkeypatch: Any) -> None:
+    """A value above the dual one is the optimum's fault, not the solver's."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 3)), rng.standard_normal(20)
+    problem = FileSquares(data_file(written(tmp_path / "a", text_of(X, y)), test=0))
+    assert FileCertificate(problem).compute()["solver_gap"] < 1e-7
+    monkeypatch.setattr("efsgd.convex.least_squares.minimum_norm", lambda *_: np.zeros(3))
+    wrong = FileSquares(data_file(tmp_path / "a", test=0, seed=1))
+    found = FileCertificate(wrong).compute()
+    assert found["solver_gap"] > 1e-3
+    assert found["error"] > found["tolerance"]
 
 
 def test_two_classes_are_mapped_in_order(tmp_path: Path) -> None:
