@@ -45,11 +45,12 @@ class ExactCertificate:
         return not self.faults
 
 
-def closed_rate(q: Fraction, m: Fraction) -> Surd:
+def closed_rate(q: Rational, m: Rational) -> Surd:
     """rho* = q + (1-q)/2 ((1-m)/(1+m))^2 (1-q + S), S = sqrt((1+q)^2 + 16 q m/(1-m)^2).
 
-    Source: arXiv 2506.05271.
+    Source: arXiv 2506.05271. TypeError and ValueError as :func:`check_ef`.
     """
+    q, m = _parameters(q, m)
     S = _root(q, m) * ((1 + q) / (1 - m))
     square = surd((1 + q) ** 2 + 16 * q * m / (1 - m) ** 2)
     if square != S * S:
@@ -90,7 +91,7 @@ def check_ef(
     ValueError outside.
     """
     q, m = _parameters(q, m)
-    k = coefficients or ef_coefficients(q, m)
+    k = _own(coefficients) or ef_coefficients(q, m)
     x, e, g, c = basis(4)
     p = combine((k.eta, g), (1, e))
     before = total((1, _square(combine((1, x), (-1, e)))), (1 / q, _square(e)))
@@ -105,7 +106,7 @@ def check_ef21(
 ) -> ExactCertificate:
     """Check EF21 with V = |g-d|^2 + q |g|^2; as :func:`check_ef`."""
     q, m = _parameters(q, m)
-    k = coefficients or ef21_coefficients(q, m)
+    k = _own(coefficients) or ef21_coefficients(q, m)
     g, d, g_next, c = basis(4)
     before = total((1, _square(combine((1, g), (-1, d)))), (q, _square(g)))
     left = _square(combine((1, g_next), (-1, d), (-1, c)))  # |g_+ - d_+|^2
@@ -113,6 +114,19 @@ def check_ef21(
     contractive = total((1, left), (-(q**2), _square(combine((1, g_next), (-1, d)))))
     moved = combine((-k.eta, d)), combine((1, g_next), (-1, g))
     return _judged("ef21", q, m, k, (after, before, _interpolation(*moved, m), contractive))
+
+
+def _own(coefficients: Coefficients | None) -> Coefficients | None:
+    """The coefficients; TypeError for anything else, and for floats among them."""
+    if coefficients is None:
+        return None
+    if not isinstance(coefficients, Coefficients):
+        raise TypeError(f"coefficients must be a Coefficients, not {coefficients!r}: fill one in")
+    for name in ("eta", "rho", "lam", "kappa", "a"):
+        if not isinstance(getattr(coefficients, name), Surd):
+            value = getattr(coefficients, name)
+            raise TypeError(f"{name} = {value!r} is not exact: give a Surd")
+    return coefficients
 
 
 def _judged(

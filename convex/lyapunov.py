@@ -20,12 +20,16 @@ import numpy as np
 from efsgd.arrays import Array
 from efsgd.base import positive
 from efsgd.convex.lyapunov_step import STATE, Name, Step, one_step
+from efsgd.letters import scalar
 
 TOLERANCE = 1e-10  # of Clarabel
 SLACK = 1e-10  # by how much a solution may violate an inequality, V having trace 1
 PRECISION = 1e-9  # of rho
 NUDGES = (0.0, 1e-8, -1e-8, 3e-8)  # of rho, where the solver makes no progress
 LARGEST = 1e6  # the search for a rate stops there
+ACCURACY = 1e-5  # by how much rounding may put a rate below what no rate can beat
+STEPS = (1e-9, 1e4)  # lr L: beyond them the rate is rounding
+NEAREST = 1 - 1e-6  # mu/L, as above
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +65,13 @@ def lyapunov_rate(
 
     f is L-smooth and mu-strongly convex, 0 < mu < L, gradients are full, compressors have ``delta``
     (arXiv 1901.09847, Assumption A). Methods: "gd"; "cgd", x - lr C(g); "ef"; "ef21" with d the
-    server's gradient after its message. ``value`` is right to 5e-6 of itself; if it is 1 or
-    more, no V contracts.
+    server's gradient after its message. ``value`` is right to 1e-5 of itself (for delta above
+    1 - 1e-5 it may be 1e-3 too large); if it is 1 or more, no V contracts.
 
-    Raises ValueError for what cannot be asked, RuntimeError where the solver fails.
+    Raises ValueError for what cannot be asked, RuntimeError where the solver fails or rounding
+    decides, as with steps so small that a rate differs from 1 by as little.
     """
-    method = _checked(method, lr, delta, L, mu)
+    method, lr, delta, L, mu = _checked(method, lr, delta, L, mu)
     programme = _Programme(one_step(method, lr * L, delta, mu / L))
     low, high = 0.0, 1.0
     while not programme.contracts(high):
@@ -77,7 +82,14 @@ def lyapunov_rate(
         middle = (low + high) / 2
         low, high = (low, middle) if programme.contracts(middle) else (middle, high)
     programme.contracts(high)
-    return programme.read(method)
+    found = programme.read(method)
+    least = quadratic_rate(method, lr=lr, delta=delta, L=L, mu=mu)
+    if found.value < (1 - ACCURACY) * least:
+        raise RuntimeError(
+            f"the search ended at {found.value:g} by rounding, where no rate is below {least:g}: "
+            f"take a step size nearer to 1/L, or a delta or mu/L that is less extreme"
+        )
+    return found
 
 
 def quadratic_rate(
@@ -89,7 +101,7 @@ def quadratic_rate(
     every rate, since these are in the class (derived here). For "ef" and "ef21" the eigenvalues
     solve z^2 - (1 + s - (1-s) lr h) z + s = 0; z = -1 is one where lr = 2(1-q)/((1+q) L).
     """
-    method = _checked(method, lr, delta, L, mu)
+    method, lr, delta, L, mu = _checked(method, lr, delta, L, mu)
     q = math.sqrt(1 - delta)
     cases = [(s, lr * h) for s in (-q, q) for h in (mu, L)]
     if method in ("gd", "cgd"):
@@ -98,18 +110,24 @@ def quadratic_rate(
     return float(np.abs(np.concatenate(roots)).max() ** 2)
 
 
-def _checked(method: Name, lr: float, delta: float, L: float, mu: float) -> Name:
-    """The method, "gd" in the place of those that are it where delta = 1."""
-    if method not in get_args(Name):
+def _checked(
+    method: Name, lr: float, delta: float, L: float, mu: float
+) -> tuple[Name, float, float, float, float]:
+    """All as floats, and "gd" in the place of those that are it where delta = 1."""
+    if not isinstance(method, str) or method not in get_args(Name):
         raise ValueError(f"method must be one of {', '.join(get_args(Name))}, not {method!r}")
-    positive("lr", lr)
-    positive("L", L)
-    positive("delta", delta, 1.0)
+    lr, L = positive("lr", scalar("lr", lr)), positive("L", scalar("L", L))
+    delta, mu = positive("delta", scalar("delta", delta), 1.0), scalar("mu", mu)
     if method == "gd" and delta != 1:
         raise ValueError(f"'gd' sends the gradient as it is: leave delta={delta} out")
     if not 0 < mu < L:
         raise ValueError(f"mu must lie in (0, L = {L:g}), not {mu}: a rate needs strong convexity")
-    return "gd" if delta == 1 else method
+    if not STEPS[0] <= lr * L <= STEPS[1] or mu / L > NEAREST:
+        raise ValueError(
+            f"lr L must lie in [{STEPS[0]:g}, {STEPS[1]:g}] and mu/L must be at most 1 - "
+            f"{1 - NEAREST:.0e}, not {lr * L:g} and {mu / L:.9g}: beyond is rounding"
+        )
+    return "gd" if delta == 1 else method, lr, delta, L, mu
 
 
 class _Programme:

@@ -17,6 +17,7 @@ from efsgd.convex.pep_instance import Instance, WorstCase, instance
 from efsgd.convex.pep_methods import paths
 from efsgd.convex.pep_replay import Replay, replay
 from efsgd.convex.pep_setting import Class, Criterion, Initial, Name, Setting, step_sizes
+from efsgd.letters import scalar
 
 __all__ = ["Instance", "Replay", "Residuals", "Setting", "WorstCase", "replay", "worst_case"]
 
@@ -86,8 +87,8 @@ def _solved(setting: Setting) -> WorstCase:
 
 def _delta(method: str, delta: float | None) -> float:
     """The delta of the compressor; gradient descent has none."""
-    if method == "gd":
-        if delta not in (None, 1):
+    if isinstance(method, str) and method == "gd":
+        if delta is not None and scalar("delta", delta) != 1:
             raise ValueError(f"'gd' sends the gradient as it is: leave delta={delta} out")
         return 1.0
     if delta is None:

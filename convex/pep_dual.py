@@ -81,8 +81,8 @@ def solve(k: Conditions) -> Solution:
             return found
         failures.append(f"{found.residuals.error:.1e} from exact, and {allowed:.1e} is allowed")
     raise RuntimeError(
-        f"Clarabel ended {failures[-1]}: use fewer steps or a smaller step size, or another "
-        f"initial condition if the worst case is not attained"
+        f"Clarabel ended {failures[-1]}: use fewer steps, a smaller step size or zeta, a mu "
+        f"further from L, or another initial condition if the worst case is not attained"
     )
 
 

@@ -49,6 +49,8 @@ def replay(worst: WorstCase) -> Replay:
 
     Raises ValueError for longer ones or several workers, or where the run leaves the stored points.
     """
+    if not isinstance(worst, WorstCase):
+        raise TypeError(f"replay takes what worst_case returns, not {worst!r}")
     setting, instance = worst.setting, worst.instance
     if setting.workers != 1 or setting.steps > MOST:
         raise ValueError(

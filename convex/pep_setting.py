@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,12 +17,15 @@ import numpy as np
 from efsgd.arrays import Array
 from efsgd.base import Compressor, positive, whole
 from efsgd.ef21 import EF21, EF21SGDM, EControl
+from efsgd.letters import scalar
 from efsgd.methods import EFSGD, SGD, CompressedSGD, Method
 
 Name = Literal["gd", "cgd", "ef", "ef21", "ef21-sgdm", "econtrol"]
 Class = Literal["strongly-convex", "convex", "nonconvex", "nonsmooth"]
 Criterion = Literal["f", "x", "grad", "average-f"]
 Initial = Literal["f", "x"]
+SPAN = 1e12  # of step sizes, in their unit, either way: beyond it is rounding
+RANGE = 1e60  # of L and zeta, so that no square of a unit leaves float64
 LARGEST = 64  # rows of the Gram matrix: a minute; the time grows with about their fifth power
 
 
@@ -69,11 +73,15 @@ class Setting:
             _one_of(name, getattr(self, name), kind)
         _one_of("criterion", self.criterion, Criterion)
         _one_of("initial", self.initial, Initial)
+        for name in ("delta", "L", "mu", "zeta", "momentum", "eta"):
+            if getattr(self, name) is not None or name not in ("momentum", "eta"):
+                object.__setattr__(self, name, scalar(name, getattr(self, name)))
         positive("L", self.L)
         positive("delta", self.delta, 1.0)
         whole("workers", self.workers)
         self._check_class()
         self._check_workers()
+        self._check_units()
         for name, user in (("momentum", "ef21-sgdm"), ("eta", "econtrol")):
             value = getattr(self, name)
             if value is None and self.method == user:
@@ -122,6 +130,21 @@ class Setting:
                 f"workers={self.workers} needs a convex problem: no exact interpolation "
                 f"conditions are known for the mean of several nonconvex functions"
             )
+
+    def _check_units(self) -> None:
+        """Refuse numbers so large or small that only rounding would be left."""
+        for name, value in (("L", self.L), ("zeta", self.zeta or 1.0)):
+            if not 1 / RANGE <= value <= RANGE:
+                raise ValueError(
+                    f"{name} must lie in [{1 / RANGE:g}, {RANGE:g}], not {value:g}: change the unit"
+                )
+        unit = self.units.x / self.units.g
+        for lr in self.lr:
+            if not unit / SPAN <= lr <= unit * SPAN:
+                raise ValueError(
+                    f"lr must lie in [{unit / SPAN:g}, {unit * SPAN:g}] for L = {self.L:g}, not "
+                    f"{lr:g}, which rounding would drown: take one nearer to {unit:g}"
+                )
 
     @property
     def units(self) -> Units:
@@ -183,18 +206,17 @@ SIZELESS = Compressor()  # stands in for a compressor where none is applied
 
 def step_sizes(lr: Any, steps: Any) -> tuple[float, ...]:
     """``lr`` as one number a step; raises ValueError for anything else."""
-    whole("steps", steps)
-    if isinstance(lr, str) or not isinstance(lr, Sequence | np.ndarray):
-        lr = [lr] * steps
-    if len(lr) != steps:
-        raise ValueError(f"lr names {len(lr)} step sizes for {steps} steps: give one a step")
-    for value in lr:
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    whole("steps", steps, LARGEST)  # before a list of that length is made
+    several = isinstance(lr, Sequence) or (isinstance(lr, np.ndarray) and lr.ndim > 0)
+    given = list(lr) if several and not isinstance(lr, str) else [lr] * steps
+    if len(given) != steps:
+        raise ValueError(f"lr names {len(given)} step sizes for {steps} steps: give one a step")
+    for value in given:
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise ValueError(f"lr must be a number or one number a step, not {value!r}")
-        positive("lr", float(value))
-    return tuple(float(value) for value in lr)
+    return tuple(positive("lr", scalar("lr", value)) for value in given)
 
 
 def _one_of(name: str, value: Any, kind: Any) -> None:
-    if value not in get_args(kind):
+    if not isinstance(value, str) or value not in get_args(kind):
         raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {value!r}")

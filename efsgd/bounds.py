@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.letters import MINE, PAPER, Bound, Value, contraction, gap, lag, said_in, waned
+from efsgd.letters import MINE, PAPER, Bound, Value, contraction, gap, lag, said_in, settled, waned
 from efsgd.rates import (
     cgd_cliff,
     cgd_rate,
@@ -146,8 +146,7 @@ def theorem_three_exact(*, R: Value, lr: Value, sigma: Value, delta: Value, T: V
     lr sigma (T+1) >= R. By Jensen it bounds E f(mean x) - f* too, which is known to attain it at
     lr sigma (T+1) = R only.
     """
-    mean = (1 + contraction(delta)) / delta * waned(delta, T + 1) / (T + 1)  # of q^t
-    return _subgradient(R, lr, sigma, T) + lr * sigma**2 * lag(delta) * (1 - mean)
+    return _subgradient(R, lr, sigma, T) + lr * sigma**2 * lag(delta) * settled(delta, T + 1)
 
 
 def _subgradient(R: Value, lr: Value, sigma: Value, T: Value) -> Value:

@@ -16,15 +16,18 @@ rho         in (0, 2)           the free constant in the proof of Theorem II
 k           >= 1                E|U(x)|^2 <= k|x|^2 for an unbiased U
 ==========  ==================  ==================================================================
 
-Each function has a ``source``. ValueError for a number outside its domain, TypeError for what is
-no number. Short below: q = sqrt(1-delta), Q = q/(1-q), K = (1+q)/(1-q); for delta = 1 there is no
-compression, q = Q = 0 and K = 1.
+Each function has a ``source``. ValueError for a number outside its domain, for shapes that do not
+broadcast and for a result beyond float64, TypeError for what is no number. Short below:
+q = sqrt(1-delta), Q = q/(1-q), K = (1+q)/(1-q); for delta = 1 there is no compression, q = Q = 0
+and K = 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from numbers import Real
+from reprlib import repr as short
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -71,10 +74,19 @@ def said_in(source: str) -> Callable[[Callable[P, Out]], Bound[P, Out]]:
         @wraps(formula)
         def checked(*args: P.args, **letters: P.kwargs) -> Out:
             numbers: Any = {n: _number(n, v) for n, v in letters.items() if n in _DOMAINS}
+            if "lrs" not in numbers:  # whose function says what fits it
+                _one_shape(numbers)
             L, mu = numbers.get("L"), numbers.get("mu")
             if L is not None and mu is not None and np.any(mu > L):
                 raise ValueError(f"mu must lie in (0, L], not {mu} with L = {L}: lower it")
-            return formula(*args, **(letters | numbers))
+            try:
+                with np.errstate(over="raise", divide="raise", invalid="raise"):
+                    return formula(*args, **(letters | numbers))
+            except FloatingPointError:
+                told = ", ".join(
+                    f"{n} = {short(np.asarray(v).tolist())}" for n, v in numbers.items()
+                )
+                raise ValueError(f"{told} leave the range of float64: change the units") from None
 
         found = cast("Bound[P, Out]", checked)
         found.source = source
@@ -83,17 +95,43 @@ def said_in(source: str) -> Callable[[Callable[P, Out]], Bound[P, Out]]:
     return decorate
 
 
+def _one_shape(numbers: dict[str, Any]) -> None:
+    """Refuse shapes that do not broadcast."""
+    shapes = {name: np.shape(value) for name, value in numbers.items()}
+    try:
+        np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
+        raise ValueError(
+            f"the shapes of {told} do not broadcast: give arrays of one shape"
+        ) from None
+
+
 def _number(name: str, value: Any) -> Any:
     """The value in float64, as a scalar where it is one; refused outside the letter's domain."""
-    given = np.asarray(value)
-    if given.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must be a number or an array of numbers, not {value!r}")
+    try:
+        given = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        given = np.array(None)
+    if given.dtype.kind not in "iuf" or np.ma.is_masked(value):
+        said = short(value)
+        raise TypeError(f"{name} must be a number or an array of numbers, not {said}")
     number = given.astype(np.float64)
     domain = _DOMAINS[name]
     outside = ~(np.isfinite(number) & _TESTS[domain](number))
     if outside.any():
         raise ValueError(f"{name} must be {domain}, not {number[outside].ravel()[0]:g}")
     return number[()]
+
+
+def scalar(name: str, value: Any) -> float:
+    """The value as a float; ValueError for what is not a single number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name} must be a single number, not {short(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be finite in float64, not {short(value)}") from None
 
 
 def contraction(delta: Value) -> Value:
@@ -116,4 +154,16 @@ def waned(delta: Value, t: Value) -> Value:
     """1 - q^t, without the cancellation; 0 for t = 0, also where q = 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         value: Value = np.where(np.equal(t, 0), 0.0, -np.expm1(t * np.log1p(-delta) / 2))[()]
+    return value
+
+
+def settled(delta: Value, n: Value) -> Value:
+    """1 minus the mean of q^t over t = 0, ..., n-1: (1 - (1-q^n)/(n(1-q))), no cancellation."""
+    a = delta / (1 + contraction(delta))  # 1 - q
+    rise = np.minimum(n * a, 0.1)
+    series, term = np.zeros_like(rise), np.ones_like(rise)
+    for k in range(2, 12):  # of 1 - (1 - (1-a)^n)/(n a), where n a is small
+        term = -term * (n - k + 1) * np.minimum(a, 0.1 / n) / k
+        series = series - term
+    value: Value = np.where(n * a < 0.1, series, 1 - waned(delta, n) / (n * a))[()]
     return value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from efsgd.letters import MINE, TIGHT, Value, contraction, gap, lag, said_in, waned
+from efsgd.letters import MINE, TIGHT, Value, contraction, gap, said_in, settled
 
 # -- mu-strongly convex and L-smooth f: the best constant step, and its exact rate -----------------
 
@@ -99,9 +99,10 @@ def ef_convex(*, L: Value, R: Value, lr: Value, delta: Value, N: Value) -> Value
     Attained by a Huber function and C(x) = (1-q)x at every step size, so the worst case is never
     less. It is no more either, by performance estimation at lr = 1/(K L), for EF with delta <= .5
     and N <= 10 or delta = .9 and N <= 2, and for EF21 with delta = .1 and N <= 10, .25 and N <= 5,
-    .5 and N <= 2, .9 and N = 1. Beyond that it is a lower bound only.
+    .5 and N <= 2, .9 and N = 1. Beyond that it is a lower bound only: exact for some N more (EF,
+    delta = .9, N = 3), but not for all (EF, .9, N = 5, and EF21, .9, N = 2).
     """
-    moved = N - lag(delta) * waned(delta, N)
+    moved = (N + 1) * settled(delta, N + 1)  # the sum of 1 - q^t
     return L * R**2 / (2 + 4 * L * lr * moved)
 
 

@@ -146,8 +146,8 @@ def verdicts(results: Results) -> list[Verdict]:
         over = sum(
             int((~(r["mean"] <= bound(**letters(r)) * ROUNDED)).sum()) for r in runs.values()
         )
-        text = f"{len(SPECS)} compressors x {len(RATES)} step sizes: T at which the mean exceeds "
-        found.append(claim(f"{text}{name}", bound.source, over, "==", 0))
+        text = f"{len(SPECS)} compressors x {len(RATES)} step sizes: number of T at which the mean"
+        found.append(claim(f"{text} exceeds {name}", bound.source, over, "==", 0))
     shares = np.concatenate([(r["mean"] / SHARP(**letters(r))).max(axis=1) for r in runs.values()])
     text = "the same: largest share of the sharper form that is used, at any T"
     found.append(claim(text, SHARP.source, float(shares.max()), "<=", 1.0))

@@ -3,6 +3,7 @@
 import inspect
 import math
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 from itertools import product
 
 import numpy as np
@@ -81,6 +82,30 @@ def test_lists_of_different_lengths_are_refused():
         bounds.error_varying(lrs=0.1, sigmas=1.0, delta=0.5)
 
 
+@pytest.mark.parametrize(
+    ("letter", "value", "error", "words"),
+    [
+        ("lr", [[0.1], [0.2, 0.3]], TypeError, "lr must be a number or an array of numbers"),
+        ("lr", np.ma.array([0.1, 0.2], mask=[0, 1]), TypeError, "lr must be a number or an array"),
+        ("lr", 10**400, TypeError, "lr must be a number or an array"),
+        ("lr", {}, TypeError, "lr must be a number or an array"),
+        ("lr", np.ones((2, 3)), ValueError, r"lr \(2, 3\), delta \(2,\) do not broadcast"),
+        ("lr", 1e200, ValueError, r"lr = 1e\+200, sigma = 2.0.* leave the range of float64"),
+    ],
+)
+def test_what_is_no_number_or_too_large_is_refused_in_one_sentence(letter, value, error, words):
+    """Never a warning and infinity, nor the words of numpy."""
+    asked = {"lr": 0.1, "sigma": 2.0, "delta": np.array([0.3, 0.4])} | {letter: value}
+    with pytest.raises(error, match=words) as refusal:
+        bounds.error_lemma(**asked)
+    assert len(str(refusal.value)) < 160
+
+
+def test_rates_beyond_float64_are_refused():
+    with pytest.raises(ValueError, match=r"L = 1e\+300, mu = 0.2, delta = 0.3 leave the range"):
+        bounds.ef_rate(L=1e300, mu=0.2, delta=0.3)
+
+
 @every
 def test_arrays_broadcast(f):
     """A grid of numbers gives what each of them gives, in the shape of the grid."""
@@ -144,6 +169,23 @@ def test_small_deltas_lose_no_digits(delta):
     assert 100.0 - sharp > 0.5 * 1000 * delta / 10
 
 
+@pytest.mark.parametrize("delta", [1e-15, 1e-12, 1e-9, 1e-6, 1e-3, 0.02, 0.5, 1.0])
+@pytest.mark.parametrize("N", [0, 1, 9, 10, 300])
+def test_the_means_over_the_memory_lose_no_digits(delta, N):
+    """Against the sums in 60 decimal digits: Theorem III's S_T, and how far EF has moved."""
+    with localcontext() as context:
+        context.prec = 60
+        q = (1 - Decimal(delta)).sqrt()
+        powers = [q**t if q or t else Decimal(1) for t in range(N + 1)]
+        memory = sum(q * (1 - power) / (1 - q) for power in powers) / (N + 1)
+        three = Decimal(1) / (2 * (N + 1)) + Decimal(1) / 2 + memory
+        convex = 1 / (2 + 4 * 10**6 * sum(1 - power for power in powers))
+    found = bounds.theorem_three_exact(R=1.0, lr=1.0, sigma=1.0, delta=delta, T=N)
+    assert math.isclose(found, float(three), rel_tol=2e-14)
+    found = bounds.ef_convex(L=1.0, R=1.0, lr=1e6, delta=delta, N=N)
+    assert math.isclose(found, float(convex), rel_tol=2e-14)
+
+
 # -- how they compare ------------------------------------------------------------------------------
 
 DRAWS = np.random.default_rng(0)
@@ -195,6 +237,24 @@ def test_the_sharper_theorem_two_solves_its_inequality():
     B = bounds.theorem_two_sharp(**MANY | {"delta": 1.0})
     G = bounds.theorem_two_sharp(**MANY)
     np.testing.assert_allclose(G, B + np.sqrt(A * G), rtol=1e-9)
+
+
+@pytest.mark.parametrize("delta", [0.01, 0.3, 0.9, 1.0])
+def test_without_noise_the_bound_is_that_of_the_best_step(delta):
+    """sigma^2 := mean |grad f|^2 in the sharper form, M <= B + (A M)^(1/2) with lr in both, gives
+    M (lr - L lr^2 (1/2 + Q)) <= f0/(T+1); a grid over lr finds its best step and its value.
+    """
+    L, f0, T, q = 3.0, 1.5, 40, math.sqrt(1 - delta)
+    Q = q / (1 - q)
+    lr = np.linspace(0, 2 / L, 2_000_001)[1:]
+    kept = lr - L * lr**2 * (0.5 + Q)
+    step = bounds.noise_free_step(L=L, delta=delta)
+    assert math.isclose(lr[kept.argmax()], step, rel_tol=1e-3)
+    value = bounds.noise_free(f0=f0, L=L, delta=delta, T=T)
+    assert math.isclose(value, f0 / ((T + 1) * kept.max()), rel_tol=1e-5)
+    # and at that step Theorem II's sharper form agrees: sigma^2 = M solves it with equality
+    again = bounds.theorem_two_sharp(f0=f0, lr=step, L=L, sigma=math.sqrt(value), delta=delta, T=T)
+    assert math.isclose(again, value, rel_tol=1e-12)
 
 
 def test_constant_steps_are_a_case_of_steps_that_vary():

@@ -140,6 +140,16 @@ def test_numbers_form_a_field():
 
 
 @pytest.mark.parametrize("check", [check_ef, check_ef21])
+def test_coefficients_that_are_not_exact_are_refused(check: Callable[..., object]):
+    q, m = Fraction(1, 3), Fraction(1, 7)
+    with pytest.raises(TypeError, match="coefficients must be a Coefficients, not 3"):
+        check(q, m, 3)
+    own = replace(ef_coefficients(q, m), lam=0.5)
+    with pytest.raises(TypeError, match=r"lam = 0\.5 is not exact"):
+        check(q, m, own)
+
+
+@pytest.mark.parametrize("check", [check_ef, check_ef21, closed_rate])
 def test_bad_parameters_are_refused(check: Callable[..., object]):
     with pytest.raises(TypeError, match=r"q = 0\.5 is not exact"):
         check(0.5, Fraction(1, 10))

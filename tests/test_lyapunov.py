@@ -175,6 +175,15 @@ def test_without_compression_all_are_gradient_descent(method):
         ({"mu": 1.0}, "a rate needs strong convexity"),
         ({"method": "gd"}, "leave delta=0.5 out"),
         ({"lr": 3e3}, "take a smaller step size"),
+        ({"method": np.array([1.0, 2.0])}, "method must be one of gd, cgd"),
+        ({"lr": "0.1"}, "lr must be a single number, not '0.1'"),
+        ({"lr": None}, "lr must be a single number, not None"),
+        ({"delta": [0.5]}, r"delta must be a single number, not \[0.5\]"),
+        ({"L": np.ones(2)}, "L must be a single number"),
+        ({"mu": 1j}, "mu must be a single number, not 1j"),
+        ({"lr": 1e300}, "lr L must lie in"),
+        ({"lr": 1e-300}, "lr L must lie in"),
+        ({"mu": 1 - 1e-12}, "mu/L must be at most"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(changed, said):
@@ -182,3 +191,17 @@ def test_what_cannot_be_asked_is_refused(changed, said):
     error = RuntimeError if "smaller" in said else ValueError
     with pytest.raises(error, match=said):
         lyapunov_rate(asked.pop("method"), **asked)
+
+
+@pytest.mark.parametrize("method", ["ef", "ef21"])
+@pytest.mark.parametrize("changed", [{"lr": 1e-6}, {"delta": 1 - 1e-12}])
+def test_a_rate_that_rounding_made_is_refused(method, changed):
+    """It would lie below that of a quadratic, which no rate can."""
+    with pytest.raises(RuntimeError, match="by rounding, where no rate is below"):
+        lyapunov_rate(method, **({"lr": 0.1, "delta": 0.5, "mu": 0.1} | changed))
+
+
+def test_fractions_are_numbers():
+    asked = {"lr": Fraction(1, 8), "delta": Fraction(1, 2), "mu": Fraction(1, 4)}
+    exact = lyapunov_rate("ef", **asked).value
+    assert exact == lyapunov_rate("ef", **{k: float(v) for k, v in asked.items()}).value

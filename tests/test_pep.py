@@ -83,7 +83,7 @@ def test_strongly_convex_with_feedback(method, delta, steps, initial, value):
 
 
 CLOSED = [("gd", 1.0, steps) for steps in (1, 2, 5, 10)]
-CLOSED += [("ef", 0.25, 4), ("ef", 0.5, 10), ("ef", 0.9, 2)]
+CLOSED += [("ef", 0.1, 10), ("ef", 0.25, 4), ("ef", 0.5, 10), ("ef", 0.9, 2), ("ef", 0.9, 3)]
 CLOSED += [("ef21", 0.1, 10), ("ef21", 0.25, 5), ("ef21", 0.5, 2), ("ef21", 0.9, 1)]
 
 
@@ -101,6 +101,24 @@ def test_smooth_convex_closed_form(method, delta, steps):
 def test_smooth_convex_beyond_the_closed_form():
     worst = worst_case("ef", steps=5, lr=slow_step(0.9), delta=0.9, problem="convex", initial="x")
     assert worst.value == pytest.approx(0.0875036422, rel=1e-5)  # reference value
+
+
+@pytest.mark.parametrize(("method", "steps"), [("ef", 5), ("ef21", 2)])
+def test_smooth_convex_beyond_the_closed_form_it_is_exceeded(method, steps):
+    lr = slow_step(0.9)
+    worst = worst_case(method, steps=steps, lr=lr, delta=0.9, problem="convex", initial="x")
+    assert worst.value > 1.0003 * bounds.ef_convex(L=1.0, R=1.0, lr=lr, delta=0.9, N=steps)
+
+
+@pytest.mark.parametrize("method", ["ef", "ef21"])
+@pytest.mark.parametrize(("delta", "steps"), [(0.5, 1), (0.5, 5), (0.9, 4)])
+def test_the_noise_free_bound_holds_in_the_worst_case(method, delta, steps):
+    """min_t |grad f|^2 <= 2 L f0 K/(N+1) at lr = 1/(K L), derived for EF; EF21 keeps to it too."""
+    lr = bounds.noise_free_step(L=1.0, delta=delta)
+    asked: dict[str, Any] = {"problem": "nonconvex", "criterion": "grad"}
+    worst = worst_case(method, steps=steps, lr=lr, delta=delta, **asked)
+    bound = bounds.noise_free(f0=1.0, L=1.0, delta=delta, T=steps)
+    assert 0.3 * bound < worst.value <= bound
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 10])
@@ -231,6 +249,24 @@ def test_units(problem, criterion, initial, power, step):
     asked: dict[str, Any] = {"problem": problem, "criterion": criterion, "initial": initial}
     one = worst_case("ef", steps=2, lr=0.3, delta=0.5, mu=mu, **asked)
     other = worst_case("ef", steps=2, lr=0.3 / L**step, delta=0.5, L=L, mu=L * mu, **asked)
+    assert other.value == pytest.approx(L**power * one.value, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("initial", "criterion", "power", "steeper"),
+    [  # value ~ L^power with lr ~ 1/L and zeta ~ L^steeper
+        *(("x", "f", 1, 1), ("x", "x", 0, 1), ("x", "grad", 2, 1), ("x", "average-f", 1, 1)),
+        *(("f", "f", 0, 0.5), ("f", "x", -1, 0.5), ("f", "grad", 1, 0.5)),
+    ],
+)
+def test_units_of_several_workers(initial, criterion, power, steeper):
+    L, asked = 7.0, {"steps": 2, "delta": 0.8, "workers": 2, "criterion": criterion}
+    one = worst_case("ef21", lr=0.3, mu=MU, initial=initial, zeta=0.6, **asked)
+    other = worst_case(
+        *("ef21",),
+        **asked,
+        **{"lr": 0.3 / L, "mu": L * MU, "L": L, "initial": initial, "zeta": 0.6 * L**steeper},
+    )
     assert other.value == pytest.approx(L**power * one.value, rel=1e-6)
 
 
@@ -453,6 +489,8 @@ def test_a_replay_tells_methods_apart(method):
 
 @pytest.mark.parametrize("asked", [{"steps": 6}, {"steps": 2, "workers": 2}])
 def test_a_replay_refuses_what_it_cannot_run(asked):
+    with pytest.raises(TypeError, match="replay takes what worst_case returns, not 3"):
+        replay(3)
     worst = worst_case("cgd", lr=0.2, delta=0.5, mu=MU, **asked)
     with pytest.raises(ValueError, match="only one worker and at most 5 steps"):
         replay(worst)
@@ -532,6 +570,28 @@ GOOD: dict[str, Any] = {"method": "ef", "steps": 2, "lr": 0.3, "delta": 0.5, "mu
         ({"method": "ef21-sgdm", "momentum": 1.0}, "momentum must lie in"),
         ({"method": "econtrol", "eta": 1.5}, "eta must lie in"),
         ({"problem": "convex", "mu": 0.0}, "take initial='x'"),
+        ({"method": np.array([1.0, 2.0])}, "method must be one of gd, cgd"),
+        ({"criterion": np.array([1.0, 2.0])}, "criterion must be one of f, x"),
+        ({"steps": 10**15}, "steps must be a whole number 1, 2, ..., 64"),
+        ({"lr": [[0.1], [0.2, 0.3]]}, "lr must be a number or one number a step"),
+        ({"workers": 10**15}, "is the most that takes a minute"),
+        ({"lr": np.array(0.1)}, "lr must be a number or one number a step"),
+        ({"lr": np.full((2, 2), 0.1)}, "lr must be a number or one number a step"),
+        ({"lr": 1e-300}, r"lr must lie in \[1e-12, 1e\+12\] for L = 1, not 1e-300"),
+        ({"lr": 1e300}, "lr must lie in"),
+        ({"delta": "0.5"}, "delta must be a single number, not '0.5'"),
+        ({"delta": np.array([0.1, 0.2])}, "delta must be a single number"),
+        ({"method": "gd", "delta": np.array([1.0, 1.0])}, "delta must be a single number"),
+        ({"L": None}, "L must be a single number, not None"),
+        ({"L": 1j}, "L must be a single number, not 1j"),
+        ({"L": 1e200, "lr": 1e-200}, "L must lie in"),
+        ({"mu": "0.1"}, "mu must be a single number, not '0.1'"),
+        ({"workers": 2, "zeta": None}, "zeta must be a single number, not None"),
+        ({"workers": 2, "zeta": True}, "zeta must be a single number, not True"),
+        ({"workers": 2, "zeta": 1e300}, "zeta must lie in"),
+        ({"method": "ef21-sgdm", "momentum": {}}, "momentum must be a single number"),
+        ({"method": "ef21-sgdm", "momentum": "0.5"}, "momentum must be a single number"),
+        ({"method": "econtrol", "eta": []}, "eta must be a single number"),
         ({"problem": "nonsmooth", "mu": 0.0, "criterion": "average-f"}, "take initial='x'"),
     ],
 )

@@ -117,6 +117,46 @@ def sgdm_workers(pep: Any) -> None:
     pep.set_performance_metric(f(x) - f(star))
 
 
+def nonsmooth_workers(pep: Any) -> None:
+    """EF, two steps of two workers, slopes up to 1.5, zeta = .7, the mean of f(x_t) - f*."""
+    from PEPit.functions import ConvexLipschitzFunction
+
+    parts = [pep.declare_function(ConvexLipschitzFunction, M=1.5) for _ in range(2)]
+    f = (parts[0] + parts[1]) / 2
+    star, x = f.stationary_point(), pep.set_initial_point()
+    pep.set_initial_condition((x - star) ** 2 <= 1)
+    for part in parts:
+        pep.add_constraint(part.gradient(star) ** 2 <= 0.7**2)
+    e, total = [0 * x, 0 * x], f(x)
+    for _ in range(2):
+        p = [0.4 * part.gradient(x) + old for part, old in zip(parts, e, strict=True)]
+        sent = [message(pep, one, DELTA) for one in p]
+        e = [one - own for one, own in zip(p, sent, strict=True)]
+        x = x - (sent[0] + sent[1]) / 2
+        total = total + f(x)
+    pep.set_performance_metric(total / 3 - f(star))
+
+
+def econtrol_workers(pep: Any) -> None:
+    """EControl, two steps of two workers, L = 4, zeta = .5, |x_N - x*|^2 from f(x_0) - f* <= 1."""
+    from PEPit.functions import SmoothStronglyConvexFunction
+
+    parts = [pep.declare_function(SmoothStronglyConvexFunction, L=4.0, mu=4 * MU) for _ in range(2)]
+    f, lr, eta = (parts[0] + parts[1]) / 2, (0.05, 0.04), 0.2
+    star, x = f.stationary_point(), pep.set_initial_point()
+    pep.set_initial_condition(f(x) - f(star) <= 1)
+    for part in parts:
+        pep.add_constraint(part.gradient(star) ** 2 <= 0.5**2)
+    e, h = [0 * x, 0 * x], [0 * x, 0 * x]
+    for step in lr:
+        g = [part.gradient(x) for part in parts]
+        for i in range(2):
+            h[i] = h[i] + message(pep, eta * e[i] / step + g[i] - h[i], DELTA)
+            e[i] = e[i] + step * (g[i] - h[i])
+        x = x - step * (h[0] + h[1]) / 2
+    pep.set_performance_metric((x - star) ** 2)
+
+
 CASES: list[tuple[Any, str, dict[str, Any]]] = [
     (cgd, "cgd", {"lr": 0.9, "mu": MU}),
     (ef, "ef", {"lr": BEST, "mu": MU, "criterion": "x", "initial": "x"}),
@@ -143,10 +183,38 @@ CASES: list[tuple[Any, str, dict[str, Any]]] = [
             "momentum": 0.6,
         },
     ),
+    (
+        nonsmooth_workers,
+        "ef",
+        {
+            "steps": 2,
+            "lr": 0.4,
+            "L": 1.5,
+            "problem": "nonsmooth",
+            "criterion": "average-f",
+            "initial": "x",
+            "workers": 2,
+            "zeta": 0.7,
+        },
+    ),
+    (
+        econtrol_workers,
+        "econtrol",
+        {
+            "steps": 2,
+            "lr": (0.05, 0.04),
+            "L": 4.0,
+            "mu": 4 * MU,
+            "criterion": "x",
+            "workers": 2,
+            "zeta": 0.5,
+            "eta": 0.2,
+        },
+    ),
 ]
 
 
-@pytest.mark.parametrize(("theirs", "method", "asked"), CASES, ids=[c[1] for c in CASES])
+@pytest.mark.parametrize(("theirs", "method", "asked"), CASES, ids=[c[0].__name__ for c in CASES])
 def test_pepit_agrees(theirs, method, asked):
     pepit = pytest.importorskip("PEPit")
     pep = pepit.PEP()
