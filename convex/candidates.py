@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from efsgd.arrays import Array, Generator
@@ -9,19 +11,22 @@ from efsgd.arrays import Array, Generator
 
 def candidates(d: int, rng: Generator) -> Array:
     """Vectors (N, d) that are worst, or nearly, for known compressors: one-hot, constant, tied,
-    geometric, sparse, heavy-tailed, Gaussian, at and beside thresholds; none of them is zero."""
+    geometric, sparse, heavy-tailed, Gaussian, beside powers of two, with equal singular values as
+    the matrix that is nearest to a square; none of them is zero."""
     sparse = np.zeros((8, d))
     for i, k in enumerate(rng.integers(1, d + 1, size=len(sparse))):
         sparse[i, rng.permutation(d)[:k]] = rng.standard_normal(k)
     first = np.eye(1, d)
     flat = [np.where(first, 1.0, low) for low in (1e-8, 1e-3, 0.3, 0.999999, 1 / (1 + d**0.5))]
     halves = np.where(np.arange(d) < (d + 1) // 2, 1.0, -1.0)[None]
+    side = next(m for m in range(math.isqrt(d), 0, -1) if d % m == 0)
     rows = np.concatenate(
         [
             first,
             -np.eye(1, d, d - 1),
             np.ones((1, d)),
             halves,
+            np.eye(side, d // side).reshape(1, d),
             *flat,
             *(value * np.ones((1, d)) for value in (4 / 3, 1.5, 1.4999, 1.5001)),
             *(rate ** np.arange(d)[None] for rate in (0.5, 0.9)),

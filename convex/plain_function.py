@@ -38,8 +38,8 @@ class PlainFunction(Compressor):
         """C of each vector."""
         extra = (rng,) if self.draws else ()
         if x.ndim == 1:
-            return np.asarray(self.function(x.copy(), *extra), np.float64)
-        return np.stack([self.function(v.copy(), *extra) for v in x]).astype(np.float64)
+            return _real(self.function(x.copy(), *extra))
+        return np.stack([_real(self.function(v.copy(), *extra)) for v in x])
 
     def _delta(self, d: int) -> float:
         return self.claim
@@ -48,6 +48,13 @@ class PlainFunction(Compressor):
         """The function's name."""
         name = str(getattr(self.function, "__name__", type(self.function).__name__))
         return "the function" if name == "<lambda>" else name
+
+
+def _real(sent: Any) -> Array:
+    """What a function returned, as float64."""
+    if np.iscomplexobj(sent):
+        raise ValueError("it is complex: return real numbers")
+    return np.asarray(sent, np.float64)
 
 
 def _takes_generator(function: Callable[..., Any]) -> bool:

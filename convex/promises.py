@@ -1,9 +1,9 @@
 """What a compressor promises besides its bound, each as a search for a vector that breaks it.
 
-C(x) is a finite vector of the shape of x; C of several vectors at once is C of each; messages are
-no longer than ``bits`` says and decode to C(x); the flags ``projection`` and ``fixed_size`` hold;
-the bound holds in float32; an unbiased compressor has the mean x. Each function gives such a vector
-and what is wrong there, or None.
+C(x) is a finite vector of the shape of x, and x stays as it was; C of several vectors at once is C
+of each; messages are no longer than ``bits`` says and decode to C(x); the flags ``projection`` and
+``fixed_size`` hold; the bound holds in float32; an unbiased compressor has the mean x. Each
+function gives such a vector and what is wrong there, or None.
 """
 
 from __future__ import annotations
@@ -23,17 +23,24 @@ ROUNDING = 1e-9
 FLOAT32 = 1e-4  # rounding of a loss in float32
 LONG = 4096  # a dimension at which the header cannot hide what the payload carries
 ERRORS = 5.0  # standard errors of the mean at the worst of d entries
+SUSPECT = 4.0  # from here on it is drawn anew
+DRAWN = 2**22  # entries of that, where that is no less than 4 times the samples
 
 
 def computed(c: Compressor, points: Array, rng: Generator) -> Broken:
-    """Where C(x) is no vector of finite numbers of the same shape."""
+    """Where C(x) is no vector of finite numbers of the same shape, or x is overwritten."""
     for x in points:
+        given = x.copy()
         try:
-            sent = np.asarray(c(x, rng))
-        except (ValueError, OverflowError, FloatingPointError) as error:
+            sent = np.asarray(c(given, rng))
+        except (ValueError, ArithmeticError) as error:
             return x, f"C(x) cannot be computed ({error})"
-        if sent.shape != x.shape or not np.isfinite(sent).all():
-            return x, f"C(x) has the shape {sent.shape} or holds NaN or inf"
+        if not np.array_equal(given, x):
+            return x, "C overwrites the x that it is given"
+        if sent.shape != x.shape:
+            return x, f"C(x) has the shape {sent.shape}, x has {x.shape}"
+        if not np.isfinite(sent).all():
+            return x, "C(x) holds NaN or inf"
     return None
 
 
@@ -117,8 +124,9 @@ def biased(c: Compressor, points: Array, rng: Generator, samples: int) -> tuple[
         off = _deviation(c, x, rng, samples)
         worst = int(np.argmax(off))
         found = float(off[worst])
-        if found > ERRORS:
-            found = float(_deviation(c, x, rng, 4 * samples)[worst])
+        if found > SUSPECT:
+            times = min(16, max(4, DRAWN // (samples * x.size)))
+            found = float(_deviation(c, x, rng, times * samples)[worst])
         if found > ERRORS:
             return (x, f"the mean of C(x) is {found:.3g} standard errors away from x"), found
         most = max(most, found)

@@ -6,12 +6,15 @@ import numpy as np
 
 from efsgd.arrays import Array, Generator, achieved_delta
 from efsgd.base import Compressor
+from efsgd.convex.plain_function import PlainFunction
 
 ROUNDING = 1e-9  # of a claimed delta
 ERRORS = 4.0  # standard errors; what looks like a violation is drawn again before it is called one
 ROUNDS, RANDOM_ROUNDS = 40, 6  # of the ascent
 KEPT = 16  # points that the ascent hands back
 CHUNK = 2**18  # entries that are drawn at once
+AGAIN, FINAL = 20, 320  # times the samples: at the worst vector, and where that looks suspicious
+GRID, ZOOMS = 64, 6  # of a sweep: its last interval is 1e-9 of the first
 DRAWN, LEAST = 2**22, 100  # entries at one point; long vectors are drawn less often, but so often
 
 
@@ -24,8 +27,16 @@ class Search:
         self.samples = min(samples, max(LEAST, DRAWN // d))
         self.unbiased = c.guarantee == "unbiased"
         silent = c.guarantee in ("absolute", "none")
-        self.claimed = 0.0 if silent else c.omega(d) if self.unbiased else c.delta(d)
-        self.silent = silent or (self.claimed == 0 and not self.unbiased)  # delta = 0
+        own = (type(c).delta, type(c).omega) != (Compressor.delta, Compressor.omega)
+        if c.guarantee == "none" and own:
+            raise ValueError(
+                f"{c} defines a bound but guarantees none: write guarantee = "
+                f"'pathwise', 'expectation' or 'unbiased' in its class"
+            )
+        claimed = 0.0 if silent else c.omega(d) if self.unbiased else c.delta(d)
+        self.claimed = float(claimed)
+        given = self.unbiased or isinstance(c, PlainFunction)  # then 0 is what it is held to
+        self.silent = silent or (self.claimed == 0 and not given)
         self.bound = self.claimed if self.unbiased else 1.0 - self.claimed
 
     def loss(self, points: Array, samples: int | None = None) -> tuple[Array, Array]:
@@ -39,12 +50,12 @@ class Search:
         means, errors = zip(*(self._moments(piece, draws) for piece in pieces), strict=True)
         return np.concatenate(means), np.concatenate(errors)
 
-    def anew(self, x: Array, loss: float) -> tuple[float, float]:
+    def anew(self, x: Array, loss: float, times: int = AGAIN) -> tuple[float, float]:
         """The loss at a chosen vector and its error: if random drawn again, and more, because it
         was chosen for being large."""
         if not self.c.random:
             return loss, 0.0
-        (mean,), (error,) = self._moments(x[None], 20 * self.samples)
+        (mean,), (error,) = self._moments(x[None], times * self.samples)
         return float(mean), float(error)
 
     def _moments(self, points: Array, draws: int) -> tuple[Array, Array]:
@@ -72,6 +83,28 @@ class Search:
             return [self.c.attaining_point(self.d)[None]]
         except NotImplementedError:
             return []
+
+    def swept(self) -> Array:
+        """Vectors (1, .., 1, a, .., a) with the worst a in (0, 1], one for each number of ones.
+
+        A compressor that compares entries with a threshold is worst just below it, where no climb
+        ends up; zooming in finds such jumps. What is random would be zoomed in on by chance: none.
+        """
+        ones = {0, 1, 2, self.d // 4, self.d // 2, self.d - 1}
+        counts = [] if self.c.random else sorted(m for m in ones if m < self.d)
+        return np.array([self._zoomed(m) for m in counts]).reshape(-1, self.d)
+
+    def _zoomed(self, ones: int) -> Array:
+        """The worst vector with so many ones."""
+        first = np.arange(self.d) < ones
+        a = np.linspace(0.0, 1.0, GRID + 1)[1:]
+        for _ in range(ZOOMS):
+            at = int(np.argmax(self.loss(np.where(first, 1.0, a[:, None]))[0]))
+            low = a[at - 1] if at else max(0.0, 2 * a[0] - a[1])
+            best = a[at]
+            a = np.linspace(low, a[min(at + 1, len(a) - 1)], GRID + 1)
+            a = np.append(a[a > 0], best)
+        return np.where(first, 1.0, best)
 
     def climb(self, points: Array) -> Array:
         """Local ascent from every point, by random changes of all or of single entries; the best.

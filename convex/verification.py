@@ -20,10 +20,11 @@ from efsgd.convex.candidates import candidates
 from efsgd.convex.certificates import DeltaCertificate, certificate
 from efsgd.convex.fitted_form import fitted
 from efsgd.convex.plain_function import PlainFunction
-from efsgd.convex.search import ERRORS, Search
+from efsgd.convex.search import ERRORS, FINAL, Search
 from efsgd.wire import HEADER
 
 SIMPLE = 1e-7  # of a loss: so much less at a simpler vector, and that is shown
+LARGEST = 2**17  # dimension: minutes, and a gigabyte
 NEAR = 1e-6  # how near the claim the worst case has to come to count as attained
 SCALES = (1e-309, 1e-150, 1e150)
 EXTREME = " where |x|^2 underflows or overflows: divide by max|x| before taking norms"
@@ -66,8 +67,8 @@ class Verification:
         said = f"{self.compressor}, d = {self.d}: {self.verdict}"
         if self.verdict != "claims nothing":
             spread = f" +- {self.error:.2g}" if self.error else ""
-            said += f"; claimed {self.quantity} = {self.claimed:.6g}, "
-            said += f"worst found {self.worst:.6g}{spread}"
+            said += f"; claimed {self.quantity} = {self.claimed:.6g}"
+            said += f", worst found {self.worst:.6g}{spread}" if self.worst == self.worst else ""
         if self.certificate is not None:
             said += f"\n{self.certificate}"
         return said if self else f"{said}\n{self.reason}, at x = {shown(self.vector)}"
@@ -75,7 +76,7 @@ class Verification:
 
 def shown(x: Array) -> str:
     """A vector in a line, its middle left out where it is long."""
-    return np.array2string(x, precision=3, threshold=8, edgeitems=3)
+    return np.array2string(x + 0.0, precision=3, threshold=8, edgeitems=3)
 
 
 def verify(
@@ -107,8 +108,8 @@ def verify(
     rng = np.random.default_rng(0) if rng is None else rng
     whole("samples", samples, least=2)
     c = held(compressor, d, delta)
-    if d < 1:
-        raise ValueError(f"d must be at least 1 to search for a vector, not {d}")
+    if not 1 <= d <= LARGEST:
+        raise ValueError(f"d must be at least 1 and at most {LARGEST} for a search, not {d}")
     search = Search(c, d, rng, samples)
     if c.guarantee not in get_args(Guarantee) or not search.claimed < np.inf:
         raise ValueError(
@@ -150,27 +151,34 @@ def _judged(search: Search) -> Verification:
     c, d, rng = search.c, search.d, search.rng
     points = candidates(d, rng)
     extreme = np.concatenate([points[::4] * scale for scale in SCALES])
-    said = _result(search, "claims nothing", points[0])
-    broken = promises.computed(c, points, rng)
+    said, broken = _result(search, "claims nothing", points[0]), promises.computed(c, points, rng)
     if broken is None and not isinstance(c, PlainFunction):
         broken = promises.apart(c, points, rng)
         sent, bits = promises.messages(c, points, rng) if broken is None else (None, 0)
         said = replace(said, bits=bits, allowed=c.bits(d) + 8 * HEADER if bits else 0)
         broken = broken or sent or promises.flagged(c, points, rng)
-    broken = broken or promises.computed(c, extreme, rng)
+    if broken is None and not search.silent:
+        return _bounded(search, points, extreme, said)
+    return _broken(said, broken or promises.computed(c, extreme, rng))
+
+
+def _broken(said: Verification, broken: promises.Broken) -> Verification:
+    """The same, violated where something is broken."""
     if broken is not None:
-        return replace(said, verdict="VIOLATED", vector=broken[0].copy(), reason=broken[1])
-    return said if search.silent else _bounded(search, points, extreme, said)
+        said = replace(said, verdict="VIOLATED", vector=broken[0].copy(), reason=broken[1])
+    return said
 
 
 def _bounded(search: Search, points: Array, extreme: Array, said: Verification) -> Verification:
     """Whether the bound holds, and for unbiased ones the mean; ``said`` is what is known so far."""
     c, rng = search.c, search.rng
-    points = np.concatenate([points, *search.named()])
+    points = np.concatenate([points, *search.named(), search.swept()])
     points = np.concatenate([points, search.climb(points)])
     loss, error = search.loss(points)
     violated = _violated(search, points, loss, error, "")
     if violated is None:
+        if broken := promises.computed(c, extreme, rng):
+            return _broken(said, broken)
         violated = _violated(search, extreme, *search.loss(extreme), EXTREME)
     if violated is not None:
         return replace(violated, bits=said.bits, allowed=said.allowed)
@@ -184,8 +192,10 @@ def _bounded(search: Search, points: Array, extreme: Array, said: Verification) 
     else:
         x, again, spread = _worst(search, points, loss)
         reached = search.bound - again <= NEAR + ERRORS * spread
-        verdict = "attained" if reached else "not violated"
-        found = _result(search, verdict, x, "", again, spread)
+        verdict, reason = "attained" if reached else "not violated", ""
+        if search.above(again, spread):
+            verdict, reason = "VIOLATED", "the bound does not hold"
+        found = _result(search, verdict, x, reason, again, spread)
     return replace(found, bias=bias, bits=said.bits, allowed=said.allowed)
 
 
@@ -199,6 +209,8 @@ def _worst(search: Search, points: Array, loss: Array) -> tuple[Array, float, fl
         other, error = search.anew(named[0], again)
         if other > again:
             x, again, spread = named[0], other, error
+    if spread and again - 2 * spread > search.bound:  # too small an excess to tell, or chance
+        again, spread = search.anew(x, again, FINAL)
     return x, again, spread
 
 

@@ -7,6 +7,7 @@ the line.
 from __future__ import annotations
 
 import importlib.util
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ class Own:
         """An error in the user's code is told in one sentence, with its line."""
         try:
             yield
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise failed(self.path, error) from error
 
 
@@ -118,8 +119,9 @@ def _imported(path: Path) -> ModuleType:
 
 def failed(path: Path, error: BaseException) -> ValueError:
     """An error in the user's file in one sentence, with the last line of that file it came from."""
-    line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(path) else None
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    names = (str(path), os.path.abspath(path))  # the import system makes a path absolute
+    line = error.lineno if isinstance(error, SyntaxError) and error.filename in names else None
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in names]
     if frames:
         line = frames[-1].lineno
     where = f"{path}, line {line}" if line else str(path)

@@ -155,13 +155,14 @@ def judge(study: Study, chosen: dict[str, Choice], results: Results) -> list[Ver
 
 def _certificate(result: Result) -> list[Verdict]:
     error, f, gap = (float(result[name]) for name in ("error", "f", "solver_gap"))
-    what = "duality gap over f"
+    what, stands_for = "duality gap over f", "the mean logistic loss + l2/2 |w|^2"
     if result.spec["problem"]["type"].endswith("FileSquares"):
         what = "residual of the normal equations, share outside the row span"
+        stands_for = "half the mean squared error"
     if np.isnan(error):
         return [observation(f"no optimum is certified: {what}", "derived here", "not converged")]
     tolerance = float(result["tolerance"])
-    text = f"the optimum f = {f:.6g} is certified: {what}"
+    text = f"the optimum f = {f:.6g} (f is {stands_for}) is certified: {what}"
     found = [claim(text, "derived here", error, "<=", tolerance)]
     if not np.isnan(gap):
         text = "the same optimum: gap to the solver's dual value over 1 + f"

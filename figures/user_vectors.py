@@ -43,7 +43,8 @@ def _rows(path: Path, name: str, array: Array) -> Array:
         told = f"{path}: {name!r} is {array.dtype} of shape {array.shape}"
         raise ValueError(f"{told}: give real numbers of shape (d,) or (n, d)")
     rows = np.atleast_2d(array)
-    rows = rows if rows.dtype == np.float32 else rows.astype(np.float64)
+    with np.errstate(over="ignore"):  # what float64 cannot hold is told of below
+        rows = rows if rows.dtype == np.float32 else rows.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if bad.size:
         raise ValueError(f"{path}: {name!r} holds NaN or inf in row {bad[0]}: mask those entries")

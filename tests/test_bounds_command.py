@@ -434,6 +434,20 @@ def test_a_file_that_does_not_run_is_told_with_its_line(run, tmp_path, text, sai
     refused(run("--module", f"{path}:a", "--d", 2), f"{path}, {said}")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\ny = (", "line 2: SyntaxError"),
+        ("delta = 0.5\n\n\ndef f(x):\n    return x.nothing\n", "line 5: AttributeError"),
+        ("delta = 0.5\n\n\ndef f(x):\n    raise SystemExit(3)\n", "line 5: SystemExit: 3"),
+    ],
+)
+def test_the_line_is_told_of_a_file_beside_one(run, tmp_path, monkeypatch, text, said):
+    (tmp_path / "mine.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    refused(run("--module", "mine.py:f", "--d", 2), f"mine.py, {said}")
+
+
 def test_delta_beside_a_compressor_is_refused(run, module):
     refused(run("--module", f"{module}:honest", "--delta", 0.5), "leave --delta out")
     refused(run("--module", f"{module}:half", "--delta", 1.5, "--d", 2), "at most 1, not 1.5")

@@ -175,6 +175,105 @@ def test_a_function_with_an_option_is_not_taken_for_random():
     assert verify(np.sign, 4, delta=0.75).verdict == "VIOLATED"
 
 
+class Overwrites(Compressor, spec="overwrites"):
+    """Sends nothing, and hides it: what is left of x is 0 too, and looks well compressed."""
+
+    guarantee = "pathwise"
+
+    def apply(self, x, drawn=None):
+        x *= 0.0
+        return x
+
+    def delta(self, d):
+        return 1.0
+
+
+def test_a_compressor_that_overwrites_its_input_is_found():
+    found = verify(Overwrites(), 4)
+    assert not found
+    assert "overwrites" in found.reason
+    assert found.vector.any()
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: x[:-1], r"the shape (3,), x has (4,)"),
+        (lambda x: np.where(x > 1e100, np.nan, x), "holds NaN or inf"),
+        (lambda x: x + 0j, "complex"),
+        (lambda x: x * (float(x @ x) / float(x @ x)), "division by zero"),
+    ],
+)
+def test_what_is_no_vector_is_told_by_what_it_is(function, reason):
+    found = verify(function, 4, delta=-1e9)
+    assert found.verdict == "VIOLATED"
+    assert reason in found.reason
+    assert "nan" not in str(found).replace("NaN", "")
+
+
+def test_no_negative_zero_is_shown():
+    assert "-0." not in str(verify(lambda x: np.where(x < 0, 0.0, x), 3, delta=0.5))
+
+
+def test_a_function_held_to_delta_zero_may_not_expand():
+    assert verify(lambda x: 2.5 * x, 4, delta=0.0).verdict == "VIOLATED"
+    assert verify(lambda x: 2.0 * x, 4, delta=0.0).verdict == "attained"
+
+
+@dataclass(frozen=True)
+class Claiming(Compressor):
+    """Another one, whose delta or omega is claimed to be better by a share; names no vector."""
+
+    inner: Compressor
+    share: float
+
+    @property
+    def guarantee(self):
+        return self.inner.guarantee
+
+    @property
+    def random(self):
+        return self.inner.random
+
+    def draw(self, shape, rng=None, state=None):
+        return self.inner.draw(shape, rng)
+
+    def apply(self, x, drawn=None):
+        return self.inner.apply(x, drawn)
+
+    def _delta(self, d):
+        return self.inner.delta(d) * (1 + self.share)
+
+    def _omega(self, d):
+        return self.inner.omega(d) / (1 + self.share)
+
+
+@pytest.mark.parametrize("d", [5, 16])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("topk:0.25", "scaledsign", "scaledsign:zero=0", "twomeans", "signtopk:4"),
+        *("natural:nearest", "scaled:1.2,natural:nearest", "lowrank:2", "threshold:l2=0.5"),
+        *("threshold:linf=0.5", "threshold:linf=0.9", "blockwise:5,scaledsign", "lowrank:1"),
+    ],
+)
+def test_a_claim_that_is_too_large_by_a_little_is_found_unaided(spec, d):
+    """The true delta is exact; where nothing is random two parts in a million are enough."""
+    c = efsgd.compressor(spec)
+    if c.delta(d) < 1:
+        found = verify(Claiming(c, 2e-6), d)
+        assert found.verdict == "VIOLATED"
+        assert found.worst >= c.delta(d) - 1e-9
+    assert verify(Claiming(c, 0.0), d)
+
+
+@pytest.mark.parametrize("c", [QSGD(2).contractive(16), efsgd.TernGrad()], ids=str)
+def test_a_random_claim_that_is_too_large_by_two_percent_is_found_unaided(c):
+    found = verify(Claiming(c, 0.02), 16)
+    assert found.verdict == "VIOLATED"
+    assert verify(Claiming(c, 0.0), 16)
+
+
 @pytest.mark.parametrize("d", [5, 16, 256])
 def test_the_l2_scaled_sign_is_no_compressor_beyond_four_entries(d):
     """Its true delta is 2/sqrt(d) - 1, at 1-sparse x: |C|^2 = 1, <C, x> = 1/sqrt(d)."""
@@ -352,15 +451,27 @@ def test_the_answer_reads_well_and_repeats():
     assert "attained" in str(verify(Identity(), 3))
 
 
+class Silent(Compressor):
+    """Its author forgot to say what kind of bound it has."""
+
+    def apply(self, x, drawn=None):
+        return 0.0 * x
+
+    def delta(self, d):
+        return 0.5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"compressor": half, "d": 4}, "pass delta"),
         ({"compressor": Identity(), "d": 4, "delta": 1.0}, "leave delta out"),
         ({"compressor": Identity(), "d": 0}, "at least 1"),
+        ({"compressor": Identity(), "d": 10**7}, "at most 131072"),
         ({"compressor": half, "d": 4, "delta": float("nan")}, "not nan"),
         ({"compressor": Identity(), "d": 4, "samples": 1}, "samples must be .* not 1"),
         ({"compressor": TopK, "d": 4}, "an instance"),
+        ({"compressor": Silent(), "d": 4}, "write guarantee = 'pathwise'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments, message):
