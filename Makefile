@@ -12,7 +12,7 @@ figures: .venv/.base ## the convex figures of the paper and which of its claims 
 	$(BIN)/efsgd-figures convex
 
 test: .venv/.dev lint ## every check but the slow tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: .venv/.dev ## the slow tests: the wheel in a new environment, long runs
 	$(BIN)/python -m pytest -m slow

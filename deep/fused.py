@@ -33,6 +33,8 @@ PASSES = {  # the step waits for memory, so it must go over it as few times as p
     # else the checks of more than 64 gradients move away from what reads the gradients anyway
     "reorder_for_locality": False,
 }
+# no pass over several tensors at once: with many streams the processor fetches too late
+APART = {"cpp.max_horizontal_fusion_size": 2}  # the sums of |p| and |g|; with norms there are more
 
 
 def refusal(parts: Sequence[Part], force: bool) -> str | None:
@@ -127,7 +129,8 @@ def _compiled(of: Structure, check: bool) -> Callable[..., Any]:
     code = stepped.__code__.replace(co_name=f"step_{len(_made)}")
     _made.append(code)
     alone = FunctionType(code, globals(), closure=stepped.__closure__)
-    return torch.compile(alone, fullgraph=True, dynamic=False, options=dict(PASSES))
+    options = PASSES | ({} if any(rule.measure for rule in rules) else APART)
+    return torch.compile(alone, fullgraph=True, dynamic=False, options=options)
 
 
 _made: list[Any] = []  # the code objects so far
