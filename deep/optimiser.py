@@ -46,7 +46,7 @@ class EFSGD(Optimizer):
       inf or NaN, and counts that in ``skipped``; "raise" names the parameter, and synchronises.
     - ``memory_dtype``: of e, such as ``torch.bfloat16``. None: that of the parameter, or of the
       state that is loaded.
-    - ``measure``: note the densities of every step, at half a step's cost; see :meth:`density`.
+    - ``measure``: note the densities of every step, at a fifth of its cost; see :meth:`density`.
     - ``seed``: of the generators, one a device, that random compressors draw from.
 
     ``step`` does not wait for the device, but for "raise" and ``LowRank`` (whose SVD does). Raises
