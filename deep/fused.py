@@ -26,15 +26,17 @@ from efsgd.deep.step import Lists, Numbers, Part, Rule, step
 WORTHWHILE = 2**20  # elements from which compiling pays
 SWITCH = "EFSGD_COMPILE"  # 0 in the environment: never compile
 SEVERAL = 8  # structures that one optimiser may have compiled by default; each takes seconds
-PASSES: dict[str, Any] = {  # the step waits for memory, so it must go over it as few times as possible
+# The step waits for memory, so it must go over it as few times as possible.
+PASSES: dict[str, Any] = {
     # p is cheap to compute again, and dear to store: writing it out costs a third of the step
     "realize_reads_threshold": 64,
     "realize_opcount_threshold": 300,
     # else the checks of more than 64 gradients move away from what reads the gradients anyway
     "reorder_for_locality": False,
 }
-# no pass over several tensors at once: with many streams the processor fetches too late
-APART: dict[str, Any] = {"cpp.max_horizontal_fusion_size": 2}  # the sums of |p| and |g|; with norms there are more
+# No pass over several tensors at once: with many streams the processor fetches too late. Two sums,
+# |p| and |g|, are of one tensor.
+APART: dict[str, Any] = {"cpp.max_horizontal_fusion_size": 2}
 
 
 def refusal(parts: Sequence[Part], force: bool) -> str | None:
