@@ -46,7 +46,7 @@ METHODS: dict[str, tuple[str, Any, str]] = {
     "EControl": (PURPLE, DASHDOTDOT, "d"),
     "EF, momentum after": (SKY, DASHED, "*"),
     "gradient EF": (BLACK, DOTTED, "X"),
-    "gradient EF, not rescaled": (VERMILION, SOLID, "X"),
+    "gradient EF, not rescaled": (VERMILION, SOLID, "v"),
 }
 
 RC: dict[Any, Any] = {
