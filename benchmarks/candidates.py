@@ -9,7 +9,7 @@ from torch import Tensor
 from efsgd import ScaledSign
 from efsgd.deep import EFSGD
 from efsgd.deep.models import build
-from efsgd.deep.triton_step import TritonStep, supported
+from efsgd.deep.triton_step import TritonStep
 
 NETWORKS = {"resnet18": 100, "vgg19": 10}  # and the classes of the data that the paper trains on
 DECAY = {"weight_decay": 5e-4}
@@ -52,27 +52,14 @@ class PaperForm:
             e.copy_(p - sent)
 
 
-class TritonForm:
-    """Takes the place of what chooses an optimiser's form: all steps in Triton."""
-
-    taken = "triton"
-
-    def __init__(self, chunk: int = 2048, warps: int = 8) -> None:
-        self.own = TritonStep(chunk, warps)
-
-    def step(self, parts: Any, check: bool) -> Any:
-        why = supported(parts)
-        if why:
-            raise RuntimeError(why)
-        return self.own.step(parts, check)
-
-
 def feedback(xs: Sequence[Tensor], form: str, **options: Any) -> EFSGD:
-    """EF-signSGD in one of the forms "loop", "foreach", "compiled" and "triton"."""
-    kind: dict[str, Any] = {"foreach": form == "foreach", "fused": form == "compiled"}
-    optimizer = EFSGD(xs, LR, ScaledSign(zero=0), **DECAY, **kind, **options)
-    if form.startswith("triton"):
-        optimizer._forms = TritonForm(*map(int, form.split()[1:]))  # type: ignore[assignment]
+    """EF-signSGD in one of the forms "loop", "foreach", "compiled" and "triton [chunk warps]"."""
+    kind, *sizes = form.split()
+    fused: Any = "triton" if kind == "triton" else kind == "compiled"
+    how: dict[str, Any] = {"foreach": kind == "foreach", "fused": fused}
+    optimizer = EFSGD(xs, LR, ScaledSign(zero=0), **DECAY, **how, **options)
+    if sizes:
+        optimizer._forms.triton = TritonStep(*map(int, sizes))
     return optimizer
 
 

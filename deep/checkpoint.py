@@ -34,7 +34,12 @@ def save(path: str | Path, spec: str, data: str, state: Mapping[str, Any]) -> No
     Raises OSError with the path if it cannot be written; the last checkpoint then stays.
     """
     with replacing(path) as file:
-        torch.save({"format": FORMAT, "spec": spec, "data": data, "state": dict(state)}, file)
+        try:
+            torch.save({"format": FORMAT, "spec": spec, "data": data, "state": dict(state)}, file)
+        except RuntimeError as error:  # torch ends its archive even then, and fails once more
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(path: str | Path, spec: str, data: str) -> State | None:

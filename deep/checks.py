@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from efsgd.base import instance
+from efsgd.deep.forms import Fused
 from efsgd.deep.kernels import kernel
 from efsgd.methods import check_feedback
 
 
 def check_options(
-    nonfinite: str, capturable: bool, fused: bool | None, memory_dtype: torch.dtype | None
+    nonfinite: str, capturable: bool, fused: Fused, memory_dtype: torch.dtype | None
 ) -> None:
     """Refuse impossible options of the whole optimiser."""
     if nonfinite not in ("skip", "raise"):
@@ -28,9 +29,13 @@ def check_options(
         )
     if not isinstance(memory_dtype, torch.dtype | None):
         raise TypeError(f"memory_dtype must be a torch.dtype or None, not {memory_dtype!r}")
-    if memory_dtype is not None and not memory_dtype.is_floating_point:
-        raise ValueError(f"memory_dtype must be a floating-point dtype, not {memory_dtype}")
-    if fused and capturable:
+    if memory_dtype is not None and not _computes(memory_dtype):
+        raise ValueError(
+            f"memory_dtype must be a floating-point dtype of 16 bits or more, not {memory_dtype}"
+        )
+    if fused not in (None, False, True, "triton"):
+        raise ValueError(f"fused must be None, a bool or 'triton', not {fused!r}")
+    if fused is True and capturable:
         raise ValueError("fused=True cannot be captured in a CUDA graph: leave fused to None")
 
 
@@ -50,8 +55,12 @@ def check_group(group: dict[str, Any]) -> None:
         raise ValueError("Nesterov momentum needs momentum > 0 and dampening = 0")
     if group["scope"] not in ("tensor", "global"):
         raise ValueError(f"scope must be 'tensor' or 'global', not {group['scope']!r}")
+    seen: set[int] = set()
     for i, x in enumerate(group["params"]):
         _check_tensor(x, called(group, i))
+        if id(x) in seen:
+            raise ValueError(f"{called(group, i)} is there twice: list a tied parameter once")
+        seen.add(id(x))
     if group["error_feedback"]:
         sizes = [x.numel() for x in group["params"] if x.numel()]
         for d in {sum(sizes)} - {0} if group["scope"] == "global" else set(sizes):
@@ -82,8 +91,14 @@ def _check_tensor(x: Tensor, name: str) -> None:
         raise TypeError(f"{name} is sharded (DTensor), and C needs it whole: use DDP, not FSDP")
     if x.layout != torch.strided:
         raise TypeError(f"{name} is sparse: convert it with .to_dense()")
-    if not x.is_floating_point():
-        raise TypeError(f"{name} is {x.dtype}: only real floating-point parameters are compressed")
+    if not _computes(x.dtype):
+        cure = "only real floating-point parameters of 16 bits or more are compressed"
+        raise TypeError(f"{name} is {x.dtype}: {cure}")
+
+
+def _computes(dtype: torch.dtype) -> bool:
+    """Whether torch adds and multiplies numbers of this dtype, and they are real."""
+    return dtype.is_floating_point and dtype.itemsize > 1
 
 
 def with_gradient(group: dict[str, Any]) -> dict[torch.device, list[Tensor]]:

@@ -21,6 +21,7 @@ __all__ = ["Dataset", "Moments", "load"]
 
 BY_NAME = (*vision.CIFAR, "standin")
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+MOST_CLASSES = 2**16  # a larger label is no number of a class, and its layer would fill the memory
 BLOCK = 1024  # images whose sums are taken at once, in integers
 
 
@@ -126,18 +127,26 @@ def load(what: str | Path, directory: str | Path | None = None, download: bool =
     and is downloaded to it unless it is there or ``download`` is false. A file holds x_train and
     x_test (N, 32, 32, 3) uint8, y_train and y_test (N,) integers from 0, and may hold an array
     ``classes`` with one entry for each class (else there are as many as the largest label says).
-    Raises FileNotFoundError where there is no data, ValueError for data that cannot be used.
+    Raises FileNotFoundError where there is no data, OSError for a folder that cannot be read or
+    written, ValueError for data that cannot be used.
     """
     if what in vision.CIFAR:
         place = directory or os.environ.get("EFSGD_DATA") or Path("~/.cache/efsgd")
-        arrays, classes = vision.cifar(str(what), Path(place).expanduser(), download)
+        arrays, classes = vision.cifar(str(what), _expanded(place), download)
         return Dataset(str(what), **arrays, classes=classes)
     if what == "standin":
         return _standin()
     if Path(what).suffix == ".npz":
-        return _from_file(Path(what).expanduser())
+        return _from_file(_expanded(what))
     known = ", ".join(BY_NAME)
     raise ValueError(f"no data set is called {str(what)!r}: choose {known} or a file FILE.npz")
+
+
+def _expanded(path: str | Path) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path} names the home of a user who has none: write it out") from error
 
 
 def _from_file(path: Path) -> Dataset:
@@ -153,9 +162,11 @@ def _from_file(path: Path) -> Dataset:
     classes = 0 if names is None else len(names)
     for name in ("y_train", "y_test"):
         if arrays[name].dtype.kind in "iu" and arrays[name].size:
-            arrays[name] = arrays[name].astype(np.int64)
             if names is None:
                 classes = max(classes, int(arrays[name].max()) + 1)
+            arrays[name] = arrays[name].astype(np.int64)
+    if names is None and classes > MOST_CLASSES:
+        raise ValueError(f"{path} holds the label {classes - 1}: number the classes 0, 1, 2, ...")
     try:
         dataset = Dataset(path.stem, **arrays, classes=classes)
     except ValueError as error:
@@ -167,6 +178,8 @@ def _arrays_of(path: Path) -> dict[str, Array]:
     """Those members of the file that make a data set."""
     arrays = {}
     try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for a writer
+            raise ValueError("it is a folder, a pipe or a device")
         with zipfile.ZipFile(path) as archive:
             for name in {f"{name}.npy" for name in (*ARRAYS, "classes")} & {*archive.namelist()}:
                 with archive.open(name) as member:

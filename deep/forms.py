@@ -1,12 +1,14 @@
-"""Which form a step takes: compiled, operators over all tensors at once, or the plain loop."""
+"""Which form a step takes: compiled, Triton kernels, operators over all tensors, or the loop."""
 
 from __future__ import annotations
 
 import logging
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from efsgd.deep.foreach import advance_many
 from efsgd.deep.fused import (
     SEVERAL,
     CompilingFailedError,
@@ -14,8 +16,12 @@ from efsgd.deep.fused import (
     compiled_step,
     refusal,
     structure,
+    switched_off,
 )
-from efsgd.deep.step import Part, advance, advance_many, all_finite
+from efsgd.deep.step import Part, advance, all_finite
+from efsgd.deep.triton_step import TritonStep, UnsupportedError
+
+Fused: TypeAlias = bool | Literal["triton"] | None
 
 log = logging.getLogger("efsgd.deep")
 
@@ -23,9 +29,10 @@ log = logging.getLogger("efsgd.deep")
 class Forms:
     """Chooses the form of each step, and says so the first time it takes one."""
 
-    def __init__(self, foreach: bool | None, fused: bool | None) -> None:
+    def __init__(self, foreach: bool | None, fused: Fused) -> None:
         """None leaves a choice to what is at hand."""
         self.foreach, self.fused = foreach, fused
+        self.triton = TritonStep()
         self.taken = ""
         self.said: set[str] = set()
         self.made: set[Structure] = set()  # what has been compiled
@@ -33,6 +40,8 @@ class Forms:
 
     def step(self, parts: list[Part], check: bool) -> tuple[Tensor | None, list[Tensor | None]]:
         """What :func:`efsgd.deep.step.step` does, in the form that suits these parts."""
+        if self.fused == "triton":
+            return self._in_triton(parts, check)
         of, cause = structure(parts), None
         why = self._refusal(parts, of)
         if not why:
@@ -48,6 +57,18 @@ class Forms:
         if self.fused:
             raise RuntimeError(f"fused=True, but {why}: leave fused to None") from cause
         return self._plain(parts, check, why)
+
+    def _in_triton(
+        self, parts: list[Part], check: bool
+    ) -> tuple[Tensor | None, list[Tensor | None]]:
+        try:
+            if why := switched_off():
+                raise UnsupportedError(why)
+            done = self.triton.step(parts, check)
+        except UnsupportedError as error:  # nothing has changed
+            raise RuntimeError(f"fused='triton', but {error}: leave fused to None") from error
+        self._say("triton", "a few kernels for all tensors")
+        return done
 
     def _refusal(self, parts: list[Part], of: Structure) -> str | None:
         if self.fused is False:

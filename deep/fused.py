@@ -46,14 +46,18 @@ def refusal(parts: Sequence[Part], force: bool) -> str | None:
     """
     devices = {x.device for part in parts for x in part.lists.x}
     missing = "the parameters are on several devices" if len(devices) > 1 else None
-    missing = missing or (f"{SWITCH} is 0" if os.environ.get(SWITCH) == "0" else None)
-    missing = missing or compiler_missing(next(iter(devices)))
+    missing = missing or switched_off() or compiler_missing(next(iter(devices)))
     if missing or force:
         return missing
     if all(part.rule.dense for part in parts):
         return "nothing is compressed"
     elements = sum(x.numel() for part in parts for x in part.lists.x)
     return f"{elements} elements are fewer than {WORTHWHILE}" if elements < WORTHWHILE else None
+
+
+def switched_off() -> str | None:
+    """Whether the environment rules out every compiled form."""
+    return f"{SWITCH} is 0" if os.environ.get(SWITCH) == "0" else None
 
 
 def compiler_missing(device: torch.device) -> str | None:

@@ -118,6 +118,11 @@ def usable(device: str | torch.device, precision: str, compile: bool, graph: boo
         raise ValueError(f"device must be cpu or cuda, not {str(found)!r}")
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"there is no device {str(found)!r} here: use device='cpu'")
+    if (dtype := torch.get_default_dtype()) != torch.float32:
+        raise ValueError(
+            f"torch's default dtype is {dtype}, and models are trained in float32: "
+            "call torch.set_default_dtype(torch.float32) first"
+        )
     if found.type == "cpu" and graph:
         raise ValueError(
             "graph=True captures a CUDA graph and cannot work on the CPU: leave it out"

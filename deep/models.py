@@ -8,6 +8,7 @@ that arXiv 1901.09847 trains. All start from torch's default initialisation.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -153,6 +154,7 @@ def resnet50(num_classes: int = 10) -> ResNet:
 
 _VGGS = {"vgg11": vgg11, "vgg13": vgg13, "vgg16": vgg16, "vgg19": vgg19}
 _RESNETS = {"resnet8": resnet8, "resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
+_one_at_a_time = Lock()  # threads share the global generator
 NAMES = (*_VGGS, *(f"{name}-plain" for name in _VGGS), *_RESNETS)  # plain: without batch norm
 
 
@@ -167,7 +169,7 @@ def build(name: str, num_classes: int, seed: int = 0) -> nn.Module:
         raise ValueError(f"num_classes must be at least 1, not {num_classes}: count the labels")
     # torch initialises modules from the global generator only. The CPU's is seeded and put back;
     # torch.manual_seed would seed every GPU's as well.
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+    with _one_at_a_time, torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
         if name in _RESNETS:
             return _RESNETS[name](num_classes)

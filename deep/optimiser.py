@@ -10,17 +10,19 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from efsgd.base import Compressor
+from efsgd.base import Compressor, whole
 from efsgd.base import compressor as compressor_of
 from efsgd.deep.checks import check_group, check_options, refuse_nonfinite, with_gradient
 from efsgd.deep.density import Density, density
-from efsgd.deep.forms import Forms
-from efsgd.deep.kernels import draw, kernel
-from efsgd.deep.state import OPTIONS, buffers, packed, remembered, restore, unpacked
-from efsgd.deep.step import Lists, Number, Numbers, Part, Rule, at_hand, length
+from efsgd.deep.forms import Forms, Fused
+from efsgd.deep.parts import part_of
+from efsgd.deep.state import OPTIONS, packed, remembered, restore, unpacked
+from efsgd.deep.step import at_hand, length
 from efsgd.methods import EFSGD as FeedbackMethod
 from efsgd.methods import SGD, CompressedSGD, Method
 from efsgd.signs import ScaledSign
+
+CHECKED = ("error_feedback", "scope")  # what besides C decides whether a group can diverge
 
 
 class EFSGD(Optimizer):
@@ -36,7 +38,9 @@ class EFSGD(Optimizer):
     - ``fused``: the step as one compiled function. None: where a compiler is at hand, there are
       2^20 elements or more and something is compressed. What was taken stands in ``form`` and is
       logged once (logger ``efsgd.deep``); if compiling fails, the plain form goes on, with a
-      warning. EFSGD_COMPILE=0 in the environment switches it off.
+      warning. "triton": 2 k + 2 launches of kernels of our own for k groups of sign compressors, in
+      half or single precision, on CUDA; no GPU has run them yet, so they are never the default.
+      EFSGD_COMPILE=0 in the environment rules out both.
     - ``foreach``: where nothing is compiled, operators that take all tensors at once, instead of a
       loop. None: on CUDA.
     - ``capturable``: the step may be captured in a CUDA graph. ``lr`` becomes a tensor on the
@@ -67,7 +71,7 @@ class EFSGD(Optimizer):
         scope: Literal["tensor", "global"] = "tensor",
         *,
         foreach: bool | None = None,
-        fused: bool | None = None,
+        fused: Fused = None,
         capturable: bool = False,
         maximize: bool = False,
         nonfinite: Literal["skip", "raise"] = "skip",
@@ -78,10 +82,11 @@ class EFSGD(Optimizer):
         """Check every number and tensor; the first step makes memory and momentum buffers."""
         check_options(nonfinite, capturable, fused, memory_dtype)
         self.capturable, self.nonfinite = capturable, nonfinite
-        self.memory_dtype, self.measure, self.seed = memory_dtype, measure, seed
+        self.memory_dtype, self.measure = memory_dtype, measure
+        self.seed = whole("seed", seed, 2**63 - 1, least=0)
         self.generators: dict[torch.device, torch.Generator] = {}
-        self._adopted: list[Compressor] = []  # that each group was checked with
-        self._forms = Forms(foreach, False if capturable else fused)
+        self._adopted: list[tuple[Any, ...]] = []  # what each group was checked with
+        self._forms = Forms(foreach, False if capturable and not fused else fused)
         self._skipped: Tensor | None = None
         self._measured: list[tuple[Sequence[Tensor], Tensor]] = []
         self._elsewhere = False  # inside virtual_iterate
@@ -128,7 +133,7 @@ class EFSGD(Optimizer):
             self.param_groups.pop()
             raise
 
-    def _adopt(self, group: dict[str, Any]) -> Compressor:
+    def _adopt(self, group: dict[str, Any]) -> tuple[Any, ...]:
         """Take a compressor's spec for it, and check the group; a captured lr is on the device."""
         if isinstance(group["compressor"], str):
             group["compressor"] = compressor_of(group["compressor"])
@@ -137,11 +142,12 @@ class EFSGD(Optimizer):
             x = group["params"][0]
             dtype = torch.promote_types(x.dtype, torch.float32)
             group["lr"] = torch.as_tensor(group["lr"], dtype=dtype).to(x.device)
-        c: Compressor = group["compressor"]
-        return c
+        return group["compressor"], *(group[name] for name in CHECKED)
 
     # -- the step ----------------------------------------------------------------------------------
 
+    # traced, it would not count what it skips
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step; returns what ``closure`` returned, or None."""
@@ -155,7 +161,7 @@ class EFSGD(Optimizer):
         if self.nonfinite == "raise":
             refuse_nonfinite(self.param_groups)  # nothing has been made, drawn or changed
         if several:
-            parts = [self._part(*one) for one in several]
+            parts = [part_of(self, *one) for one in several]
             ok, norms = self._forms.step(parts, check=self.nonfinite == "skip")
             if ok is not None:
                 self.skipped.add_(ok.logical_not().to(self.skipped.device))
@@ -166,48 +172,18 @@ class EFSGD(Optimizer):
     def _several(self) -> list[tuple[dict[str, Any], torch.device, list[Tensor]]]:
         """The parameters that have a gradient, by group and device."""
         for i, group in enumerate(self.param_groups):
-            if group["compressor"] is not self._adopted[i]:  # a schedule has put another one there
+            c, *options = self._adopted[i]
+            if group["compressor"] is not c or [group[name] for name in CHECKED] != options:
+                # a schedule has put something else there
                 self._adopted[i] = self._adopt(group)
         found = [(group, with_gradient(group)) for group in self.param_groups]
         return [(group, *one) for group, by_device in found for one in by_device.items()]
-
-    def _part(
-        self, group: dict[str, Any], device: torch.device, xs: list[Tensor], draws: bool = True
-    ) -> Part:
-        c, states = group["compressor"], buffers(self, group, xs)
-        feedback = "memory" in states[0]  # of all or of none
-        rule = Rule(
-            c,
-            feedback,
-            weight_decay=group["weight_decay"] != 0,
-            momentum=group["momentum"] != 0,
-            nesterov=group["nesterov"],
-            maximize=group["maximize"],
-            together=group["scope"] == "global",
-            measure=self.measure,
-        )
-        lists = Lists(
-            [x.detach() for x in xs],
-            [x.grad.detach() for x in xs if x.grad is not None],
-            [state.get("memory") for state in states],
-            [state["momentum_buffer"] if rule.momentum else None for state in states],
-            [state.get("started") if rule.momentum else None for state in states],
-        )
-        numbers = Numbers(*(_number(group[name], device) for name in Numbers._fields))
-        sizes = [sum(x.numel() for x in xs)] if rule.together else [x.numel() for x in xs]
-        drawn = [draw(c, (d,), self._generator(c, device), device) for d in sizes if draws]
-        return Part(lists, numbers, rule, kernel(c), drawn)
-
-    def _generator(self, c: Compressor, device: torch.device) -> torch.Generator | None:
-        if c.random and device not in self.generators:
-            self.generators[device] = torch.Generator(device).manual_seed(self.seed)
-        return self.generators[device] if c.random else None
 
     # -- what it reports ---------------------------------------------------------------------------
 
     @property
     def form(self) -> str:
-        """What the last step took: "compiled", "foreach" or "loop"; "" before the first."""
+        """What the last step took: "compiled", "triton", "foreach" or "loop"; "" before it."""
         return self._forms.taken
 
     @property
@@ -215,7 +191,8 @@ class EFSGD(Optimizer):
         """How many steps were skipped for inf or NaN: 0-dim int64, on the first device."""
         if self._skipped is None:
             devices = [x.device for group in self.param_groups for x in group["params"]]
-            self._skipped = torch.zeros((), dtype=torch.int64, device=[*devices, "cpu"][0])
+            with torch.inference_mode(mode=False):  # steps outside it must be able to count
+                self._skipped = torch.zeros((), dtype=torch.int64, device=[*devices, "cpu"][0])
         return self._skipped
 
     def density(self) -> Density:
@@ -232,7 +209,7 @@ class EFSGD(Optimizer):
             several = self._several()
             if not several:
                 raise RuntimeError("there are no gradients: call backward() first")
-            return density([(one[2], at_hand(self._part(*one, draws=False))) for one in several])
+            return density([(one[2], at_hand(part_of(self, *one, draws=False))) for one in several])
 
     @torch.no_grad()
     def memory_norm(self) -> Tensor:
@@ -266,8 +243,10 @@ class EFSGD(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and strings only: a compressor is its spec, a generator its state."""
-        return packed(super().state_dict(), self)
+        with self.register_state_dict_post_hook(lambda _, state: packed(state, self), prepend=True):
+            return super().state_dict()
 
+    @torch.inference_mode(mode=False)  # what is loaded must bear to be changed outside it
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on as the saved one would, to the bit; one of ``torch.optim.SGD`` keeps its momentum.
@@ -276,16 +255,21 @@ class EFSGD(Optimizer):
         Raises ValueError for a state that does not fit, and then nothing has changed.
         """
         sizes = [group["lr"] for group in self.param_groups]
-        super().load_state_dict(unpacked(state_dict, self))
-        restore(self, state_dict, sizes)
+        given: list[dict[str, Any]] = []  # what the hooks of the user have made of it
+
+        def unpack(_: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+            given.append(state)
+            return unpacked(state, self)
+
+        def finish(_: Optimizer) -> None:
+            restore(self, given[0], sizes)
+
+        with (
+            self.register_load_state_dict_pre_hook(unpack),
+            self.register_load_state_dict_post_hook(finish, prepend=True),
+        ):
+            super().load_state_dict(state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which torch would strip of everything but state and groups."""
         return super().__getstate__() | {name: self.__dict__[name] for name in OPTIONS}
-
-
-def _number(value: Any, device: torch.device) -> Number:
-    """A float, or a 0-dim tensor where the step can read it without waiting."""
-    if not isinstance(value, Tensor):
-        return float(value)
-    return value.detach().reshape(()).to(value.device if value.device.type == "cpu" else device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ OPTIONS = (
 )
 
 
+@torch.inference_mode(mode=False)  # asked for inside it, they must bear to be changed outside it
 def buffers(optimiser: EFSGD, group: dict[str, Any], xs: Sequence[Tensor]) -> list[dict[str, Any]]:
     """The state of these parameters of one group, with all that its next step needs, zero at first.
 
@@ -56,10 +58,18 @@ def remembered(optimiser: EFSGD) -> list[tuple[Tensor, Tensor]]:
 
 def packed(state: dict[str, Any], optimiser: EFSGD) -> dict[str, Any]:
     """The state dict of torch, with specs for compressors, and what else a step depends on."""
-    groups = [group | {"compressor": _spec(group["compressor"])} for group in state["param_groups"]]
+    every = state["param_groups"]
+    groups = [{name: _plain(value) for name, value in group.items()} for group in every]
     generators = {str(device): g.get_state() for device, g in optimiser.generators.items()}
     more = {"generators": generators, "seed": optimiser.seed, "skipped": optimiser.skipped.clone()}
     return state | {"param_groups": groups} | more
+
+
+def _plain(value: Any) -> Any:
+    """What loads with weights_only=True, which refuses NumPy's numbers, such as np.logspace's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return _spec(value) if isinstance(value, Compressor) else value
 
 
 def _spec(c: Compressor) -> str:

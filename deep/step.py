@@ -115,10 +115,10 @@ def all_finite(lists: Sequence[list[Tensor]]) -> Tensor:
     """Whether no entry is NaN or infinite: a 0-dim bool tensor on the device of the first."""
     home = lists[0][0].device
     if home.type == "cpu":  # there it takes a twentieth of the norm
-        most = [torch.stack(torch.aminmax(g)).abs().amax().to(home) for gs in lists for g in gs]
+        most = [bound.to(home) for gs in lists for g in gs for bound in torch.aminmax(g)]
     else:
         most = [n.to(home) for gs in lists for n in torch._foreach_norm(gs, math.inf)]
-    return torch.stack([torch.isfinite(n) for n in most]).all()
+    return torch.isfinite(torch.stack(most)).all()
 
 
 def advance(part: Part, ok: Tensor | None = None) -> Tensor | None:
@@ -133,39 +133,6 @@ def advance(part: Part, ok: Tensor | None = None) -> Tensor | None:
         norms.append(measured(part, move))
         make(part, move, ok)
     return reported(part, norms, ok) if part.rule.measure else None
-
-
-def advance_many(part: Part, ok: Tensor | None = None) -> Tensor | None:
-    """What ``advance`` does, by operators that take all tensors at once."""
-    lists, numbers, rule = part.lists, part.numbers, part.rule
-    ok = None if ok is None else ok.to(lists.x[0].device)
-    x, d, e, m = lists.x, lists.g, _all(lists.e), _all(lists.m)
-    if rule.maximize:
-        d = list(torch._foreach_neg(d))
-    if rule.weight_decay:
-        d = axpy_many(d, numbers.weight_decay, x)
-    if rule.momentum:
-        fresh = axpy_many(torch._foreach_mul(m, numbers.momentum), 1 - numbers.dampening, d)
-        fresh = [first_or(*one) for one in zip(fresh, d, lists.started, strict=True)]
-        keep_many(m, fresh, ok)
-        d = axpy_many(d, numbers.momentum, fresh) if rule.nesterov else fresh
-    for started in _all(lists.started):
-        keep(started, torch.ones_like(started), ok)
-    p = axpy_many(e, numbers.lr, d) if rule.feedback else d
-    if rule.together:
-        sent = compressed(part, p, part.drawn[0])
-    else:
-        pairs = zip(p, part.drawn, strict=True)
-        sent = [compressed(part, [vector], drawn)[0] for vector, drawn in pairs]
-    if rule.feedback:
-        keep_many(x, torch._foreach_sub(x, sent), ok)
-        keep_many(e, torch._foreach_sub(p, sent), ok)
-    else:
-        keep_many(x, axpy_many(x, -numbers.lr, sent), ok)
-    if not rule.measure:
-        return None
-    norms = [[length(v, q) for q in (1, 2) for v in pair] for pair in zip(lists.g, p, strict=True)]
-    return reported(part, norms, ok)
 
 
 def planned(part: Part) -> Iterator[Move]:
@@ -197,7 +164,9 @@ def compressed(part: Part, given: list[Tensor], drawn: Any) -> list[Tensor]:
     """C of each flattened tensor, or of all as one vector."""
     if part.rule.dense:
         return given
-    vector = torch.cat([p.flatten() for p in given]) if part.rule.together else given[0].flatten()
+    if not part.rule.together:
+        return [part.kernel(given[0].flatten(), drawn).view(given[0].shape)]
+    vector = torch.cat([p.flatten() for p in given])
     pieces = torch.split(part.kernel(vector, drawn), [p.numel() for p in given])
     return [piece.view(p.shape) for piece, p in zip(pieces, given, strict=True)]
 
@@ -233,23 +202,9 @@ def minus(held: Tensor, a: Tensor, b: Tensor, ok: Tensor | None) -> None:
         keep(held, a - b, ok)
 
 
-def keep_many(held: list[Tensor], fresh: Many, ok: Tensor | None) -> None:
-    """``keep`` of each."""
-    if ok is not None:
-        fresh = [torch.where(ok, new, old) for new, old in zip(fresh, held, strict=True)]
-    torch._foreach_copy_(held, fresh)
-
-
 def axpy(y: Tensor, a: Number, x: Tensor) -> Tensor:
     """y + a x; of a float, with one rounding where torch's own optimisers round once."""
     return y + a * x if isinstance(a, Tensor) else torch.add(y, x, alpha=a)
-
-
-def axpy_many(y: Many, a: Number, x: Many) -> list[Tensor]:
-    """``axpy`` of each."""
-    if isinstance(a, Tensor):
-        return list(torch._foreach_add(y, torch._foreach_mul(x, a)))
-    return list(torch._foreach_add(y, x, alpha=a))
 
 
 def first_or(fresh: Tensor, d: Tensor, started: Tensor | None) -> Tensor:
@@ -291,7 +246,3 @@ def reported(part: Part, norms: Sequence[list[Tensor]], ok: Tensor | None = None
         g1, p1, g2, p2 = found
         found = torch.stack([g1, p1 * part.numbers.lr, g2, p2 * part.numbers.lr])
     return found if ok is None else torch.where(ok, found, torch.nan)
-
-
-def _all(tensors: Sequence[Tensor | None]) -> list[Tensor]:
-    return [tensor for tensor in tensors if tensor is not None]

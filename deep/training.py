@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +28,8 @@ from efsgd.results import Result
 PACKAGES = ("efsgd.deep",)
 PRECISIONS = ("fp32", "tf32", "bf16")
 LEAST = {"batch": 2, "epochs": 1, "seed": 0, "validation": 0, "train_size": 2, "test_size": 1}
+MOST = {"epochs": 10**6, "seed": 2**63 - 1}  # a history in memory; what torch takes for a seed
+LARGEST = torch.finfo(torch.float32).max  # of step sizes: the weights are float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +71,15 @@ class Training:
                 "for a file it is efsgd.deep.data.load(path).name"
             )
         for name, least in LEAST.items():
-            if getattr(self, name) is not None or name not in ("train_size", "test_size"):
-                whole(name, getattr(self, name), least=least)
+            value = getattr(self, name)
+            if value is not None or name not in ("train_size", "test_size"):
+                value = whole(name, value, MOST.get(name, math.inf), least=least)
+                object.__setattr__(self, name, value)
         if not isinstance(self.drops, tuple | list):
             raise ValueError(f"drops must be a tuple of epochs, not {self.drops}: (100,) is one")
+        lr: Any = self.lr
+        if not isinstance(lr, int | float | np.integer | np.floating) or lr > LARGEST:
+            raise ValueError(f"lr must be positive and a number of float32, not {lr!r}")
         # 1 and 1.0, a list and a tuple are one training.
         object.__setattr__(self, "lr", positive("lr", self.lr))
         object.__setattr__(self, "drops", tuple(whole("drops", drop) for drop in self.drops))
@@ -201,12 +210,15 @@ def run_training(
     Raises ValueError for a result of other data of the same name.
     """
     path, spec = results.place(training, directory), spec_of(training)
+    kept = Path(directory) / "checkpoints" / f"{key(spec)}.pt"
     found = None if again else _saved(path, spec)
     if found is not None:
-        if found.made_by.get("data") in (None, dataset.digest):  # obtain notes no digest
-            return found
-        raise ValueError(f"{path} is of other data named {dataset.name!r}: use another directory")
-    kept = Path(directory) / "checkpoints" / f"{key(spec)}.pt"
+        if found.made_by.get("data") not in (None, dataset.digest):  # obtain notes no digest
+            told = f"{path} is of other data named {dataset.name!r}"
+            raise ValueError(f"{told}: use another directory")
+        with suppress(OSError):  # it is still there where a kill came between save and finish
+            checkpoints.finish(kept)
+        return found
     how: dict[str, Any] = {"device": device, "compile": compile, "graph": graph}
     session = _trained(training, dataset, how, kept, every, report)
     arrays = session.history

@@ -10,7 +10,7 @@ The kernels are in :mod:`efsgd.deep.triton_kernels`.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from itertools import accumulate, pairwise
@@ -38,8 +38,11 @@ def supported(parts: Sequence[Part]) -> str | None:
     kinds = {x.device for part in parts for x in part.lists.x}
     if len(kinds) != 1:
         return "the parameters are on several devices"
-    reasons = (_why_not(part) or _layout(part) for part in parts)
-    return _missing(next(iter(kinds)).type) or next((why for why in reasons if why), None)
+    return _missing(next(iter(kinds)).type) or _first(_why_not, parts) or _first(_layout, parts)
+
+
+def _first(reason: Callable[[Part], str | None], parts: Sequence[Part]) -> str | None:
+    return next((why for why in map(reason, parts) if why), None)
 
 
 @cache
@@ -99,6 +102,10 @@ def _dense(strides: list[tuple[int, int]]) -> bool:
 # -- the step -------------------------------------------------------------------------------------
 
 
+class UnsupportedError(Exception):
+    """These parts cannot be stepped here. Nothing has changed; the text says why."""
+
+
 class Table(NamedTuple):
     """Where the tensors of all parts lie, on the device."""
 
@@ -107,6 +114,7 @@ class Table(NamedTuple):
     counts: list[tuple[int, int]]  # tensors and chunks before each part, and in all
     grads: Tensor  # (n,) int64, addresses of g at the last step that was not captured
     written: list[tuple[int, ...]]  # those addresses
+    aligned: bool  # whether x, e and m all begin at multiples of 16 bytes
 
 
 class TritonStep:
@@ -122,10 +130,14 @@ class TritonStep:
         self._tables: dict[Any, Table] = {}
         self._captured: list[Table] = []  # a graph holds their addresses
 
+    def __reduce__(self) -> Any:
+        """A copy steps other tensors."""
+        return TritonStep, (self.chunk, self.warps)
+
     def step(self, parts: Sequence[Part], check: bool) -> tuple[Tensor | None, list[Tensor | None]]:
         """One step of every part, in place; returns whether it was taken, and their norms.
 
-        Raises RuntimeError inside a capture of tensors that no step has seen.
+        Raises UnsupportedError, and RuntimeError inside a capture of tensors that no step has seen.
         """
         device = parts[0].lists.x[0].device
         if device.type != "cuda":
@@ -137,14 +149,16 @@ class TritonStep:
         self, parts: Sequence[Part], check: bool, capturing: bool
     ) -> tuple[Tensor | None, list[Tensor | None]]:
         table = self._table(parts, capturing)
-        grads = _grads(table, parts, capturing)
+        addresses = tuple(g.data_ptr() for part in parts for g in part.lists.g)
+        grads = _grads(table, addresses, capturing)
         (n, chunks), device = table.counts[-1], grads.device
         partial = torch.empty((5, chunks), dtype=torch.float64, device=device)
         norms = torch.empty((5, n), dtype=torch.float64, device=device)
         begun = torch.empty(n, dtype=torch.uint8, device=device)
         flags = torch.empty(1, dtype=torch.int32, device=device)  # 1 for inf or NaN
         shared = (grads, table.held, table.owner, partial, norms, begun, flags)
-        options = {"CHECK": check, "CHUNK": self.chunk, "num_warps": self.warps}
+        aligned = table.aligned and _aligned(addresses)
+        options = {"CHECK": check, "ALIGNED": aligned, "CHUNK": self.chunk, "num_warps": self.warps}
         own = [_own(part) | options for part in parts]
         for i in range(len(parts)):
             self._launch(table, i, parts[i], shared, own[i] | {"UPDATE": False})
@@ -165,17 +179,15 @@ class TritonStep:
         kernels()["chunk"][(after - first,)](*shared, *size, *numbers, **own)
 
     def _table(self, parts: Sequence[Part], capturing: bool) -> Table:
-        columns = [
-            (*(0 if y is None else y.data_ptr() for y in (x, e, m, started)), x.numel())
-            for part in parts
-            for x, _, e, m, started in zip(*part.lists, strict=True)
-        ]
-        key = (*columns, *(len(part.lists.x) for part in parts))
+        key = tuple(_looks(part) for part in parts)
         table = self._tables.pop(key, None)
+        why = supported(parts) if table is None else _first(_why_not, parts)
+        if why:
+            raise UnsupportedError(why)
         if table is None:
             if capturing:
                 raise RuntimeError("these tensors were never stepped: step once before a capture")
-            table = self._made(columns, parts)
+            table = self._made(parts)
         self._tables[key] = table  # the last one used is the last one dropped
         if capturing and all(table is not other for other in self._captured):
             self._captured.append(table)
@@ -183,8 +195,13 @@ class TritonStep:
             del self._tables[next(iter(self._tables))]
         return table
 
-    def _made(self, columns: list[tuple[int, ...]], parts: Sequence[Part]) -> Table:
+    def _made(self, parts: Sequence[Part]) -> Table:
         device = parts[0].lists.x[0].device
+        columns = [
+            (*(0 if y is None else y.data_ptr() for y in (x, e, m, started)), x.numel())
+            for part in parts
+            for x, _, e, m, started in zip(*part.lists, strict=True)
+        ]
         pieces = [-(-column[-1] // self.chunk) for column in columns]
         first = list(accumulate(pieces, initial=0))
         bounds = list(accumulate((len(part.lists.x) for part in parts), initial=0))
@@ -195,12 +212,30 @@ class TritonStep:
         if device.type == "cuda":  # pinned: then the host need not wait
             held, owner = (y.pin_memory().to(device, non_blocking=True) for y in (held, owner))
         counts = [(bound, first[bound]) for bound in bounds]
-        return Table(held, owner, counts, torch.empty_like(held[0]), [()])
+        aligned = all(_aligned(column) for column in rows[:3])
+        return Table(held, owner, counts, torch.empty_like(held[0]), [()], aligned)
 
 
-def _grads(table: Table, parts: Sequence[Part], capturing: bool) -> Tensor:
+def _aligned(addresses: Iterable[int]) -> bool:
+    return not any(address % 16 for address in addresses)
+
+
+def _looks(part: Part) -> tuple[Any, ...]:
+    """Where tensors lie, and all that is asked of them; at each step, so it must be cheap."""
+    x, g, e, m, started = ([y for y in ys if y is not None] for ys in part.lists)
+    formed = [*x, *g, *e, *m]
+    return (
+        x[0].device,
+        *[y is None for ys in part.lists[2:] for y in ys],
+        *[y.data_ptr() for y in [*x, *e, *m, *started]],
+        *[y.numel() for y in x],
+        *[y.dtype for y in formed],
+        *[y.is_contiguous() or y.stride() for y in formed],
+    )
+
+
+def _grads(table: Table, addresses: tuple[int, ...], capturing: bool) -> Tensor:
     """The addresses of the gradients, written by a kernel: a graph then repeats the writing."""
-    addresses = tuple(g.data_ptr() for part in parts for g in part.lists.g)
     if not capturing and table.written[0] == addresses:
         return table.grads
     grads = torch.empty_like(table.grads) if capturing else table.grads
@@ -218,7 +253,6 @@ def _own(part: Part) -> dict[str, Any]:
     lists, rule = part.lists, part.rule
     x, e = lists.x[0].dtype, lists.e[0].dtype if lists.e[0] is not None else lists.x[0].dtype
     c = rule.compressor
-    every = [y for ys in (lists.x, lists.g, lists.e, lists.m) for y in ys if y is not None]
     names = ("feedback", "weight_decay", "momentum", "nesterov", "maximize")
     flags = {name.upper(): bool(getattr(rule, name)) for name in names}
     types = {"X": x, "E": e, "P": torch.promote_types(x, e)}
@@ -228,5 +262,4 @@ def _own(part: Part) -> dict[str, Any]:
         "ZERO": c.zero if isinstance(c, Sign | ScaledSign) else 0,
         "DAMPENED": lists.started[0] is not None,
         "LR_ON_DEVICE": isinstance(part.numbers.lr, Tensor),
-        "ALIGNED": all(y.data_ptr() % 16 == 0 for y in every),
     }

@@ -79,10 +79,26 @@ def cifar(name: str, directory: Path, download: bool) -> tuple[dict[str, Array],
 
     They are read from ``directory``, where they may lie unpacked or as torchvision's archive, or
     else are downloaded to it. Raises FileNotFoundError where there is nothing and nothing can be
-    downloaded, ValueError that names a damaged archive.
+    downloaded, ValueError that names a damaged archive, OSError for a folder that cannot be used.
     """
     kind = getattr(torchvision().datasets, CIFAR[name])
-    directory = directory.expanduser()
+    try:
+        sets = _sets(name, kind, directory.expanduser(), download)
+    except OSError as error:
+        if error.strerror is None:  # it is in our words already
+            raise
+        where = directory if error.filename is None else error.filename
+        told = f"{name} cannot be read from or put into {directory} ({error.strerror}: {where})"
+        raise OSError(f"{told}: make room there or choose another folder") from error
+    arrays: dict[str, Array] = {}
+    for part, images in zip(("train", "test"), sets, strict=True):
+        arrays[f"x_{part}"] = np.ascontiguousarray(images.data)
+        arrays[f"y_{part}"] = np.asarray(images.targets, np.int64)
+    return arrays, len(sets[0].classes)
+
+
+def _sets(name: str, kind: Any, directory: Path, download: bool) -> list[Any]:
+    """torchvision's training and test set, made of the archive where they are not there yet."""
     sets = _read(kind, directory)
     if sets is None:
         archive = directory / kind.filename
@@ -92,11 +108,7 @@ def cifar(name: str, directory: Path, download: bool) -> tuple[dict[str, Array],
         sets = _read(kind, directory)
         if sets is None:
             raise ValueError(f"{archive} does not hold {name}: delete it, and it is fetched anew")
-    arrays: dict[str, Array] = {}
-    for part, images in zip(("train", "test"), sets, strict=True):
-        arrays[f"x_{part}"] = np.ascontiguousarray(images.data)
-        arrays[f"y_{part}"] = np.asarray(images.targets, np.int64)
-    return arrays, len(sets[0].classes)
+    return sets
 
 
 def _read(kind: Any, directory: Path) -> list[Any] | None:
@@ -112,10 +124,11 @@ def _download(name: str, kind: Any, directory: Path, download: bool) -> None:
     utils = torchvision().datasets.utils
     folder = directory / kind.base_folder
     found = f"{folder} is incomplete" if folder.exists() else f"there is no {name} in {directory}"
-    remedy = (
-        f"let it be downloaded once, put {kind.filename} or its folder {kind.base_folder} there, "
+    by_hand = (
+        f"put {kind.filename} or its folder {kind.base_folder} there, "
         "or give a .npz file with x_train, y_train, x_test and y_test"
     )
+    remedy = f"let it be downloaded once, {by_hand}"
     if not download:
         raise FileNotFoundError(f"{found}, and downloading is switched off: {remedy}")
     directory.mkdir(parents=True, exist_ok=True)
@@ -124,13 +137,12 @@ def _download(name: str, kind: Any, directory: Path, download: bool) -> None:
             with _patience(), redirect_stdout(sys.stderr):
                 utils.download_url(kind.url, beside, kind.filename)
         except (OSError, RuntimeError, HTTPException) as error:
-            failed = f"{found}, and {kind.url} cannot be downloaded ({error})"
+            reason = " ".join(str(error).split())
+            failed = f"{found}, and {kind.url} cannot be downloaded ({reason})"
             raise FileNotFoundError(f"{failed}: {remedy}") from error
         fetched = Path(beside, kind.filename)
         if not utils.check_integrity(fetched, kind.tgz_md5):
-            raise ValueError(
-                f"{kind.url} sent a file with a wrong checksum: try again, or {remedy}"
-            )
+            raise ValueError(f"{kind.url} sent a file with a wrong checksum: try again, {by_hand}")
         os.replace(fetched, directory / kind.filename)
 
 

@@ -47,6 +47,24 @@ def test_it_replaces_the_last_one_whole_or_not_at_all(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
 
 
+@pytest.mark.parametrize("room", [0, 100, 4096, 100_000])
+def test_a_full_disk_is_told_and_the_last_checkpoint_stays(tmp_path, room):
+    """A limit on the size of files cuts a write short as a full disk does."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "a.pt"
+    checkpoint.save(path, SPEC, SHA, STATE)
+    before = path.read_bytes()
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))
+    try:
+        with pytest.raises(OSError, match=r"^cannot write .*a\.pt \(File too large\): make room"):
+            checkpoint.save(path, SPEC, SHA, {"weights": [torch.zeros(9000) for _ in range(9)]})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"cannot write .*file/a\.pt .*choose another folder"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import pickle
 import socket
 import subprocess
@@ -245,7 +246,7 @@ def test_downloading_switched_off(cifar: Cifar, server: Server, tmp_path: Path) 
 @both
 def test_a_download_with_a_wrong_checksum_is_not_kept(cifar: Cifar, tmp_path: Path) -> None:
     cifar.publish(cifar.archive(), checksum=md5(b"other"))
-    with pytest.raises(ValueError, match="sent a file with a wrong checksum: try again") as error:
+    with pytest.raises(ValueError, match="with a wrong checksum: try again, put cifar-10") as error:
         load(cifar.name, tmp_path / "data")
     assert cifar.kind.url in said(error)
     assert [*(tmp_path / "data").iterdir()] == []
@@ -279,6 +280,34 @@ def test_a_damaged_archive_is_named(cifar: Cifar, tmp_path: Path, damage: str) -
     with pytest.raises(ValueError, match="delete it, and it is fetched anew") as error:
         load("cifar10", tmp_path)
     assert said(error).startswith(str(tmp_path / cifar.kind.filename))
+
+
+@pytest.mark.parametrize("unpacking", [False, True])
+def test_a_folder_that_cannot_be_used_is_named(
+    cifar: Cifar, tmp_path: Path, unpacking: bool
+) -> None:
+    """A file lies where a folder is to be made: for all, or for what the archive holds."""
+    place = tmp_path / "data"
+    blocked = place / cifar.kind.base_folder if unpacking else place
+    blocked.parent.mkdir(exist_ok=True)
+    blocked.write_text("")
+    with pytest.raises(OSError, match=r"make room there or choose another folder$") as error:
+        load("cifar10", place)
+    reason = f"(File exists: {blocked})"
+    assert said(error).startswith(f"cifar10 cannot be read from or put into {place} {reason}")
+
+
+def test_what_the_network_says_is_put_on_one_line(
+    cifar: Cifar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """urllib tells of an endless redirection in three lines."""
+
+    def failing(*arguments: object) -> None:
+        raise OSError("infinite loop.\nThe last message was:\nFound")
+
+    monkeypatch.setattr(vision.torchvision().datasets.utils, "download_url", failing)
+    with pytest.raises(FileNotFoundError, match=r"\(infinite loop\. The last message was: Found\)"):
+        load("cifar10", tmp_path)
 
 
 def test_an_archive_of_something_else_is_named(cifar: Cifar, tmp_path: Path) -> None:
@@ -420,6 +449,11 @@ NOT_UINT8 = r"x_train is float64 of shape \(6, 32, 32, 3\), not uint8 of shape \
         ({"y_test": np.array(list("abcd"))}, "y_test is <U1 of shape"),
         ({"y_test": np.arange(3)}, "x_test has 4 images but y_test 3 labels"),
         ({"y_train": np.arange(-1, 5)}, "y_train holds labels from -1 to 4: number the 5 classes"),
+        (
+            {"y_train": np.array([0, 1, 2, 0, 1, 2**16])},
+            "holds the label 65536: number the classes",
+        ),
+        ({"y_test": np.full(4, 2**63, np.uint64)}, "holds the label 9223372036854775808: number"),
         ({"classes": np.arange(2)}, "y_train holds labels from 0 to 2: number the 2 classes"),
         ({"classes": np.array(3)}, r"classes has shape \(\), not \(classes,\)"),
         ({"train": 0}, "x_train is empty"),
@@ -482,6 +516,25 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         FileNotFoundError, match=r"^there is no file .*none.npz: name one with x_tr"
     ):
         load(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, make: Any) -> None:
+    """Nobody writes into the pipe: who opened it to read would wait for ever."""
+    make(tmp_path / "mine.npz")
+    with pytest.raises(
+        ValueError, match=r"mine\.npz is damaged or no .npz file \(it is a folder, a"
+    ):
+        load(tmp_path / "mine.npz")
+
+
+@pytest.mark.parametrize("what", ["~nobody-of-this-name/mine.npz", "cifar10"])
+def test_a_home_that_is_not_known(what: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"^~nobody-of-this-name.* names the home of a user"
+    ) as info:
+        load(what, "~nobody-of-this-name")
+    said(info)
 
 
 @pytest.mark.parametrize("what", ["cifar11", "CIFAR10", "images.npy", Path("cifar-10-batches-py")])

@@ -288,7 +288,8 @@ def test_what_does_not_compile_falls_back_once(
     assert same(xs, ys)
     assert same(kept(optimizer), kept(plain))
     assert optimizer.form == "loop"
-    warned = [r for r in caplog.records if r.levelno == logging.WARNING]
+    every = [r for r in caplog.records if r.name == "efsgd.deep"]  # torch 2.6 warns as well
+    warned = [r for r in every if r.levelno == logging.WARNING]
     assert len(warned) == 1
     assert "EFSGD steps are loop (not compiled: compiling failed (" in warned[0].message
     assert "\n" not in warned[0].message

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -150,6 +152,24 @@ def test_the_global_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
     models.build("resnet8", 10, seed=1)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_threads_build_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They share the global generator: two that were inside at once would meet at the barrier."""
+    both, met, resnet8 = threading.Barrier(2), [], models.resnet8
+
+    def slow(classes: int) -> models.ResNet:
+        with suppress(threading.BrokenBarrierError):
+            met.append(both.wait(timeout=0.3))
+        return resnet8(classes)
+
+    monkeypatch.setitem(models._RESNETS, "resnet8", slow)
+    threads = [threading.Thread(target=models.build, args=("resnet8", 10)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert met == []
 
 
 def test_a_network_is_built_on_the_cpu_whatever_the_default_device() -> None:

@@ -440,7 +440,16 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
         TypeError,
         "memory_dtype must be a torch.dtype",
     ),
+    (
+        lambda: EFSGD(one(), 0.1, memory_dtype=torch.float8_e4m3fn),
+        ValueError,
+        "of 16 bits or more, not torch.float8_e4m3fn",
+    ),
+    (lambda: EFSGD(one(), 0.1, seed=1.5), ValueError, "seed must be a whole number 0, 1, .*1.5"),  # type: ignore[arg-type]
+    (lambda: EFSGD(one(), 0.1, seed=-1), ValueError, "seed must be a whole number 0, 1, .*-1"),
     (lambda: EFSGD([], 0.1), ValueError, "empty parameter list"),
+    (lambda: EFSGD(one(), 0.1, fused="cuda"), ValueError, "a bool or 'triton', not 'cuda'"),  # type: ignore[arg-type]
+    (lambda: EFSGD(one(), 0.1, fused=True, capturable=True), ValueError, "leave fused to None"),
     (lambda: EFSGD(one(dtype=torch.complex64), 0.1), TypeError, "is torch.complex64: only real"),
     (
         lambda: EFSGD([torch.zeros(2, dtype=torch.int64)], 0.1),
@@ -481,6 +490,29 @@ def test_refusals(make: Any, kind: type[Exception], words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_parameter_that_is_listed_twice_is_refused() -> None:
+    tied = nn.Linear(2, 2)
+    twice = [*tied.named_parameters(), ("tied", tied.weight)]
+    with (
+        pytest.warns(UserWarning, match="duplicate parameters"),
+        pytest.raises(ValueError, match="tied is there twice: list a tied parameter once"),
+    ):
+        EFSGD(twice, 0.1)
+    EFSGD(nn.ModuleList([tied, tied]).parameters(), 0.1)  # torch lists it once
+
+
+@pytest.mark.parametrize("name", ["lr", "weight_decay", "momentum"])
+def test_a_number_that_a_schedule_has_broken_is_refused(name: str) -> None:
+    xs = parameters()
+    optimizer = EFSGD(xs, 0.1, momentum=0.9)
+    take(optimizer, xs, 2)
+    before = [x.detach().clone() for x in xs], kept(optimizer)
+    optimizer.param_groups[0][name] = float("nan")
+    with pytest.raises(ValueError, match=f"{name} is nan at this step: mend the schedule"):
+        optimizer.step()
+    assert same(([x.detach() for x in xs], kept(optimizer)), before)
+
+
 def test_a_compressor_put_into_a_group_is_looked_at() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1)
@@ -493,6 +525,26 @@ def test_a_compressor_put_into_a_group_is_looked_at() -> None:
     optimizer.param_groups[0]["compressor"] = "topk:3"
     optimizer.step()
     assert optimizer.param_groups[0]["compressor"] == TopK(3)
+
+
+@pytest.mark.parametrize(
+    ("c", "name", "before", "after"),
+    [
+        (TernGrad(), "error_feedback", False, True),
+        (RandK(2, unbiased=True), "scope", "tensor", "global"),  # omega(3) < 1 < omega(6)
+    ],
+)
+def test_a_switch_after_which_feedback_diverges_is_refused(
+    c: Any, name: str, before: Any, after: Any
+) -> None:
+    xs = parameters([(3,), (3,)] if name == "scope" else SHAPES)
+    optimizer = EFSGD(xs, 0.1, c, **{name: before})
+    take(optimizer, xs, 2)
+    optimizer.param_groups[0][name] = after
+    held = [x.detach().clone() for x in xs]
+    with pytest.raises(ValueError, match=r"\.contractive\("):
+        optimizer.step()
+    assert same([x.detach() for x in xs], held)
 
 
 @pytest.mark.parametrize("foreach", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 from collections.abc import Iterator
@@ -36,10 +37,13 @@ from efsgd.compressors import (
     TopK,
 )
 from efsgd.deep import EFSGD
-from efsgd.deep.step import advance, advance_many, all_finite
+from efsgd.deep.foreach import advance_many
+from efsgd.deep.parts import part_of
+from efsgd.deep.step import advance, all_finite
 
 either = pytest.mark.parametrize("foreach", [False, True], ids=["loop", "foreach"])
 scopes = pytest.mark.parametrize("scope", ["tensor", "global"])
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 # -- groups and parameters -------------------------------------------------------------------------
@@ -315,6 +319,52 @@ def test_autocast_does_not_reach_the_step() -> None:
         assert same(xs, ys)
 
 
+def test_a_compiled_training_step_counts_what_it_skips() -> None:
+    with torch.random.fork_rng(devices=[]):
+        model = nn.Linear(4, 2)
+    twin = copy.deepcopy(model)
+    pair = [(net, EFSGD(net.parameters(), 0.1, RandK(2), 0.9)) for net in (model, twin)]
+
+    def train(net: nn.Module, optimizer: EFSGD, x: Tensor) -> None:
+        optimizer.zero_grad()
+        net(x).square().mean().backward()
+        optimizer.step()
+
+    loops: Any = (torch.compile(train, backend="eager"), train)
+    for t in range(5):
+        x = normals([(6, 4)], t, dtype=torch.float32)[0] * (torch.nan if t in (0, 3) else 1.0)
+        for loop, (net, optimizer) in zip(loops, pair, strict=True):
+            loop(net, optimizer, x)
+    assert [int(optimizer.skipped) for _, optimizer in pair] == [2, 2]
+    assert same(list(model.parameters()), list(twin.parameters()))
+
+
+@pytest.mark.parametrize("ask", ["skipped", "memory_norm", "density", "state_dict", "load", "step"])
+def test_what_is_asked_in_inference_mode_does_not_stop_the_training(ask: str) -> None:
+    xs = parameters()
+    ys = copies(xs)
+    optimizer, plain = EFSGD(xs, 0.1, TopK(1), 0.9, 0.1), EFSGD(ys, 0.1, TopK(1), 0.9, 0.1)
+    give(xs, normals(seed=1000))
+    give(ys, normals(seed=1000))
+    saved = EFSGD(parameters(), 0.1, TopK(1), 0.9, 0.1).state_dict()
+    with torch.inference_mode():
+        if ask == "step":
+            optimizer.step()
+        elif ask == "load":
+            optimizer.load_state_dict(saved)
+        else:
+            value = getattr(optimizer, ask)
+            value = value() if callable(value) else value
+    if ask == "step":
+        plain.step()
+    take(optimizer, xs, 2)
+    take(plain, ys, 2)
+    give(xs, [x.detach() * torch.nan for x in xs])
+    optimizer.step()
+    assert int(optimizer.skipped) == 1
+    assert same(xs, ys)
+
+
 def test_a_model_learns_under_autocast() -> None:
     with torch.random.fork_rng(devices=[]):
         model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
@@ -500,7 +550,7 @@ def test_where_the_device_decides_nothing_changes_either(foreach: bool) -> None:
     optimizer = EFSGD(xs, 0.1, momentum=0.9, dampening=0.5, **more)
     for t, ok in enumerate([False, True, False]):
         give(xs, normals(seed=t))
-        part = optimizer._part(optimizer.param_groups[0], torch.device("cpu"), xs)
+        part = part_of(optimizer, optimizer.param_groups[0], torch.device("cpu"), xs)
         before = [x.detach().clone() for x in xs], kept(optimizer)
         norms = (advance_many if foreach else advance)(part, torch.tensor(ok))
         unchanged = same([x.detach() for x in xs], before[0]) and same(kept(optimizer), before[1])
@@ -508,6 +558,17 @@ def test_where_the_device_decides_nothing_changes_either(foreach: bool) -> None:
         assert norms is not None
         assert bool(norms.isnan().all()) == (not ok)
     assert not all_finite([[torch.tensor([1.0, torch.nan])], [torch.ones(2)]])
+
+
+@pytest.mark.parametrize("bad", [torch.inf, -torch.inf, torch.nan])
+def test_one_bad_entry_is_found_among_huge_ones_of_every_dtype(bad: float) -> None:
+    gs = [torch.full((3,), torch.finfo(dtype).max, dtype=dtype) for dtype in DTYPES]
+    assert all_finite([gs[:2], gs[2:]])
+    for g in gs:
+        most = g[1].clone()
+        g[1] = bad
+        assert not all_finite([gs[:2], gs[2:]])
+        g[1] = most
 
 
 def test_raise_names_the_parameter() -> None:

@@ -8,6 +8,7 @@ import pickle
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from optimisers import Tensors, copies, give, kept, normals, parameters, same, take
@@ -123,6 +124,58 @@ def test_saving_holds_plain_values_only() -> None:
 
     assert plain(state)
     assert isinstance(optimizer.param_groups[0]["compressor"], Blockwise)  # the live one stays
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"lr": np.logspace(-5, 1, 9)[4]},
+        {"lr": 0.1, "momentum": np.float64(0.9), "nesterov": np.bool_(True)},
+        {"lr": np.float32(0.5), "weight_decay": np.float32(0.5), "seed": np.int64(3)},
+    ],
+    ids=str,
+)
+def test_numbers_of_numpy_are_saved_as_plain_ones(numbers: dict[str, Any]) -> None:
+    xs = parameters()
+    optimizer = EFSGD(xs, compressor=RandK(1), **numbers)
+    take(optimizer, xs, 2)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: np.float64(0.5))
+    again = EFSGD(copies(xs), 0.1)
+    again.load_state_dict(through_file(optimizer.state_dict()))
+    for name, value in optimizer.param_groups[0].items():
+        assert name == "params" or again.param_groups[0][name] == value
+
+
+def test_hooks_see_and_change_what_is_saved_and_loaded() -> None:
+    xs = parameters()
+    optimizer = EFSGD(xs, 0.1, TopK(1), memory_dtype=torch.bfloat16)
+    take(optimizer, xs, 2)
+    optimizer.register_state_dict_post_hook(lambda _, state: seen.append(state))
+    seen: list[Any] = []
+    state = through_file(optimizer.state_dict())
+    assert same(seen[0], state)
+    lr = torch.tensor(0.5)
+    again = EFSGD(copies(xs), lr, memory_dtype=torch.bfloat16)
+
+    def renamed(_: Any, state: dict[str, Any]) -> dict[str, Any]:
+        states = {i: {"memory": own.pop("e")} for i, own in state["state"].items()}
+        groups = [group | {"lr": 0.25} for group in state["param_groups"]]
+        return state | {"state": states, "param_groups": groups, "skipped": torch.tensor(7)}
+
+    def look(loaded: Any) -> None:
+        seen.append((kept(loaded), float(lr), int(loaded.skipped)))
+
+    again.register_load_state_dict_pre_hook(renamed)
+    again.register_load_state_dict_post_hook(look)
+    foreign = {i: {"e": own["memory"]} for i, own in state["state"].items()}
+    again.load_state_dict(state | {"state": foreign})
+    assert same(seen[1], (kept(optimizer), 0.25, 7))
+    assert again.param_groups[0]["lr"] is lr
+    assert same(kept(again), kept(optimizer))
+    for _ in range(2):  # what is refused leaves no hook of ours behind
+        with pytest.raises(ValueError, match=r"memory of parameter 0 .* has shape \(7,\)"):
+            again.load_state_dict(state | {"state": {0: {"e": torch.ones(7)}}})
+    assert len(seen) == 2
 
 
 def test_what_the_file_does_not_say_stays() -> None:

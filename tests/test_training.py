@@ -98,10 +98,18 @@ def nothing(*_):
         ({"lr": 0}, "lr must be positive and finite, not 0"),
         ({"lr": -0.1}, "lr must be positive"),
         ({"lr": math.nan}, "lr must be positive"),
-        ({"lr": math.inf}, "lr must be positive"),
+        ({"lr": math.inf}, "lr must be positive and a number of float32, not inf"),
+        ({"lr": 3.5e38}, "lr must be positive and a number of float32, not 3.5e"),
+        ({"lr": 10**400}, "lr must be positive"),
+        ({"lr": True}, "lr must be positive"),
+        ({"lr": None}, "lr must be positive and a number of float32, not None"),
+        ({"lr": "0.1"}, "lr must be positive and a number of float32, not '0.1'"),
+        ({"lr": (0.1, 0.01)}, "lr must be positive"),
         ({"epochs": 0}, "epochs must be a whole number 1"),
         ({"epochs": None}, "epochs must be a whole number 1"),
+        ({"epochs": 10**6 + 1}, "epochs must be a whole number 1, 2, ..., 1000000, not 1000001"),
         ({"seed": -1}, "seed must be a whole number 0"),
+        ({"seed": 2**63}, "seed must be a whole number 0, 1, ..., 9223372036854775807, not 92233"),
         ({"drops": (3, 3)}, r"drops must be increasing epochs, not \(3, 3\)"),
         ({"drops": (0, 3)}, "drops must be a whole number 1"),
         ({"drops": 3}, r"drops must be a tuple of epochs, not 3: \(100,\) is one"),
@@ -123,6 +131,15 @@ def test_a_training_is_a_work_with_a_spec():
     assert spec["method"]["compressor"] == "scaledsign:zero=0"
     assert spec == results.spec_of(small(lr=1.0, drops=(3, 5)))
     assert set(spec) == {"type", *(field.name for field in fields(Training))}
+
+
+def test_numbers_of_numpy_are_numbers():
+    whole = {"batch": 8, "epochs": 2, "seed": 3, "train_size": 9, "test_size": 4, "validation": 5}
+    training = small(lr=np.float32(0.5), **{name: np.int64(n) for name, n in whole.items()})
+    assert training == small(lr=0.5, **whole)
+    assert {type(getattr(training, name)) for name in whole} == {int}
+    assert results.spec_of(training) == results.spec_of(small(lr=0.5, **whole))
+    train(training, DATA)
 
 
 def test_the_papers_schedule_and_scaling():
@@ -174,6 +191,16 @@ def test_what_the_machine_cannot_do_is_refused(training, options, said):
     with pytest.raises(ValueError, match=said) as refused:
         train(training, DATA, **options)
     assert "\n" not in str(refused.value)
+
+
+def test_another_default_dtype_is_refused():
+    """The weights would be float64, drawn otherwise, and the images float32."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(ValueError, match=r"dtype is torch.float64, .*call torch.set_default"):
+            train(small(), DATA)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_data_of_a_file_is_not_found_by_its_name():
@@ -697,6 +724,15 @@ def test_an_interrupted_result_goes_on_from_its_checkpoint(tmp_path):
     found = run_training(small(), DATA, tmp_path, report=events.append)
     assert events[0][:3] == (2, 2, 2)
     assert timeless(found.arrays) == timeless(train(small(), DATA))
+
+
+def test_a_checkpoint_that_a_kill_left_beside_its_result_goes(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(trainings.checkpoints, "finish", nothing)  # killed before it
+        run_training(small(epochs=1), DATA, tmp_path)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    run_training(small(epochs=1), DATA, tmp_path)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
 def test_a_stale_result_is_returned_and_known_as_one(tmp_path, monkeypatch):

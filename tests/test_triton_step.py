@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import subprocess
@@ -17,7 +18,7 @@ pytest.importorskip("triton", reason="Triton is not installed")
 from torch import Tensor  # noqa: E402
 
 from efsgd import Identity, ScaledSign, Sign, TopK  # noqa: E402
-from efsgd.deep import triton_kernels, triton_step  # noqa: E402
+from efsgd.deep import EFSGD, triton_kernels, triton_step  # noqa: E402
 from efsgd.deep.kernels import kernel  # noqa: E402
 from efsgd.deep.step import Lists, Numbers, Part, Rule, step  # noqa: E402
 from efsgd.deep.triton_step import TritonStep, supported  # noqa: E402
@@ -377,6 +378,136 @@ def test_nothing_waits_for_the_device() -> None:
         taken.step(ours, True)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+# -- as the form of an optimiser ------------------------------------------------------------------
+
+MATRICES = ((4, 4), (3, 5), (7,))
+
+
+def parameters(device: str, shapes: Any = MATRICES) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    xs = [torch.nn.Parameter(torch.randn(s, generator=generator).to(device)) for s in shapes]
+    assign(xs, 0)
+    return xs
+
+
+def assign(xs: list[Tensor], t: int) -> None:
+    """Gradients of step t."""
+    generator = torch.Generator().manual_seed(100 + t)
+    for x in xs:
+        x.grad = torch.randn(x.shape, generator=generator).to(x.device, x.dtype)
+
+
+def groups(xs: list[Tensor]) -> list[dict[str, Any]]:
+    """Weights that are compressed, and a bias that is not."""
+    bias = {"params": xs[2:], "compressor": Identity(), "error_feedback": False}
+    return [{"params": xs[:2]}, bias]
+
+
+def take(optimizer: EFSGD, xs: list[Tensor], steps: Any) -> None:
+    for t in steps:
+        assign(xs, t)
+        optimizer.step()
+
+
+def same(xs: list[Tensor], ys: list[Tensor]) -> None:
+    for x, y in zip(xs, ys, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-6, atol=1e-6)
+
+
+MORE: dict[str, Any] = {"momentum": 0.9, "weight_decay": 0.1}
+
+
+def test_the_optimiser_takes_it_when_asked(device: str) -> None:
+    """Steps with a schedule, one that is skipped, and what the optimiser reports of them."""
+    xs, ys = parameters(device), parameters(device)
+    ours = EFSGD(groups(xs), 0.1, fused="triton", measure=True, **MORE)
+    loop = EFSGD(groups(ys), 0.1, fused=False, foreach=False, measure=True, **MORE)
+    for optimizer, params in ((ours, xs), (loop, ys)):
+        take(optimizer, params, range(3))
+        assign(params, 3)
+        params[2].grad[1] = math.nan  # type: ignore[index]
+        optimizer.step()
+        optimizer.param_groups[0]["lr"] = 0.03
+        take(optimizer, params, range(4, 6))
+    assert (ours.form, loop.form) == ("triton", "loop")
+    assert int(ours.skipped) == int(loop.skipped) == 1
+    same(xs, ys)
+    torch.testing.assert_close(ours.memory_norm(), loop.memory_norm(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(ours.density(), loop.density(), rtol=1e-6, atol=0)
+
+
+def test_a_state_goes_on_to_the_bit(device: str) -> None:
+    xs, ys = parameters(device), parameters(device)
+    through, first = (EFSGD(groups(zs), 0.1, fused="triton", **MORE) for zs in (xs, ys))
+    take(through, xs, range(4))
+    take(first, ys, range(2))
+    second = EFSGD(groups(ys), 0.1, fused="triton", **MORE)
+    second.load_state_dict(first.state_dict())
+    take(second, ys, range(2, 4))
+    assert all(torch.equal(x, y) for x, y in zip(xs, ys, strict=True))
+
+
+def test_a_copy_steps_its_own_tensors(device: str) -> None:
+    xs = parameters(device)
+    optimizer = EFSGD(xs, 0.1, fused="triton", **MORE)
+    take(optimizer, xs, range(2))
+    kept = [x.clone() for x in xs]
+    both = copy.deepcopy(optimizer)
+    assert not both._forms.triton._tables
+    take(both, both.param_groups[0]["params"], range(2, 3))
+    assert all(torch.equal(x, y) for x, y in zip(xs, kept, strict=True))
+    take(optimizer, xs, range(2, 3))
+    same(xs, both.param_groups[0]["params"])
+
+
+def test_tensors_that_change_in_place_are_looked_at_again(device: str) -> None:
+    """At the same addresses, in another order of memory."""
+    xs = parameters(device, ((4, 4),))
+    optimizer = EFSGD(xs, 0.1, fused="triton")
+    take(optimizer, xs, range(2))
+    address = xs[0].data_ptr()
+    xs[0].data = xs[0].data.t()
+    assert xs[0].data_ptr() == address
+    xs[0].grad = torch.ones(4, 4, device=device)
+    with pytest.raises(RuntimeError, match="another order than its parameter: leave fused to None"):
+        optimizer.step()
+    optimizer.state[xs[0]]["memory"].t_()
+    xs[0].grad = xs[0].grad.t()
+    before = xs[0].detach().clone()
+    optimizer.step()
+    assert not torch.equal(xs[0], before)
+
+
+def test_the_optimiser_says_why_it_cannot(device: str, monkeypatch: Any) -> None:
+    xs = parameters(device)
+    before = [x.detach().clone() for x in xs]
+    with pytest.raises(RuntimeError, match="fused='triton', but there is no Triton kernel of topk"):
+        EFSGD(xs, 0.1, TopK(1), fused="triton").step()
+    monkeypatch.setenv("EFSGD_COMPILE", "0")
+    with pytest.raises(RuntimeError, match="fused='triton', but EFSGD_COMPILE is 0"):
+        EFSGD(xs, 0.1, fused="triton").step()
+    assert all(torch.equal(x, y) for x, y in zip(xs, before, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_the_optimiser_is_captured_with_it() -> None:
+    xs, ys = parameters("cuda"), parameters("cuda")
+    ours, eager = (EFSGD(groups(zs), 0.1, fused="triton", capturable=True) for zs in (xs, ys))
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        ours.step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        ours.step()
+    for _ in range(3):
+        graph.replay()
+    for _ in range(4):
+        eager.step()
+    assert all(torch.equal(x, y) for x, y in zip(xs, ys, strict=True))
 
 
 # -- what it refuses ------------------------------------------------------------------------------
