@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -21,11 +22,13 @@ def plan(
     """The grid, one line a run with its step size and its hours, and their sum.
 
     Nothing is measured for runs that are done. Several processes are assumed not to slow each
-    other down.
+    other down; each has one thread, so one thread is what is measured for them.
     """
     shelf, known = Shelf(machine.data_dir), dict[tuple[str, str, int, str], float]()
-    width = max(len(entry.name) for entry in entries)
-    total = 0.0
+    width = max((len(entry.name) for entry in entries), default=0)
+    done, total = [entry for entry in entries if entry in done], 0.0
+    left = len(entries) - len(done)
+    workers = max(1, min(machine.workers, left))
     for entry in entries:
         about = f"{entry.name:<{width}}  lr {entry.training.lr:<9.4g}"
         if entry in done:
@@ -33,15 +36,28 @@ def plan(
             continue
         kind = (*entry.pair, entry.training.batch, entry.method)
         if kind not in known:
-            known[kind] = hours(entry, machine, shelf)
+            with _threads(1 if workers > 1 else None):
+                known[kind] = hours(entry, machine, shelf)
         total += known[kind]
         yield f"{about}  {known[kind]:.3g} h"
-    left, workers = len(entries) - len(done), machine.workers
     at_once = f", {total / workers:.3g} h with {workers} at a time" if workers > 1 else ""
     yield (
         f"{len(entries)} runs: {len(done)} done, {left} to do in {total:.3g} h{at_once} on "
         f"{machine.device} (from {STEPS} measured steps of each kind)"
     )
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """So many threads of torch in this block, None for as many as there are."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def hours(entry: Entry, machine: Machine, shelf: Shelf) -> float:

@@ -5,6 +5,7 @@ A run is an ``efsgd.deep.Training``, a value; everything here is cheap and train
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -15,6 +16,7 @@ from efsgd.figures.cifar_presets import METHODS, PREFIX, Preset, StepSizes, labe
 if TYPE_CHECKING:
     from efsgd.deep.training import Training
 
+UNKNOWN = sys.maxsize  # images of data of which only the name is known
 SIZES = {"cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}  # training and test images
 
 
@@ -83,7 +85,7 @@ def pairs(choice: Choice) -> list[tuple[str, str]]:
 
 
 def grid(choice: Choice, sources: Mapping[str, Source]) -> list[Entry]:
-    """Every run, in the order pair, batch, method, seed; each once.
+    """Every run, in the order pair, batch, method, seed; each once, under its first name.
 
     ``sources`` has what is known of the data that :func:`pairs` names. Raises ValueError for an
     unknown method, compressor or model and for impossible numbers.
@@ -93,12 +95,11 @@ def grid(choice: Choice, sources: Mapping[str, Source]) -> list[Entry]:
     seeds = range(choice.seed, choice.seed + count)
     batches = choice.batches or choice.preset.batches
     combinations = product(pairs(choice), batches, keys, seeds)
-    return list(
-        dict.fromkeys(
-            _entry(choice, model, sources[data], batch, key, seed)
-            for (model, data), batch, key, seed in combinations
-        )
-    )
+    found: dict[Training, Entry] = {}
+    for (model, data), batch, key, seed in combinations:
+        entry = _entry(choice, model, sources[data], batch, key, seed)
+        found.setdefault(entry.training, entry)
+    return list(found.values())
 
 
 def _entry(choice: Choice, model: str, source: Source, batch: int, key: str, seed: int) -> Entry:

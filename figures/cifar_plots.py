@@ -68,6 +68,21 @@ def board(rows: int, columns: int, height: float) -> tuple[Figure, Any]:
     return figure, axes[:, :rows].T
 
 
+def plain(text: str) -> str:
+    """The text as it is: a name with dollars is no formula."""
+    return text.replace("$", "\\$")
+
+
+def heading(study: Study, batch: int | None = None) -> str:
+    """The title of a panel, in lines that are no wider than it."""
+    if batch is None:
+        return plain("\n".join(_wrapped([study.title], 48)))
+    width, text = 96 // max(2, len(study.batches)), f"{study.title}, batch {batch}"
+    if len(text) > width:  # broken lines are shorter: who knows how wide their letters are
+        text = "\n".join([*_wrapped([study.title], width // 2), f"batch {batch}"])
+    return plain(text)
+
+
 def accuracy(study: Study) -> Figure:
     """Test accuracy and train loss against epochs, one column a batch size."""
     rows = {"test_accuracy": "test accuracy (%)", "train_loss": "train loss"}
@@ -78,7 +93,7 @@ def accuracy(study: Study) -> Figure:
                 curves(ax, study, cell, series)
             ax.set(xlabel="epoch", ylabel=title)
             ax.locator_params(axis="x", integer=True)
-        column[0].set_title(f"{study.title}, batch {batch}", loc="left")
+        column[0].set_title(heading(study, batch), loc="left")
         if all((np.nan_to_num(c.series("train_loss"), nan=1) > 0).all() for c in _there(study)):
             column[1].set_yscale("log")
     return finish(figure, axes, study, BAND)
@@ -96,7 +111,7 @@ def density(study: Study) -> Figure:
             curves(ax, study, cell, "phi_g", label=f"{named}, $\\phi(g)$", **dashed)
         if not cells:
             _say(ax, "no method with a memory in this grid")
-        ax.set(xlabel="epoch", ylabel="density $\\phi$", title=f"{study.title}, batch {batch}")
+        ax.set(xlabel="epoch", ylabel="density $\\phi$", title=heading(study, batch))
         ax.set_ylim(bottom=0)
         ax.locator_params(axis="x", integer=True)
     return finish(figure, axes, study, f"mean over the steps of an epoch; {BAND}")
@@ -113,13 +128,14 @@ def memory_back(study: Study) -> Figure:
             for cell in cells:
                 named = look(study, cell.method)["label"]
                 curves(ax, study, cell, series, label=f"{named}, at x")
-                back = {"linestyle": style.DOTTED, "marker": "", "color": style.VERMILION}
+                back: dict[str, Any] = {"linestyle": style.DOTTED, "marker": ""}
+                back |= {"color": style.VERMILION} if len(cells) == 1 else {}  # of several its own
                 curves(ax, study, cell, f"virtual_{series}", label=f"{named}, at x - e", **back)
             if not cells:
                 _say(ax, "no method with a memory in this grid")
             ax.set(xlabel="epoch", ylabel=title)
             ax.locator_params(axis="x", integer=True)
-        column[0].set_title(f"{study.title}, batch {batch}", loc="left")
+        column[0].set_title(heading(study, batch), loc="left")
     return finish(figure, axes, study, f"e is given back to the parameters at x - e; {BAND}")
 
 
@@ -147,20 +163,20 @@ def gap(study: Study) -> Figure:
     ax.set_xlim(min(study.batches) / 1.4, max(study.batches) * 1.4)  # also where it stays empty
     ax.set_xticks(study.batches, [str(batch) for batch in study.batches], minor=False)
     ax.set(xlabel="batch size", ylabel="final accuracy minus SGDm's (points)")
-    ax.set_title(study.title)
-    note = "bars: two standard errors"
+    ax.set_title(heading(study))
+    note = "bars: two standard errors, none for single runs"
     if published:
         note += "; open markers: the paper's, maxima over epochs of the mean of 3"
     return finish(figure, axes, study, note)
 
 
 def _gaps(study: Study, method: str) -> tuple[Any, Any, Any]:
-    """Batch sizes, mean differences to SGDm in points, and twice their standard errors."""
+    """Batch sizes, mean differences to SGDm in points, twice their standard errors (or NaN)."""
     found = []
     for batch in study.batches:
         own, base = (study.cell(batch, m).finals() for m in (method, "sgdm"))
         if len(own) and len(base):
-            error = sum(v.var(ddof=1) / len(v) if len(v) > 1 else 0.0 for v in (own, base))
+            error = sum(v.var(ddof=1) / len(v) if len(v) > 1 else np.nan for v in (own, base))
             found.append((batch, own.mean() - base.mean(), 2 * np.sqrt(error)))
     columns = _columns(found, 3)
     return columns[0], columns[1], columns[2]
@@ -186,7 +202,7 @@ def finish(figure: Figure, axes: Any, study: Study, note: str) -> Figure:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     spare = figure.axes[-1] if len(figure.axes) > axes.size else None
-    texts = [f"{study.model} on {caption(study)}", note, *_lacking(study)]
+    texts = [plain(f"{study.model} on {caption(study)}"), note, *_lacking(study)]
     look_of: dict[str, Any] = {"title_fontsize": 6, "alignment": "left"}
     look_of["title"] = "\n".join(_wrapped(texts, 60 if spare else 130))
     content = list(entries.values()), list(entries)

@@ -13,11 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.figures.cifar_grid import Entry
+from efsgd.figures.cifar_grid import UNKNOWN, Entry
 from efsgd.figures.cifar_presets import label
 from efsgd.results import Result, load, made_by, place, spec_of
 
 PERCENT = ("_accuracy",)  # the names of series that end so are shown in percent
+SHOWN = ("train_loss", "test_loss", "test_accuracy")
+SERIES = (*SHOWN, *(f"virtual_{name}" for name in SHOWN), "phi_g", "phi_p")  # what is needed
+LONGEST = 48  # letters of a name of data in titles and file names; it ends in a digest
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,13 @@ class Study:
 
     @property
     def slug(self) -> str:
-        """What its files are called: "vgg19-cifar10"."""
-        return f"{self.model}-{self.data}"
+        """What its files are called: "vgg19-cifar10"; of a longer name the last LONGEST letters."""
+        return f"{self.model}-{self.data[-LONGEST:]}"
 
     @property
     def title(self) -> str:
-        """What its pictures say: "vgg19 on cifar10"."""
-        return f"{self.model} on {self.data}"
+        """What its pictures say: "vgg19 on cifar10"; of a longer name the last LONGEST letters."""
+        return f"{self.model} on {self.data[-LONGEST:]}"
 
     @cached_property
     def batches(self) -> tuple[int, ...]:
@@ -143,11 +146,21 @@ def collect(entries: Sequence[Entry], directory: Path) -> tuple[dict[Entry, Resu
         except ValueError as error:
             complaints.append(f"{entry.name} counts as missing: {error}")
             continue
-        if result.spec == spec_of(entry.training):
-            found[entry] = result
-        else:
+        if result.spec != spec_of(entry.training):
             complaints.append(f"{entry.name} counts as missing: {path} holds another run")
+        elif torn := _torn(result, entry.training.epochs):
+            told = f"{path} holds no {torn} of {entry.training.epochs} epochs"
+            complaints.append(f"{entry.name} counts as missing: {told}")
+        else:
+            found[entry] = result
     return found, complaints
+
+
+def _torn(result: Result, epochs: int) -> str:
+    """The series that a result lacks or has in another length, empty if none."""
+    shapes = {name: array.shape for name, array in result.arrays.items()}
+    lacking = [name for name in SERIES if shapes.get(name) != (epochs,)]
+    return ", ".join(lacking)
 
 
 def stale(found: Mapping[Entry, Result]) -> list[Entry]:
@@ -163,11 +176,11 @@ def caption(study: Study) -> str:
     """The small print of a picture: data, seeds, device, precision, epochs; what is stale."""
     results = list(study.found.values())
     first = study.entries[0].training
-    images = [f"{n} {what}" for n, what in _images(study)]
+    images = [f"{'all' if n > UNKNOWN // 2 else n} {what}" for n, what in _images(study)]
     seeds = sorted({len(set(cell.seeds)) for cell in study.cells()})
     number = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     said = [
-        f"{study.data} ({', '.join(images)} images)",
+        f"{study.data[-LONGEST:]} ({', '.join(images)} images)",
         f"n = {number} seed{'s' if seeds[-1] != 1 else ''}",
         _devices(results),
         first.precision,

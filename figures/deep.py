@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from efsgd.figures import cifar_claims, cifar_plots, make, tables
 from efsgd.figures.cifar_estimate import plan
 from efsgd.figures.cifar_grid import (
     SIZES,
+    UNKNOWN,
     Choice,
     Entry,
     Source,
@@ -99,6 +99,8 @@ def cifar(
     ``chosen`` are the fields of a :class:`Choice`. Raises ValueError or OSError in one sentence.
     """
     need_torch()
+    if draw and options.again:
+        raise ValueError("--draw trains nothing and --again everything: give one of them")
     kinds = choose(names)
     mine = part_of(part)
     choice = Choice(QUICK if options.quick else PRESETS[preset], seed=options.seed, **chosen)
@@ -112,8 +114,9 @@ def cifar(
     entries = grid(choice, sources(choice, shelf, draw))
     if dry_run:
         tell_untuned(choice, entries)
-        found, _ = collect(entries, options.results)
-        for line in plan(share(entries, mine), found, stale(found), machine):
+        own = share(entries, mine)
+        found = {} if options.again else collect(own, options.results)[0]
+        for line in plan(own, found, stale(found), machine):
             click.echo(line)
         return 0
     writable(options.out)
@@ -164,7 +167,7 @@ def is_name(what: str) -> bool:
 
 def named(what: str) -> Source:
     """Data of which only the name is known; they have as many images as the preset takes."""
-    return Source(what, what, sys.maxsize, sys.maxsize)
+    return Source(what, what, UNKNOWN, UNKNOWN)
 
 
 def tell_untuned(choice: Choice, entries: Sequence[Entry]) -> None:
@@ -189,6 +192,7 @@ def train_missing(entries: Sequence[Entry], machine: Machine, shelf: Shelf) -> N
         click.echo(f"note: {complaint}")
     todo = [entry for entry in entries if machine.again or entry not in found]
     if todo:
+        writable(machine.directory)
         train_all(todo, machine, shelf)
 
 

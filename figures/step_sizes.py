@@ -91,7 +91,7 @@ def draw(study: Study) -> Figure:
                 ring = {"markerfacecolor": "none", "markersize": 9, "linestyle": ""}
                 ring |= {"marker": "o", "color": shown["color"]}
                 ax.plot([search.lr[at]], [search.means[at]], **ring)
-        ax.set(xscale="log", xlabel="step size", title=f"{study.title}, batch {batch}")
+        ax.set(xscale="log", xlabel="step size", title=cifar_plots.heading(study, batch))
         ax.set(ylabel="validation accuracy (%)")
     note = "rings: the chosen ones; no point where a run diverged; means over seeds"
     return cifar_plots.finish(figure, axes, study, note)

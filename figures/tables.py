@@ -90,7 +90,7 @@ def latex(study: Study) -> str:
     """A tabular for \\input, which needs no package."""
     body = [" & ".join(map(escaped, _cells(row))).replace("+-", "$\\pm$") for row in rows(study)]
     notes = [f"{study.title}: {caption(study)}", FINAL, SELECTED, *incomplete(study)]
-    lines = [f"% {note}" for note in notes]
+    lines = [f"% {' '.join(note.split())}" for note in notes]  # a line break would end the comment
     lines += ["\\begin{tabular}{rlrlllrr}", "\\hline"]
     lines += [" & ".join(map(escaped, HEADS)) + " \\\\", "\\hline"]
     lines += [f"{line} \\\\" for line in body]

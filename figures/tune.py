@@ -49,7 +49,7 @@ def tune(
 ) -> int:
     """Train the search's runs that are missing, choose, draw and tabulate; the exit code is 0."""
     deep.need_torch()
-    tried = rates_of(rates) if rates else GRID
+    tried = GRID if rates is None else rates_of(rates)
     choice = Choice(PRESETS[preset], seed=options.seed, seeds=seeds or 1, **chosen)
     if options.quick:
         choice = replace(choice, preset=QUICK)

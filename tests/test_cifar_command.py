@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from deep_histories import entries_of, tiny
+from deep_histories import entries_of, result_of, tiny
 
 import efsgd
 from efsgd.figures import cifar_grid as grids
@@ -195,6 +195,50 @@ def test_a_dry_run_prints_the_grid_and_writes_nothing(call, monkeypatch):
     assert not Path("figures-out").exists()
 
 
+@pytest.fixture
+def measured(monkeypatch):
+    """The threads with which each kind of run was measured, one hour each."""
+    threads = []
+
+    def one_hour(*_):
+        threads.append(torch.get_num_threads())
+        return 1.0
+
+    monkeypatch.setattr("efsgd.figures.cifar_estimate.hours", one_hour)
+    return threads
+
+
+def test_a_plan_counts_its_own_share_only(call, measured):
+    call("--method", "ef-signsgd")
+    last = call(*TWO, "--share", "1/2", "--dry-run").stdout.splitlines()[-1]
+    assert last.startswith("1 runs: 0 done, 1 to do in 1 h on cpu")
+    last = call(*TWO, "--share", "2/2", "--dry-run").stdout.splitlines()[-1]
+    assert last.startswith("1 runs: 1 done, 0 to do in 0 h on cpu")
+    done = call(*TWO, "--share", "3/3", "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "0 runs: 0 done, 0 to do" in done.stdout
+
+
+def test_a_plan_to_train_anew_counts_what_is_there(call, measured):
+    call("--method", "sgdm")
+    told = call("--method", "sgdm", "--again", "--dry-run").stdout
+    assert "1 runs: 0 done, 1 to do in 1 h" in told
+
+
+def test_a_plan_measures_with_the_threads_that_train(call, measured):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        told = call(*TWO, "--seeds", 2, "--jobs", 3, "--dry-run").stdout
+        assert "4 to do in 4 h, 1.33 h with 3 at a time" in told
+        assert set(measured) == {1}  # each worker has one
+        told = call("--method", "sgdm", "--jobs", 3, "--dry-run").stdout
+        assert "1 to do in 1 h on cpu" in told  # a single run is trained in this process
+        assert measured[-1] == torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_hours_are_those_of_the_whole_run():
     from efsgd.figures import cifar_estimate
 
@@ -286,6 +330,15 @@ def test_what_is_asked_for_twice_is_run_once():
     assert len(entries_of("smoke", seeds=1, methods=("sgdm", "sgdm"), batches=(8, 8))) == 1
 
 
+def test_one_training_under_two_names_is_one_run(tmp_path):
+    same = ("scaledsign:zero=0", "topk:0.1", "topk:0.10")
+    entries = entries_of("smoke", seeds=1, methods=("ef-signsgd",), compressors=same)
+    assert [entry.method for entry in entries] == ["ef-signsgd", "ef:topk:0.1"]
+    few = {path: Source(path, "few-0123", 10, 9) for path in ("few.npz", "./few.npz")}
+    choice = Choice(presets.PRESETS["smoke"], data=tuple(few), methods=("sgdm",), seeds=1)
+    assert len(grids.grid(choice, few)) == 1
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 def test_every_run_belongs_to_one_share(n):
     entries = entries_of("smoke", seeds=1)
@@ -337,6 +390,7 @@ def test_borrowed_step_sizes_are_told(call):
         (["--seeds", "0"], ["--seeds"]),
         (["--epochs", "0"], ["--epochs"]),
         (["--draw"], ["none of the", "--draw"]),
+        (["--draw", "--again"], ["--draw trains nothing", "--again"]),
         (["--out", "file/sub"], ["file/sub"]),
     ],
 )
@@ -345,6 +399,42 @@ def test_bad_usage_is_one_sentence_and_exit_code_2(call, arguments, words):
     Path("file").write_text("")
     assert refused(call(*arguments), *words)
     assert not Path("results").exists()
+
+
+def test_results_that_cannot_be_written_are_refused_before_training(call, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: "results" not in str(path))
+    done = call("--method", "sgdm")
+    assert refused(done, "cannot write into results/cifar")
+    assert epochs_told(done) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["a$\\frac$.npz", "100 % & {a}^~\n_#.npz", f"{'long' * 61}.npz", "\u2603 .npz"]
+)
+def test_a_file_of_any_name_is_drawn_and_tabulated(call, name):
+    tiny(Path(name))
+    done = call("--data", name, "--method", "sgdm", "--model", "resnet8", names=())
+    assert done.exit_code == 0, done.output
+    assert len(list(Path("figures-out").glob("*.png"))) == 2 * len(KINDS)
+    for table in Path("figures-out").glob("*.tex"):
+        lines = table.read_text().splitlines()
+        body = lines.index("\\begin{tabular}{rlrlllrr}")
+        assert all(line.startswith("% ") for line in lines[:body])
+
+
+def test_the_exit_code_says_whether_a_claim_of_the_papers_grid_failed(call):
+    entries = entries_of("paper", models=("vgg19",))
+    folder = Path("results/cifar")
+    for entry in entries:
+        result_of(entry, folder)
+    grid = ("gap", "--preset", "paper", "--model", "vgg19", "--draw")
+    done = call(*grid, few=False)
+    assert (done.exit_code, ", 0 fail;" in done.stdout) == (0, True)
+    for entry in entries:
+        if entry.method == "sgdm" and entry.training.batch == 32:
+            result_of(entry, folder, accuracy=80.0)
+    done = call(*grid, few=False)
+    assert (done.exit_code, "FAIL" in done.stdout) == (1, True)
 
 
 @pytest.mark.parametrize("command", ["cifar", "tune"])
@@ -418,6 +508,30 @@ def test_a_terminal_gets_one_bar_and_a_file_one_line_an_epoch(monkeypatch, capsy
     assert "run 1 of 2" in text
     assert "100%" in text
     assert "accuracy 25.00 %" in text
+
+
+@pytest.mark.parametrize("columns", [76, 80, 200])
+def test_the_bar_stays_in_its_line(columns, monkeypatch):
+    """A bar that wraps leaves a row behind at each update."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    todo = entries_of("smoke", methods=("sgdm", "ef-signsgd"), epochs=150)
+    news = [cifar_progress.News(e, i, 1.2345, 0.25, 98765.0) for e in todo for i in range(1, 151)]
+    with cifar_progress.progress(todo) as show:
+        for one in news:
+            show(one)
+    rows = re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9?]*[A-Za-z]", "", sys.stderr.getvalue()))
+    assert any("accuracy 25.00 %" in row for row in rows)
+    assert max(map(len, rows)) < columns
+
+
+def test_a_narrow_terminal_gets_lines(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    (entry, *_) = entries_of("smoke", methods=("sgdm",), epochs=2)
+    with cifar_progress.progress([entry]) as show:
+        show(cifar_progress.News(entry, 1, 1.5, 0.25, 99.0))
+    assert sys.stderr.getvalue() == (f"{entry.name}: epoch 1/2, loss 1.5, accuracy 25.00 %, 99/s\n")
 
 
 def test_ctrl_c_in_this_process_says_what_is_kept(call, monkeypatch):

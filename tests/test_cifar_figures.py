@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -287,6 +288,42 @@ def test_gap_shows_ours_and_the_papers_open(as_published, tmp_path):
     assert np.sort(np.concatenate(ours)) == pytest.approx(np.sort(expected) - 1)
 
 
+def test_gap_of_single_runs_has_no_bars(tmp_path):
+    entries = entries_of("smoke", methods=("sgdm", "signsgd"), seeds=1, epochs=2)
+    (drawn_bars,) = drawn(deep.PICTURES[3], study_of(entries, tmp_path)).axes[0].containers
+    _, caps, bars = drawn_bars.lines
+    assert not any(np.isfinite(np.array(cap.get_ydata(), float)).any() for cap in caps)
+    assert not any(len(s) and np.isfinite(s).all() for bar in bars for s in bar.get_segments())
+
+
+def test_virtual_iterates_of_several_methods_have_colours_of_their_own(tmp_path):
+    compressors = ("topk:0.01", "twomeans")
+    study = study_of(entries_of("smoke", compressors=compressors, epochs=2, seeds=1), tmp_path)
+    shown = lines(drawn(deep.PICTURES[2], study))
+    colours = [line.get_color() for name, line in shown.items() if name.endswith("at x - e")]
+    assert len(set(colours)) == len(colours) == 3
+
+
+@pytest.mark.parametrize("batches", [(128, 32, 8), (128, 32, 8, 4)])
+def test_titles_of_narrow_panels_stay_in_them(tmp_path, batches):
+    """Panels side by side: the title of one ends before the next begins."""
+    entries = entries_of("small", batches=batches, epochs=2, seeds=1, data=("cifar10",))
+    long = [
+        replace(e, training=replace(e.training, data="my_own_images_of_cats_and_dogs-0123456789ab"))
+        for e in entries
+    ]
+    for kind in deep.PICTURES[:3]:
+        with style.drawing():
+            figure = kind.draw(study_of(long, tmp_path))
+            figure.draw_without_rendering()
+            axes = figure.axes[: len(batches)]
+            ends = [ax.title.get_window_extent() for ax in axes if ax.get_title()]
+            ends += [ax._left_title.get_window_extent() for ax in axes if ax.get_title(loc="left")]
+        assert len(ends) == len(batches)
+        assert ends[-1].x1 <= figure.bbox.x1
+        assert all(a.x1 < b.x0 for a, b in pairwise(ends))
+
+
 def test_gap_without_sgdm_and_density_without_a_memory_say_so(tmp_path):
     entries = entries_of("smoke", methods=("signsgd",), epochs=2)
     study = study_of(entries, tmp_path)
@@ -338,6 +375,18 @@ def test_collect_finds_results_and_names_what_cannot_be_used(tmp_path):
     assert incomplete(study) == ["batch 32, SGDm: 1 of 4 runs"]
 
 
+def test_a_result_that_lacks_epochs_or_a_series_counts_as_missing(tmp_path):
+    entries = entries_of("smoke", methods=("sgdm",), seeds=3, epochs=3)
+    good, short, poor = (result_of(entry, tmp_path) for entry in entries)
+    save(short.path, {n: a[:2] for n, a in short.arrays.items()}, short.spec, short.made_by)
+    arrays = {n: a for n, a in poor.arrays.items() if n != "test_accuracy"}
+    save(poor.path, arrays, poor.spec, poor.made_by)
+    found, complaints = collect(entries, tmp_path)
+    assert [result.path for result in found.values()] == [good.path]
+    assert "holds no train_loss, test_loss, test_accuracy" in complaints[0]
+    assert complaints[1].endswith("holds no test_accuracy of 3 epochs")
+
+
 def test_results_of_other_code_are_stale_and_the_small_print_says_so(tmp_path):
     entries = entries_of("smoke", methods=("sgdm",), seeds=2, epochs=2)
     result_of(entries[0], tmp_path)
@@ -354,6 +403,12 @@ def test_the_small_print_says_what_it_is(as_published, tmp_path):
     said = "cifar10 (50000 training, 10000 test images), n = 3 seeds, a CPU, fp32, 200 epochs"
     assert caption(as_published) == said
     assert ", n = 1 seed, " in caption(study_of(entries_of("smoke", seeds=1, epochs=2), tmp_path))
+
+
+def test_the_small_print_of_data_that_nobody_has_counts_no_images(tmp_path):
+    source = deep.named("mine-0123abcd")
+    entry = replace(entries_of("paper", seeds=1, epochs=2)[0], source=source)
+    assert "(all training, all test images)" in caption(study_of([entry], tmp_path))
 
 
 def test_a_grid_is_cut_into_one_study_for_each_model_and_data(tmp_path):

@@ -181,6 +181,7 @@ def test_a_search_is_run_kept_and_told(call, tmp_path):
     ("arguments", "words"),
     [
         (["--grid", "fast"], ["--grid", "'fast'"]),
+        (["--grid", ""], ["--grid", "''"]),
         (["--validation", "0"], ["--validation"]),
         (["--preset", "smoke", "--validation", "2000"], ["standin has 2000", "--validation 2000"]),
         (["--method", "adam"], ["'adam'", "sgdm"]),
