@@ -43,7 +43,8 @@ def work(quick: bool, seed: int) -> Works:
     for p in SHARES:
         data = data_draws(p, 6 if quick else 200, seed)
         for name, (method, lr) in METHODS.items():
-            metrics = ("test_mse", "test_accuracy") + ("virtual_residual",) * method.feeds_back
+            extra = ("virtual_residual",) * (method.feeds_back and not quick)
+            metrics = ("test_mse", "test_accuracy", *extra)
             last = Run(data[0], method, lr, STEPS, record=(STEPS,), metrics=metrics)
             works[f"{name} p={p}"] = Vary(last, "problem", data)
         if not quick and p == SHARES[-1]:

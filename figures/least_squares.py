@@ -56,14 +56,14 @@ PANELS = {
 
 def work(quick: bool, seed: int) -> Works:
     """Every method at the paper's step size and on a grid, for many draws of the data."""
-    draws = 4 if quick else 100
+    draws = 3 if quick else 100
     data = {
         p: tuple(WilsonLeastSquares(p=p, seed=1000 * seed + i) for i in range(draws))
         for p in SHARES
     }
     works: dict[str, Vary | Certified] = {}
     for name, (method, lr) in METHODS.items():
-        extra = ("memory_norm", "virtual_residual") if method.feeds_back else ()
+        extra = ("memory_norm", "virtual_residual") if method.feeds_back and not quick else ()
         for p in SHARES:
             run = Run(data[p][0], method, lr, STEPS, metrics=(*PANELS, *extra, "test_accuracy"))
             works[f"{name} p={p}"] = Vary(run, "problem", data[p])

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from efsgd.figures import style, verdicts
-from efsgd.figures.pool import obtain_all
+from efsgd.figures.pool import each, obtain_all, workers
 from efsgd.figures.verdicts import Verdict
 from efsgd.results import Result, Work, place, replacing
 
@@ -73,24 +74,45 @@ def make(pictures: Sequence[Picture], options: Options) -> int:
     if not os.access(options.out, os.W_OK):
         raise PermissionError(f"cannot write into {options.out}: choose another folder")
     works = {picture.name: picture.work(options.quick, options.seed) for picture in pictures}
-    results = _obtain(works, options)
-    for picture in pictures:
-        for path in draw(picture, results[picture.name], options):
+    with ExitStack() as stack:
+        crew = stack.enter_context(workers(options.jobs)) if options.jobs > 1 else None
+        results = _obtain(works, options, crew)
+        for path in _draw_all(pictures, results, options, crew):
             click.echo(path)
     judged = {} if options.quick else {p.name: judge(p, results[p.name]) for p in pictures}
     return conclude(judged, options)
 
 
-def _obtain(works: Mapping[str, Works], options: Options) -> dict[str, dict[str, Result]]:
+def _obtain(
+    works: Mapping[str, Works], options: Options, crew: Executor | None
+) -> dict[str, dict[str, Result]]:
     """The results of every picture, by its names; work that several share is done once."""
     named = {
         f"{picture}, {name}": work for picture, own in works.items() for name, work in own.items()
     }
-    found = obtain_all(named, options.results, again=options.again, jobs=options.jobs)
+    found = obtain_all(named, options.results, again=options.again, crew=crew)
     return {
         picture: {name: found[place(work, options.results)] for name, work in own.items()}
         for picture, own in works.items()
     }
+
+
+def _draw_all(
+    pictures: Sequence[Picture],
+    results: Mapping[str, Results],
+    options: Options,
+    crew: Executor | None,
+) -> Iterator[Path]:
+    """Draw and save the pictures, several by a crew; their files in the order of the pictures."""
+    if crew is None or len(pictures) == 1:
+        for picture in pictures:
+            yield from draw(picture, results[picture.name], options)
+        return
+    longest = sorted(pictures, key=lambda picture: -len(results[picture.name]))  # the most curves
+    calls = [(picture, results[picture.name], options) for picture in longest]
+    drawn = dict(zip((picture.name for picture in longest), each(crew, draw, calls), strict=True))
+    for picture in pictures:
+        yield from drawn[picture.name]
 
 
 def draw(picture: Picture, results: Results, options: Options) -> list[Path]:

@@ -1,5 +1,6 @@
 """Obtain many results on several processes, so that they can be stopped and leave nothing behind.
 
+The same workers draw pictures afterwards: to start new ones takes longer than to draw a picture.
 Workers are spawned, with one BLAS thread each, and leave quietly on a signal or when their parent
 is gone. Each saves its own results, so whatever is finished is kept.
 """
@@ -11,13 +12,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import click
 
@@ -25,6 +26,7 @@ from efsgd.results import Result, Work, find, load, obtain, place
 
 Task: TypeAlias = tuple[str, Work, Path]  # what it is called, what to compute, the folder
 Tick: TypeAlias = Callable[[int], None]  # so many more are done
+T = TypeVar("T")
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 PATIENCE = 2.0  # seconds before a progress bar appears
@@ -32,9 +34,16 @@ EXPECTED = (ValueError, OSError, ArithmeticError)  # input that a work refuses, 
 
 
 def obtain_all(
-    works: Mapping[str, Work], directory: Path, *, again: bool = False, jobs: int = 1
+    works: Mapping[str, Work],
+    directory: Path,
+    *,
+    again: bool = False,
+    jobs: int = 1,
+    crew: Executor | None = None,
 ) -> dict[Path, Result]:
     """The result of every work, by its file; equal work is done once, ``jobs`` at a time.
+
+    With a ``crew`` of :func:`workers` these do it, whatever ``jobs`` says.
 
     A failure names its work in one sentence: ValueError, but RuntimeError where it is no such error
     and so a bug. After Ctrl-C the KeyboardInterrupt says what is kept.
@@ -44,10 +53,13 @@ def obtain_all(
     tasks = [(*named[path], directory) for path in named if found.get(path) is None]
     tasks.sort(key=lambda task: -getattr(task[1], "cost", 0))  # the longest first
     with progress(len(tasks)) as tick:
-        if jobs == 1:
+        if crew is not None:
+            _spread(tasks, crew, tick)
+        elif jobs == 1:
             _here(tasks, tick)
         elif tasks:
-            _spread(tasks, min(jobs, len(tasks)), tick)
+            with workers(min(jobs, len(tasks))) as crew:
+                _spread(tasks, crew, tick)
     return {path: found.get(path) or load(path) for path in named}
 
 
@@ -70,28 +82,56 @@ def _here(tasks: Sequence[Task], tick: Tick) -> None:
         tick(1)
 
 
-def _spread(tasks: Sequence[Task], jobs: int, tick: Tick) -> None:
+@contextmanager
+def workers(jobs: int) -> Iterator[Executor]:
+    """Up to ``jobs`` processes, each started when there is work for it and gone after the block."""
     earlier = set(active_children())
-    waiting = set()
-    with one_thread_each(), ProcessPoolExecutor(jobs, get_context("spawn"), start_worker) as pool:
+    with one_thread_each(), ProcessPoolExecutor(jobs, get_context("spawn"), start_worker) as crew:
         try:
-            with ctrl_c_held():
-                waiting = {pool.submit(_work, *task) for task in tasks}
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                tick(len(done))
+            yield crew
         except BaseException as error:
             for worker in set(active_children()) - earlier:
                 worker.terminate()
-            if isinstance(error, KeyboardInterrupt):
-                raise _interrupted(len(tasks) - len(waiting), tasks) from None
             if isinstance(error, BrokenProcessPool):
                 raise ValueError(
                     "a worker died, of too little memory perhaps: try --jobs 1"
                 ) from None
             raise
+
+
+def each(
+    crew: Executor,
+    function: Callable[..., T],
+    calls: Sequence[tuple[Any, ...]],
+    tick: Tick = lambda more: None,
+) -> list[T]:
+    """What the workers answer to each call, begun and returned in this order.
+
+    Raises what the first call to fail raises.
+    """
+    with ctrl_c_held():
+        futures = [crew.submit(_work, function, *call) for call in calls]
+    waiting = set(futures)
+    while waiting:
+        done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+        for future in done:
+            future.result()
+        tick(len(done))
+    return [future.result() for future in futures]
+
+
+def _spread(tasks: Sequence[Task], crew: Executor, tick: Tick) -> None:
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        tick(more)
+
+    try:
+        each(crew, _compute, tasks, count)
+    except KeyboardInterrupt:
+        raise _interrupted(done, tasks) from None
 
 
 def _interrupted(done: int, tasks: Sequence[Task]) -> KeyboardInterrupt:
@@ -117,9 +157,9 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
-def _work(*task: Any) -> None:
+def _work(function: Callable[..., T], *call: Any) -> T:
     try:
-        _compute(*task)
+        return function(*call)
     except SystemExit:  # terminated; the temporary file is gone, and no further task is wanted
         os._exit(1)
 

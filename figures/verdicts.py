@@ -106,7 +106,9 @@ def summary(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
     """How many claims pass, in one sentence."""
     words = [verdict.word for own in verdicts.values() for verdict in own]
     passed, failed, seen = (words.count(word) for word in COLOURS)
-    return f"{passed + failed} claims: {passed} pass, {failed} fail; {seen} observations."
+    claims = "claim" if passed + failed == 1 else "claims"
+    seen_in_words = "1 observation" if seen == 1 else f"{seen} observations"
+    return f"{passed + failed} {claims}: {passed} pass, {failed} fail; {seen_in_words}."
 
 
 def write(path: Path, verdicts: Mapping[str, Iterable[Verdict]]) -> None:

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ from click.testing import CliRunner
 from efsgd.figures import counterexamples, least_squares, sparse_noise, style, theorem_one
 from efsgd.figures.cli import TRACKS, main
 from efsgd.figures.convex import PICTURES
-from efsgd.figures.verdicts import claim, claim_virtual
-from efsgd.results import load, spec_of
+from efsgd.figures.make import Options, Picture, make
+from efsgd.figures.verdicts import claim, claim_virtual, observation, summary
+from efsgd.results import load, obtain, spec_of
 
 README = Path(__file__).parents[1] / "README.md"
 NAMES = ["counterexamples", "theorem-one", "least-squares", "sparse-noise"]
@@ -168,6 +171,72 @@ def test_windows_keep_the_largest_loss():
     assert largest[at < 450].max() == 0.0
     assert (np.diff(at) > 0).all()
     assert at[-1] == 1000
+
+
+@pytest.mark.parametrize(
+    ("claims", "seen", "said"),
+    [
+        (0, 0, "0 claims: 0 pass, 0 fail; 0 observations."),
+        (1, 1, "1 claim: 1 pass, 0 fail; 1 observation."),
+        (2, 2, "2 claims: 2 pass, 0 fail; 2 observations."),
+    ],
+)
+def test_one_claim_is_a_claim(claims, seen, said):
+    found = [claim("", "", 1.0, "==", 1.0)] * claims + [observation("", "", "")] * seen
+    assert summary({"a figure": found}) == said
+
+
+def test_quick_moves_the_title_and_drops_small_ticks_where_large_ones_remain():
+    with style.drawing():
+        figure, axes = style.panels(1, 2)
+        axes[0, 0].set(xscale="log", xlim=(1, 100), yscale="log", ylim=(2, 90))
+        title = figure.suptitle("one title", fontsize=8, fontweight="bold")
+        style.mark_quick(figure)
+        figure.draw_without_rendering()
+    long, short = axes[0, 0].xaxis, axes[0, 0].yaxis
+    assert len(long.get_majorticklocs()) >= 2
+    assert len(long.get_minorticklocs()) == 0 < len(short.get_minorticklocs())
+    (mark,) = [text for text in figure.texts if text.get_text().startswith("quick: ")]
+    assert figure.texts == [title, mark]
+    assert (title.get_fontsize(), title.get_fontweight()) == (8, "bold")
+    boxes = [artist.get_window_extent() for artist in (mark, title, axes[0, 0])]
+    assert all(above.y0 > below.y1 for above, below in pairwise(boxes))
+
+
+def drawn(picture, quick, folder):
+    """The labels of the lines in each panel."""
+    works = picture.work(quick, 0).items()
+    with style.drawing():
+        figure = picture.draw({name: obtain(work, folder) for name, work in works})
+    return [[line.get_label().partition(" (step")[0] for line in ax.lines] for ax in figure.axes]
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.name)
+def test_quick_shows_the_panels_and_curves_of_the_whole(full, picture, tmp_path):
+    assert drawn(picture, True, tmp_path) == drawn(picture, False, full[2] / "convex")
+
+
+def no_work(quick, seed):
+    return {}
+
+
+def no_claims(found):
+    return []
+
+
+def empty(found):
+    return style.panels()[0]
+
+
+def bad_draw(found):
+    raise ValueError("no such panel")
+
+
+def test_a_worker_that_cannot_draw_says_which_picture(tmp_path):
+    good = Picture("good", "", no_work, empty, no_claims)
+    options = Options(True, tmp_path / "out", tmp_path / "results", jobs=2)
+    with pytest.raises(RuntimeError, match="the picture bad fails on its results: no such panel"):
+        make((good, replace(good, name="bad", draw=bad_draw)), options)
 
 
 def test_claims_know_nan_and_missing_results():
