@@ -33,7 +33,7 @@ def check_options(
         raise ValueError(
             f"memory_dtype must be a floating-point dtype of 16 bits or more, not {memory_dtype}"
         )
-    if fused not in (None, False, True, "triton"):
+    if not (fused is None or isinstance(fused, bool) or fused == "triton"):
         raise ValueError(f"fused must be None, a bool or 'triton', not {fused!r}")
     if fused is True and capturable:
         raise ValueError("fused=True cannot be captured in a CUDA graph: leave fused to None")

@@ -65,7 +65,7 @@ class Forms:
             if why := switched_off():
                 raise UnsupportedError(why)
             done = self.triton.step(parts, check)
-        except UnsupportedError as error:  # nothing has changed
+        except UnsupportedError as error:  # no parameter has changed
             raise RuntimeError(f"fused='triton', but {error}: leave fused to None") from error
         self._say("triton", "a few kernels for all tensors")
         return done

@@ -111,7 +111,7 @@ def _mean(x: Tensor, n: int | Tensor) -> Tensor:
     """Sum over n, (..., 1), in the dtype of x, also where the sum itself would overflow."""
     mean = x.sum(-1, keepdim=True) / n
     if asks_freely(x):  # float64 takes ten times as long there
-        fine = math.isfinite(mean) if mean.numel() == 1 else bool(mean.isfinite().all())
+        fine = math.isfinite(mean.item()) if mean.numel() == 1 else bool(mean.isfinite().all())
         return mean if fine else (x / n).sum(-1, keepdim=True)
     if x.dtype == torch.float32:  # float64 holds every sum of float32
         return (x.sum(-1, keepdim=True, dtype=torch.float64) / n).to(x.dtype)

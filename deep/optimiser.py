@@ -22,8 +22,6 @@ from efsgd.methods import EFSGD as FeedbackMethod
 from efsgd.methods import SGD, CompressedSGD, Method
 from efsgd.signs import ScaledSign
 
-CHECKED = ("error_feedback", "scope")  # what besides C decides whether a group can diverge
-
 
 class EFSGD(Optimizer):
     """Error feedback (arXiv 1901.09847, Algorithm 2): p = lr d + e, x <- x - C(p), e <- p - C(p).
@@ -38,9 +36,10 @@ class EFSGD(Optimizer):
     - ``fused``: the step as one compiled function. None: where a compiler is at hand, there are
       2^20 elements or more and something is compressed. What was taken stands in ``form`` and is
       logged once (logger ``efsgd.deep``); if compiling fails, the plain form goes on, with a
-      warning. "triton": 2 k + 2 launches of kernels of our own for k groups of sign compressors, in
-      half or single precision, on CUDA; no GPU has run them yet, so they are never the default.
-      EFSGD_COMPILE=0 in the environment rules out both.
+      warning. "triton": 2 k + 2 launches of kernels of our own for k groups of sign compressors,
+      and one for every 128 gradients that have moved, in half or single precision, on CUDA; no GPU
+      has run them yet, so they are never the default. EFSGD_COMPILE=0 in the environment rules out
+      both, and then True and "triton" raise.
     - ``foreach``: where nothing is compiled, operators that take all tensors at once, instead of a
       loop. None: on CUDA.
     - ``capturable``: the step may be captured in a CUDA graph. ``lr`` becomes a tensor on the
@@ -54,8 +53,9 @@ class EFSGD(Optimizer):
     - ``seed``: of the generators, one a device, that random compressors draw from.
 
     ``step`` does not wait for the device, but for "raise" and ``LowRank`` (whose SVD does). Raises
-    ValueError or TypeError for impossible numbers, for complex, sparse or sharded parameters, and
-    for a compressor that could diverge behind error feedback.
+    ValueError or TypeError for impossible numbers, also those that a schedule sets; for complex,
+    8-bit, sparse or sharded parameters, and one listed twice; and for a compressor that could
+    diverge behind error feedback.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class EFSGD(Optimizer):
         check_options(nonfinite, capturable, fused, memory_dtype)
         self.capturable, self.nonfinite = capturable, nonfinite
         self.memory_dtype, self.measure = memory_dtype, measure
-        self.seed = whole("seed", seed, 2**63 - 1, least=0)
+        self.seed = whole("seed", seed, 2**64 - 1, least=0)
         self.generators: dict[torch.device, torch.Generator] = {}
         self._adopted: list[tuple[Any, ...]] = []  # what each group was checked with
         self._forms = Forms(foreach, False if capturable and not fused else fused)
@@ -142,7 +142,7 @@ class EFSGD(Optimizer):
             x = group["params"][0]
             dtype = torch.promote_types(x.dtype, torch.float32)
             group["lr"] = torch.as_tensor(group["lr"], dtype=dtype).to(x.device)
-        return group["compressor"], *(group[name] for name in CHECKED)
+        return _checked(group)
 
     # -- the step ----------------------------------------------------------------------------------
 
@@ -172,9 +172,7 @@ class EFSGD(Optimizer):
     def _several(self) -> list[tuple[dict[str, Any], torch.device, list[Tensor]]]:
         """The parameters that have a gradient, by group and device."""
         for i, group in enumerate(self.param_groups):
-            c, *options = self._adopted[i]
-            if group["compressor"] is not c or [group[name] for name in CHECKED] != options:
-                # a schedule has put something else there
+            if self._adopted[i] != _checked(group):  # a schedule has put something else there
                 self._adopted[i] = self._adopt(group)
         found = [(group, with_gradient(group)) for group in self.param_groups]
         return [(group, *one) for group, by_device in found for one in by_device.items()]
@@ -273,3 +271,8 @@ class EFSGD(Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which torch would strip of everything but state and groups."""
         return super().__getstate__() | {name: self.__dict__[name] for name in OPTIONS}
+
+
+def _checked(group: dict[str, Any]) -> tuple[Any, ...]:
+    """What decides whether the feedback of a group can diverge."""
+    return group["compressor"], group["error_feedback"], group["scope"]

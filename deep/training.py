@@ -28,7 +28,7 @@ from efsgd.results import Result
 PACKAGES = ("efsgd.deep",)
 PRECISIONS = ("fp32", "tf32", "bf16")
 LEAST = {"batch": 2, "epochs": 1, "seed": 0, "validation": 0, "train_size": 2, "test_size": 1}
-MOST = {"epochs": 10**6, "seed": 2**63 - 1}  # a history in memory; what torch takes for a seed
+MOST = {"epochs": 10**6, "seed": 2**63 - 1}  # a history in memory; seeds of 64 bits, signed
 LARGEST = torch.finfo(torch.float32).max  # of step sizes: the weights are float32
 
 

@@ -73,6 +73,8 @@ def _layout(part: Part) -> str | None:
         for y in (g, e, m):
             if y is None:
                 continue
+            if (y.shape, y.device) != (x.shape, x.device):
+                return "a parameter has another shape or device than what is kept of it"
             if x.dtype not in DTYPES or y.dtype not in DTYPES:
                 return f"there is no Triton kernel for {x.dtype} with {y.dtype}"
             if y.dtype != x.dtype and y is not e:
@@ -180,7 +182,7 @@ class TritonStep:
 
     def _table(self, parts: Sequence[Part], capturing: bool) -> Table:
         key = tuple(_looks(part) for part in parts)
-        table = self._tables.pop(key, None)
+        table = self._tables.get(key)
         why = supported(parts) if table is None else _first(_why_not, parts)
         if why:
             raise UnsupportedError(why)
@@ -188,6 +190,7 @@ class TritonStep:
             if capturing:
                 raise RuntimeError("these tensors were never stepped: step once before a capture")
             table = self._made(parts)
+        self._tables.pop(key, None)
         self._tables[key] = table  # the last one used is the last one dropped
         if capturing and all(table is not other for other in self._captured):
             self._captured.append(table)
@@ -225,10 +228,9 @@ def _looks(part: Part) -> tuple[Any, ...]:
     x, g, e, m, started = ([y for y in ys if y is not None] for ys in part.lists)
     formed = [*x, *g, *e, *m]
     return (
-        x[0].device,
         *[y is None for ys in part.lists[2:] for y in ys],
         *[y.data_ptr() for y in [*x, *e, *m, *started]],
-        *[y.numel() for y in x],
+        *[(y.shape, y.device) for y in formed],
         *[y.dtype for y in formed],
         *[y.is_contiguous() or y.stride() for y in formed],
     )

@@ -449,6 +449,7 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: EFSGD(one(), 0.1, seed=-1), ValueError, "seed must be a whole number 0, 1, .*-1"),
     (lambda: EFSGD([], 0.1), ValueError, "empty parameter list"),
     (lambda: EFSGD(one(), 0.1, fused="cuda"), ValueError, "a bool or 'triton', not 'cuda'"),  # type: ignore[arg-type]
+    (lambda: EFSGD(one(), 0.1, fused=1), ValueError, "a bool or 'triton', not 1"),  # type: ignore[arg-type]
     (lambda: EFSGD(one(), 0.1, fused=True, capturable=True), ValueError, "leave fused to None"),
     (lambda: EFSGD(one(dtype=torch.complex64), 0.1), TypeError, "is torch.complex64: only real"),
     (

@@ -480,6 +480,60 @@ def test_tensors_that_change_in_place_are_looked_at_again(device: str) -> None:
     assert not torch.equal(xs[0], before)
 
 
+def test_a_parameter_that_grew_is_refused(device: str) -> None:
+    """Its memory is as long as it was."""
+    xs = parameters(device)
+    optimizer = EFSGD(xs, 0.1, fused="triton")
+    take(optimizer, xs, range(2))
+    xs[0].data = torch.zeros(8, 4, device=device)
+    assign(xs, 2)
+    with pytest.raises(RuntimeError, match="another shape or device than what is kept of it"):
+        optimizer.step()
+    assert not xs[0].any()
+
+
+def test_memory_elsewhere_is_refused(device: str) -> None:
+    part = make(device=device)
+    part.lists.e[1] = torch.zeros(16, device="meta")
+    assert supported([part]) == "a parameter has another shape or device than what is kept of it"
+
+
+def test_memory_of_another_dtype_at_the_same_address(device: str) -> None:
+    """A state that was loaded may lie where the last one lay."""
+    both = []
+    for fused in ("triton", False):
+        xs = parameters(device, ((7,),))
+        optimizer = EFSGD(xs, 0.1, fused=fused, foreach=False)  # type: ignore[arg-type]
+        take(optimizer, xs, range(2))
+        state = optimizer.state[xs[0]]
+        before = state["memory"]
+        state["memory"] = before.view(torch.bfloat16)[:7]
+        state["memory"].zero_()
+        assert state["memory"].data_ptr() == before.data_ptr()
+        take(optimizer, xs, range(2, 4))
+        both.append([*xs, state["memory"]])
+    for x, y in zip(*both, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-2, atol=1e-4)
+
+
+def test_a_refused_step_keeps_its_table(device: str) -> None:
+    """The tensors of a graph stay known while another compressor is tried."""
+    xs = parameters(device)
+    optimizer = EFSGD(xs, 0.1, fused="triton")
+    take(optimizer, xs, range(2))
+    (table,) = optimizer._forms.triton._tables.values()
+    held = optimizer.param_groups[0]["compressor"]
+    optimizer.param_groups[0]["compressor"] = TopK(1)
+    before = [x.detach().clone() for x in xs]
+    with pytest.raises(RuntimeError, match="there is no Triton kernel of topk:1"):
+        optimizer.step()
+    assert all(torch.equal(x, y) for x, y in zip(xs, before, strict=True))
+    optimizer.param_groups[0]["compressor"] = held
+    optimizer.step()
+    (after,) = optimizer._forms.triton._tables.values()
+    assert after is table
+
+
 def test_the_optimiser_says_why_it_cannot(device: str, monkeypatch: Any) -> None:
     xs = parameters(device)
     before = [x.detach().clone() for x in xs]
