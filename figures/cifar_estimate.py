@@ -26,8 +26,7 @@ def plan(
     """
     shelf, known = Shelf(machine.data_dir), dict[tuple[str, str, int, str], float]()
     width = max((len(entry.name) for entry in entries), default=0)
-    done, total = [entry for entry in entries if entry in done], 0.0
-    left = len(entries) - len(done)
+    left, total = sum(entry not in done for entry in entries), 0.0
     workers = max(1, min(machine.workers, left))
     for entry in entries:
         about = f"{entry.name:<{width}}  lr {entry.training.lr:<9.4g}"
@@ -42,8 +41,8 @@ def plan(
         yield f"{about}  {known[kind]:.3g} h"
     at_once = f", {total / workers:.3g} h with {workers} at a time" if workers > 1 else ""
     yield (
-        f"{len(entries)} runs: {len(done)} done, {left} to do in {total:.3g} h{at_once} on "
-        f"{machine.device} (from {STEPS} measured steps of each kind)"
+        f"{len(entries)} runs: {len(entries) - left} done, {left} to do in {total:.3g} h{at_once} "
+        f"on {machine.device} (from {STEPS} measured steps of each kind)"
     )
 
 

@@ -32,7 +32,10 @@ Results: TypeAlias = Mapping[str, Result]
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure. ``draw`` and ``verdicts`` get a result for each name that ``work`` gives."""
+    """One figure. ``draw`` and ``verdicts`` get a result for each name that ``work`` gives.
+
+    Its functions are those of a module, as another process may draw it.
+    """
 
     name: str
     title: str
