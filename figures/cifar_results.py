@@ -81,14 +81,19 @@ class Study:
     stale: frozenset[Entry] = frozenset()  # made by other code than this
 
     @property
+    def short(self) -> str:
+        """The name of the data, of a longer one the last LONGEST letters."""
+        return self.data[-LONGEST:]
+
+    @property
     def slug(self) -> str:
-        """What its files are called: "vgg19-cifar10"; of a longer name the last LONGEST letters."""
-        return f"{self.model}-{self.data[-LONGEST:]}"
+        """What its files are called: "vgg19-cifar10"."""
+        return f"{self.model}-{self.short}"
 
     @property
     def title(self) -> str:
-        """What its pictures say: "vgg19 on cifar10"; of a longer name the last LONGEST letters."""
-        return f"{self.model} on {self.data[-LONGEST:]}"
+        """What its pictures say: "vgg19 on cifar10"."""
+        return f"{self.model} on {self.short}"
 
     @cached_property
     def batches(self) -> tuple[int, ...]:
@@ -180,7 +185,7 @@ def caption(study: Study) -> str:
     seeds = sorted({len(set(cell.seeds)) for cell in study.cells()})
     number = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     said = [
-        f"{study.data[-LONGEST:]} ({', '.join(images)} images)",
+        f"{study.short} ({', '.join(images)} images)",
         f"n = {number} seed{'s' if seeds[-1] != 1 else ''}",
         _devices(results),
         first.precision,
