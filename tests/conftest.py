@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 os.environ["MPLBACKEND"] = "Agg"
@@ -14,3 +15,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("repeat", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("repeat")
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """A name for bytes that tells nothing of them: gzip writes the time of day into its header.
+
+    Every worker of pytest-xdist collects the tests for itself, and all must find the same names.
+    """
+    return argname if isinstance(val, bytes) else None
