@@ -61,9 +61,9 @@ class Forms:
     def _in_triton(
         self, parts: list[Part], check: bool
     ) -> tuple[Tensor | None, list[Tensor | None]]:
+        if why := switched_off():
+            raise RuntimeError(f"fused='triton', but {why}: leave fused to None")
         try:
-            if why := switched_off():
-                raise UnsupportedError(why)
             done = self.triton.step(parts, check)
         except UnsupportedError as error:  # no parameter has changed
             raise RuntimeError(f"fused='triton', but {error}: leave fused to None") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,14 @@ from efsgd.deep.data import Dataset
 from efsgd.deep.history import MEANS, SCORES, Row
 from efsgd.deep.loader import Loader
 from efsgd.deep.loop import Graphed, Measured, Progress, Report, Stopwatch, tf32, usable
+from efsgd.deep.machine import difference, machine
 from efsgd.deep.optimiser import EFSGD
-from efsgd.provenance import made_by
+from efsgd.provenance import Json, made_by
 
 if TYPE_CHECKING:
     from efsgd.deep.training import Training
+
+log = logging.getLogger("efsgd.deep")
 
 
 class Session:
@@ -54,6 +58,7 @@ class Session:
         step = self._full_step
         self.full_step = Graphed(step, self.optimizer.generators) if graph else step
         self.code = made_by(training)["code"]  # None once several had a part in it
+        self.machines = [machine(self.device, compile, graph)]  # this one is the last
         self._start()
 
     def _start(self) -> None:
@@ -197,7 +202,7 @@ class Session:
         """Everything that changes, as plain tensors, numbers and strings."""
         return {
             **{"epoch": self.epoch, "batch": self.batch, "diverged": self.diverged},
-            "code": self.code,
+            **{"code": self.code, "machines": self.machines},
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             **{"sums": self.sums, "counts": self.counts},
@@ -215,7 +220,15 @@ class Session:
         self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
         self.diverged = bool(state["diverged"])
         self.code = self.code if state["code"] == self.code else None
+        self._move_from([dict(part) for part in state["machines"]])
         self.skipped = int(self.optimizer.skipped) - int(state["skipped"])
         self.whole, self.steps = (Stopwatch(float(seconds)) for seconds in state["seconds"])
         for name, values in self.history.items():
             values[:] = state["history"][name].numpy()
+
+    def _move_from(self, earlier: list[Json]) -> None:
+        """Remember who had a part before, and say so where the last bits will tell."""
+        here = self.machines[-1]
+        if changed := difference(earlier[-1], here):
+            log.warning("the training goes on with %s: its last bits will tell", changed)
+        self.machines = [part for part in earlier if part != here] + [here]

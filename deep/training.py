@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from efsgd.deep import checkpoint as checkpoints
 from efsgd.deep import models
 from efsgd.deep.data import BY_NAME, Dataset, load
 from efsgd.deep.loop import Report, Stopped, interruptions
+from efsgd.deep.machine import together
 from efsgd.deep.session import Session
 from efsgd.methods import Method
 from efsgd.provenance import Json, as_text, key, made_by, spec_of
@@ -34,7 +34,7 @@ LARGEST = torch.finfo(torch.float32).max  # of step sizes: the weights are float
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One training as a value; its history depends on this value, the device and versions only.
+    """One training as a value; its history depends on this value, the machine and versions only.
 
     ``data`` is the name of a :class:`Dataset`. ``lr`` is used as it is (see :func:`scaled_lr`) and
     divided by 10 at the start of each epoch of ``drops``, the first epoch being 0. ``train_size``
@@ -222,7 +222,7 @@ def run_training(
     how: dict[str, Any] = {"device": device, "compile": compile, "graph": graph}
     session = _trained(training, dataset, how, kept, every, report)
     arrays = session.history
-    made = made_by(training) | how | _machine(session.device) | {"data": dataset.digest}
+    made = made_by(training) | together(session.machines) | {"data": dataset.digest}
     made |= {"code": session.code, "seconds": round(float(np.nansum(arrays["seconds"])), 3)}
     results.save(path, arrays, spec, made)
     checkpoints.finish(kept)
@@ -245,18 +245,3 @@ def _saved(path: Path, spec: Json) -> Result | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # a damaged file is no result
         return None
     return found if found.spec == spec else None
-
-
-def _machine(device: torch.device) -> Json:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {"torch": torch.__version__, "device": name, "threads": torch.get_num_threads()}
-
-
-def _processor() -> str:
-    """The name of the CPU, as the system tells it."""
-    try:
-        told = Path("/proc/cpuinfo").read_text(errors="replace")
-    except OSError:
-        told = ""
-    names = [line.partition(":")[2].strip() for line in told.splitlines() if "model name" in line]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -83,7 +83,7 @@ def cifar(name: str, directory: Path, download: bool) -> tuple[dict[str, Array],
     """
     kind = getattr(torchvision().datasets, CIFAR[name])
     try:
-        sets = _sets(name, kind, directory.expanduser(), download)
+        sets = _sets(name, kind, directory, download)
     except OSError as error:
         if error.strerror is None:  # it is in our words already
             raise

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 FRESH = ("code", "numpy", "scipy", "python")  # what has to agree before a saved result is used
+ABANDONED = 3600.0  # seconds without a write: fsync may keep a living writer waiting
 TEXTS = ("made_by", "spec")  # the members that are JSON
 DAMAGE = (  # what zipfile, zlib and NumPy raise for files that are not what they should be
     *(ValueError, EOFError, MemoryError, OverflowError, NotImplementedError, RuntimeError),
@@ -152,12 +154,14 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, Any]:
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a file that takes the place of ``path`` once it is whole and on disk, or leaves it.
 
-    Makes missing folders. Raises OSError with one sentence that names the path.
+    Makes missing folders, and clears away what writers of ``path`` that were killed over an hour
+    ago left beside it. Raises OSError with one sentence that names the path.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path)
         with open(temporary, "wb") as file:
             yield file
             file.flush()
@@ -171,3 +175,11 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _clear(path: Path) -> None:
+    """Remove the temporary files of ``path`` that nobody has written to for an hour."""
+    for left in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+        with suppress(OSError):  # another process was faster, or it is not ours to remove
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()

@@ -208,8 +208,9 @@ def _images(study: Study) -> list[tuple[int, str]]:
 
 
 def _devices(results: Sequence[Result]) -> str:
-    named = {" ".join(str(result.made_by.get("device", "?")).split()) for result in results}
-    return " and ".join(sorted(named))
+    told = [result.made_by.get("device", "?") for result in results]
+    each = [name for device in told for name in (device if isinstance(device, list) else [device])]
+    return " and ".join(sorted({" ".join(str(name).split()) for name in each}))
 
 
 def incomplete(study: Study) -> list[str]:

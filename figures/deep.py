@@ -144,11 +144,20 @@ def need_torch() -> None:
 
 
 def quick(options: Options, choice: Choice) -> tuple[Options, Choice]:
-    """In this process, on the stand-in, with nothing of the choice that takes longer."""
+    """In this process, on the stand-in, with nothing of the choice that takes longer.
+
+    Raises ValueError where the choice asks for something else, which nobody would look for there.
+    """
     from dataclasses import replace
 
-    fewer = replace(choice, data=(), models=choice.models[:1], epochs=None, seeds=None)
-    return replace(options, jobs=1), replace(fewer, batches=choice.batches[:1])
+    asked = {"--data": choice.data, "--epochs": choice.epochs, "--seeds": choice.seeds}
+    if others := [name for name, value in asked.items() if value]:
+        raise ValueError(
+            f"--quick shows the stand-in, one seed and few epochs: leave {' and '.join(others)} "
+            "out, or --quick, and see --preset smoke"
+        )
+    fewer = replace(choice, models=choice.models[:1], batches=choice.batches[:1])
+    return replace(options, jobs=1), fewer
 
 
 def sources(choice: Choice, shelf: Shelf, draw: bool = False) -> dict[str, Source]:

@@ -50,12 +50,12 @@ def tune(
     """Train the search's runs that are missing, choose, draw and tabulate; the exit code is 0."""
     deep.need_torch()
     tried = GRID if rates is None else rates_of(rates)
-    choice = Choice(PRESETS[preset], seed=options.seed, seeds=seeds or 1, **chosen)
+    choice = Choice(PRESETS[preset], seed=options.seed, seeds=seeds, **chosen)
     if options.quick:
         choice = replace(choice, preset=QUICK)
         options, choice = deep.quick(options, choice)
         tried, validation = tried if rates else QUICK_GRID, min(validation, QUICK_VALIDATION)
-        choice = replace(choice, seeds=1)
+    choice = replace(choice, seeds=choice.seeds or 1)
     if not choice.batches:  # the paper's way: at one batch size, in proportion elsewhere
         choice = replace(choice, batches=choice.preset.batches[:1])
     machine = Machine(

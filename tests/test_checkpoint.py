@@ -132,12 +132,12 @@ def test_torn_and_foreign_files_are_refused(tmp_path):
 def test_files_of_others_are_refused(tmp_path):
     path = tmp_path / "a.pt"
     torch.save({"model": {}}, path)
-    assert "has the format None, not 1" in refusal(path)
-    torch.save({"format": 2}, path)
-    assert "has the format 2, not 1" in refusal(path)
-    torch.save({"format": 1, "spec": 5}, path)
+    assert "has the format None, not 2" in refusal(path)
+    torch.save({"format": 1}, path)
+    assert "has the format 1, not 2" in refusal(path)
+    torch.save({"format": 2, "spec": 5}, path)
     assert "another training (with no spec of ours)" in refusal(path)
-    torch.save({"format": 1, "spec": SPEC, "data": SHA}, path)
+    torch.save({"format": 2, "spec": SPEC, "data": SHA}, path)
     assert "it holds no state" in refusal(path)
     checkpoint.save(path, SPEC, SHA, STATE)
     assert "another training (with another lr)" in refusal(path, spec='{"lr":0.2,"seed":0}')
@@ -202,6 +202,8 @@ def test_a_torn_checkpoint_is_not_continued(stopped, tmp_path):
         lambda state: state.update(optimizer={}),
         lambda state: state["history"].popitem(),
         lambda state: state.update(seconds=3),
+        lambda state: state.update(machines=[]),
+        lambda state: state.update(machines=["here"]),
     ],
 )
 def test_a_state_of_another_program_is_refused(stopped, tmp_path, spoil):

@@ -610,6 +610,14 @@ def test_quick_draws_every_picture_marked_and_claims_nothing(call):
     assert json.loads(Path("figures-out/verdicts.json").read_text()) == []
 
 
+@pytest.mark.parametrize("command", ["cifar", "tune"])
+@pytest.mark.parametrize("asked", ["--data few.npz", "--epochs 2", "--seeds 2"])
+def test_quick_refuses_what_it_would_not_show(call, command, asked):
+    done = CliRunner().invoke(main, [command, "--quick", *asked.split()])
+    assert refused(done, f"leave {asked.split()[0]} out, or --quick")
+    assert sorted(os.listdir()) == ["few.npz"]
+
+
 def test_list_has_the_deep_figures_without_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     told = CliRunner().invoke(main, ["list"]).stdout

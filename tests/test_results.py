@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import dataclass, make_dataclass
 from functools import cached_property
@@ -275,6 +276,28 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypa
         save(path, {"a": np.ones(2)}, SPEC, {})
     assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
     assert path.read_bytes() == before
+
+
+KILLED = """
+import os, sys
+from efsgd.results import replacing
+with replacing(sys.argv[1]) as file:
+    file.write(bytes(9999))
+    os._exit(9)
+"""
+
+
+def test_what_a_killed_writer_left_goes_once_it_is_old(tmp_path):
+    """A young file may be that of a writer alive; one of another result is not touched."""
+    ours, other = tmp_path / "[a].npz", tmp_path / "a.npz"
+    for path in (ours, ours, other):
+        assert subprocess.run([sys.executable, "-c", KILLED, path]).returncode == 9
+    old, young = tmp_path.glob(".[[]a*.tmp")
+    (foreign,) = tmp_path.glob(".a.npz.*.tmp")
+    for path in (old, foreign):
+        os.utime(path, (time.time() - 4000,) * 2)
+    save(ours, {"a": np.zeros(2)}, SPEC, {})
+    assert set(tmp_path.iterdir()) == {ours, young, foreign}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SystemExit])

@@ -756,6 +756,25 @@ def test_a_result_that_two_versions_of_the_code_had_a_part_in_is_stale(tmp_path,
     assert is_stale(result)
 
 
+def test_a_result_that_two_machines_had_a_part_in_names_both(tmp_path, monkeypatch, caplog):
+    """Sums over other threads have other last bits: whoever compares must be told."""
+    threads = torch.get_num_threads()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: threads + 1)
+        with pytest.raises(KeyboardInterrupt):
+            run_training(small(), DATA, tmp_path, report=stopping(4))
+        with pytest.raises(KeyboardInterrupt):  # goes on there, and nothing is to be told
+            run_training(small(), DATA, tmp_path, report=stopping(1))
+    assert "its last bits" not in caplog.text
+    with pytest.raises(KeyboardInterrupt):
+        run_training(small(), DATA, tmp_path, report=stopping(1))
+    assert f"goes on with threads {threads}, not {threads + 1}: its last bits" in caplog.text
+    made = run_training(small(), DATA, tmp_path).made_by
+    assert made["threads"] == [threads + 1, threads]
+    assert made["torch"] == torch.__version__
+    assert (made["compile"], made["graph"]) == (False, False)
+
+
 def test_the_code_of_a_result_is_that_of_the_deep_track(tmp_path):
     code = results.made_by(small())["code"]
     assert code == results.made_by(None, trainings.PACKAGES)["code"]
