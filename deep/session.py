@@ -227,8 +227,8 @@ class Session:
             values[:] = state["history"][name].numpy()
 
     def _move_from(self, earlier: list[Json]) -> None:
-        """Remember who had a part before, and say so where the last bits will tell."""
+        """Remember who had a part before."""
         here = self.machines[-1]
         if changed := difference(earlier[-1], here):
-            log.warning("the training goes on with %s: its last bits will tell", changed)
+            log.info("the training goes on with %s: its last bits will differ", changed)
         self.machines = [part for part in earlier if part != here] + [here]

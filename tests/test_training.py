@@ -758,6 +758,7 @@ def test_a_result_that_two_versions_of_the_code_had_a_part_in_is_stale(tmp_path,
 
 def test_a_result_that_two_machines_had_a_part_in_names_both(tmp_path, monkeypatch, caplog):
     """Sums over other threads have other last bits: whoever compares must be told."""
+    caplog.set_level("INFO", logger="efsgd.deep")
     threads = torch.get_num_threads()
     with monkeypatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: threads + 1)
