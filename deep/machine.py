@@ -12,11 +12,15 @@ from efsgd.provenance import Json
 
 
 def machine(device: torch.device, compile: bool, graph: bool) -> Json:
-    """All that decides the last bits of a history beside the training and the code."""
+    """What a history depends on beside the training and the code, as far as it has a name.
+
+    The form of the optimiser's step, which needs a compiler and EFSGD_COMPILE, is not in it.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         **{"torch": str(torch.__version__), "device": name, "threads": torch.get_num_threads()},
-        **{"compile": compile, "graph": graph},
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        **{"compile": bool(compile), "graph": bool(graph)},
     }
 
 
@@ -27,7 +31,10 @@ def difference(earlier: Json, now: Json) -> str:
 
 
 def together(parts: Sequence[Json]) -> Json:
-    """Each name with its value, or with the list of its values where the parts had several."""
+    """Each name with its value, or with the list of its values where the parts had several.
+
+    They are in the order in which they were last used.
+    """
     found: Json = {}
     for name in parts[-1]:
         values = [part.get(name) for part in parts]

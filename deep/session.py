@@ -219,16 +219,21 @@ class Session:
         self.counts.copy_(state["counts"])
         self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
         self.diverged = bool(state["diverged"])
-        self.code = self.code if state["code"] == self.code else None
-        self._move_from([dict(part) for part in state["machines"]])
+        self._move_from(state["code"], state["machines"])
         self.skipped = int(self.optimizer.skipped) - int(state["skipped"])
         self.whole, self.steps = (Stopwatch(float(seconds)) for seconds in state["seconds"])
         for name, values in self.history.items():
             values[:] = state["history"][name].numpy()
 
-    def _move_from(self, earlier: list[Json]) -> None:
-        """Remember who had a part before."""
+    def _move_from(self, code: str | None, machines: list[Json]) -> None:
+        """Remember what had a part before; what finds nothing left to do has none."""
         here = self.machines[-1]
-        if changed := difference(earlier[-1], here):
-            log.info("the training goes on with %s: its last bits will differ", changed)
-        self.machines = [part for part in earlier if part != here] + [here]
+        if not machines or any(part.keys() != here.keys() for part in machines):
+            raise ValueError("it names no machine")
+        if self.done:
+            self.code, self.machines = code, machines
+            return
+        if changed := difference(machines[-1], here):
+            log.info("the training goes on with %s: its last bits may differ", changed)
+        self.code = self.code if code == self.code else None
+        self.machines = [part for part in machines if part != here] + [here]

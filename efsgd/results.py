@@ -161,8 +161,8 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear(path)
         with open(temporary, "wb") as file:
+            _clear(path, os.fstat(file.fileno()).st_mtime)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -177,9 +177,12 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
             temporary.unlink()
 
 
-def _clear(path: Path) -> None:
-    """Remove the temporary files of ``path`` that nobody has written to for an hour."""
-    for left in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+def _clear(path: Path, now: float) -> None:
+    """Remove the temporary files of ``path`` that nobody has written to for an hour.
+
+    ``now`` is by the clock of the file system, which need not be that of this machine.
+    """
+    for left in path.parent.glob(f".{escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
         with suppress(OSError):  # another process was faster, or it is not ours to remove
-            if time.time() - left.stat().st_mtime > ABANDONED:
+            if now - left.lstat().st_mtime > ABANDONED:
                 left.unlink()

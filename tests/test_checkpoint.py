@@ -204,6 +204,7 @@ def test_a_torn_checkpoint_is_not_continued(stopped, tmp_path):
         lambda state: state.update(seconds=3),
         lambda state: state.update(machines=[]),
         lambda state: state.update(machines=["here"]),
+        lambda state: state.update(machines=[{}]),
     ],
 )
 def test_a_state_of_another_program_is_refused(stopped, tmp_path, spoil):

@@ -611,10 +611,18 @@ def test_quick_draws_every_picture_marked_and_claims_nothing(call):
 
 
 @pytest.mark.parametrize("command", ["cifar", "tune"])
-@pytest.mark.parametrize("asked", ["--data few.npz", "--epochs 2", "--seeds 2"])
-def test_quick_refuses_what_it_would_not_show(call, command, asked):
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ("--data few.npz --seeds 2", "--data, --seeds"),
+        ("--epochs 2", "--epochs"),
+        ("--model resnet8 --model vgg11", "a second --model"),
+        ("--batch 8 --batch 16", "a second --batch"),
+    ],
+)
+def test_quick_refuses_what_it_would_not_show(call, command, asked, named):
     done = CliRunner().invoke(main, [command, "--quick", *asked.split()])
-    assert refused(done, f"leave {asked.split()[0]} out, or --quick")
+    assert refused(done, f"leave out {named}, or --quick")
     assert sorted(os.listdir()) == ["few.npz"]
 
 

@@ -399,6 +399,17 @@ def test_results_of_other_code_are_stale_and_the_small_print_says_so(tmp_path):
     assert any("(stale)" in verdict.claim for verdict in judged(study))
 
 
+def test_the_small_print_names_every_device_that_had_a_part(tmp_path):
+    entries = entries_of("smoke", methods=("sgdm",), seeds=2, epochs=2)
+    result_of(entries[0], tmp_path)
+    moved = result_of(entries[1], tmp_path)
+    made = moved.made_by | {"device": ["a GPU", "a CPU"]}
+    save(moved.path, moved.arrays, moved.spec, made)
+    found, _ = collect(entries, tmp_path)
+    (study,) = studies(entries, found, [])
+    assert ", a CPU and a GPU, fp32, " in caption(study)
+
+
 def test_the_small_print_says_what_it_is(as_published, tmp_path):
     said = "cifar10 (50000 training, 10000 test images), n = 3 seeds, a CPU, fp32, 200 epochs"
     assert caption(as_published) == said

@@ -10,10 +10,11 @@ from project import ROOT
 
 def names(hash_seed: str) -> list[str]:
     """The tests as a new process collects them, with its own order of sets."""
+    usual = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests"],
         cwd=ROOT,
-        env=os.environ | {"PYTHONHASHSEED": hash_seed},
+        env=usual | {"PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
     )

@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 
 import efsgd
 from efsgd import provenance, results
-from efsgd.results import find, key, load, made_by, obtain, place, save, spec_of
+from efsgd.results import find, key, load, made_by, obtain, place, replacing, save, spec_of
 
 SPEC = {"type": "some.Work", "lr": 0.1, "at": [1, 2]}
 
@@ -288,16 +288,27 @@ with replacing(sys.argv[1]) as file:
 
 
 def test_what_a_killed_writer_left_goes_once_it_is_old(tmp_path):
-    """A young file may be that of a writer alive; one of another result is not touched."""
+    """A young file may be that of a writer alive; nothing else is touched, however it is called."""
     ours, other = tmp_path / "[a].npz", tmp_path / "a.npz"
     for path in (ours, ours, other):
         assert subprocess.run([sys.executable, "-c", KILLED, path]).returncode == 9
     old, young = tmp_path.glob(".[[]a*.tmp")
-    (foreign,) = tmp_path.glob(".a.npz.*.tmp")
-    for path in (old, foreign):
-        os.utime(path, (time.time() - 4000,) * 2)
+    stays = {*tmp_path.glob(".a.npz.*.tmp")}
+    stays |= {tmp_path / f".[a].npz.{name}.tmp" for name in ("mine", "b.01234567", "012345678")}
+    for path in (old, young, *stays):
+        path.touch()
+        os.utime(path, (time.time() - (3000 if path == young else 4000),) * 2)
     save(ours, {"a": np.zeros(2)}, SPEC, {})
-    assert set(tmp_path.iterdir()) == {ours, young, foreign}
+    assert set(tmp_path.iterdir()) == {ours, young, *stays}
+
+
+def test_ages_are_told_by_the_clock_of_the_files(tmp_path, monkeypatch):
+    """That of this machine may be hours ahead, and a living writer's file must stay."""
+    with replacing(tmp_path / "a.npz") as file:
+        file.write(b"1")
+        monkeypatch.setattr(time, "time", lambda before=time.time: before() + 9000)
+        save(tmp_path / "a.npz", {"a": np.zeros(2)}, SPEC, {})
+    assert (tmp_path / "a.npz").read_bytes() == b"1"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SystemExit])
