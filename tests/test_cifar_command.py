@@ -491,6 +491,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_terminal_gets_one_bar_and_a_file_one_line_an_epoch(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
     todo = entries_of("smoke", methods=("sgdm",), epochs=2)
     news = [cifar_progress.News(e, i, 1.5, 0.25, 99.0) for e in todo for i in (1, 2)]
     with cifar_progress.progress(todo) as show:
