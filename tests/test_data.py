@@ -112,7 +112,8 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "*")  # where there is a proxy, it does not know this server
     folder = tmp_path / "served"
     folder.mkdir()
     started = Server(folder)
