@@ -34,8 +34,7 @@ LARGEST = torch.finfo(torch.float32).max  # of step sizes: the weights are float
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One training as a value; its history depends on this value, the machine (which form of step
-    it can compile included) and versions only.
+    """One training as a value: with the machine, its compiler and versions it decides the history.
 
     ``data`` is the name of a :class:`Dataset`. ``lr`` is used as it is (see :func:`scaled_lr`) and
     divided by 10 at the start of each epoch of ``drops``, the first epoch being 0. ``train_size``
