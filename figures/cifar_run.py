@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import active_children, get_context
+from multiprocessing import get_context
 from os import _exit
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -134,31 +132,20 @@ def _here(todo: Sequence[Entry], machine: Machine, shelf: Shelf, show: Show) -> 
 
 
 def _spread(todo: Sequence[Entry], machine: Machine, show: Show) -> None:
-    earlier, done = set(active_children()), 0
-    context = get_context("spawn")
-    news: Any = context.Queue()
-    start = (context, _prepare, (news, machine))
-    with pool.one_thread_each(), ProcessPoolExecutor(min(machine.jobs, len(todo)), *start) as crew:
+    done = 0
+    news: Any = get_context("spawn").Queue()
+
+    def tick(more: int) -> None:
+        nonlocal done
+        _pass_on(news, show)
+        done += more
+
+    with pool.workers(min(machine.jobs, len(todo)), _prepare, news, machine) as crew:
         try:
-            with pool.ctrl_c_held():
-                waiting = {crew.submit(_work, entry) for entry in todo}
-            while waiting:
-                finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                _pass_on(news, show)
-                for future in finished:
-                    future.result()
-                done += len(finished)
-            _pass_on(news, show)
-        except BaseException as error:
-            for worker in set(active_children()) - earlier:
-                worker.terminate()  # it saves its checkpoint
-            if isinstance(error, KeyboardInterrupt):
-                raise _interrupted(done, todo, machine) from None
-            if isinstance(error, BrokenProcessPool):
-                raise ValueError(
-                    "a worker died, of too little memory perhaps: try --jobs 1"
-                ) from None
-            raise
+            pool.each(crew, _work, [(entry,) for entry in todo], tick)
+            _pass_on(news, show)  # what came after the last result
+        except KeyboardInterrupt:
+            raise _interrupted(done, todo, machine) from None
 
 
 def _pass_on(news: Any, show: Show) -> None:

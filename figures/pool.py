@@ -83,15 +83,22 @@ def _here(tasks: Sequence[Task], tick: Tick) -> None:
 
 
 @contextmanager
-def workers(jobs: int) -> Iterator[Executor]:
-    """Up to ``jobs`` processes, each started when there is work for it and gone after the block."""
+def workers(
+    jobs: int, prepare: Callable[..., None] | None = None, *given: Any
+) -> Iterator[Executor]:
+    """Up to ``jobs`` processes, each started when there is work for it and gone after the block.
+
+    ``prepare(*given)`` is called in each of them first; it calls :func:`start_worker`, which is the
+    default.
+    """
     earlier = set(active_children())
-    with one_thread_each(), ProcessPoolExecutor(jobs, get_context("spawn"), start_worker) as crew:
+    start = (get_context("spawn"), prepare or start_worker, given)
+    with one_thread_each(), ProcessPoolExecutor(jobs, *start) as crew:
         try:
             yield crew
         except BaseException as error:
             for worker in set(active_children()) - earlier:
-                worker.terminate()
+                worker.terminate()  # it removes or saves what it has begun
             if isinstance(error, BrokenProcessPool):
                 raise ValueError(
                     "a worker died, of too little memory perhaps: try --jobs 1"
@@ -107,16 +114,16 @@ def each(
 ) -> list[T]:
     """What the workers answer to each call, begun and returned in this order.
 
-    Raises what the first call to fail raises.
+    ``tick`` is called at least five times a second. Raises what the first call to fail raises.
     """
     with ctrl_c_held():
         futures = [crew.submit(_work, function, *call) for call in calls]
     waiting = set(futures)
     while waiting:
-        done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+        done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+        tick(len(done))
         for future in done:
             future.result()
-        tick(len(done))
     return [future.result() for future in futures]
 
 
