@@ -5,6 +5,7 @@ A spec depends on values only: the same work has the same spec in every process.
 
 from __future__ import annotations
 
+import configparser
 import dataclasses
 import hashlib
 import json
@@ -19,7 +20,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,14 +28,26 @@ from efsgd.arrays import Array
 from efsgd.base import Compressor
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 PACKAGES = ("efsgd", "efsgd.convex")  # whose sources decide whether a result is up to date
+
+
+def optional(default: T) -> T:
+    """A field of a dataclass that its spec holds only where it differs from its default.
+
+    A class gets a new option as ``option: bool = optional(False)``, and what was made before keeps
+    its spec and its key. The default must never change: results of the old one would pass as those
+    of the new one.
+    """
+    return dataclasses.field(default=default, metadata={"spec": "changed"})
 
 
 def spec_of(value: Any) -> Json:
     """What a frozen dataclass is, in JSON: {"type": "module.Name", field: ...}, at any depth.
 
-    A compressor is its spec string; an array or a sparse matrix is its SHA-256, shape and dtype.
+    A compressor is its spec string; an array or a sparse matrix is its SHA-256, shape and dtype. A
+    field declared with ``optional`` is left out while it has its default.
     Raises ValueError with the name of the field that cannot be written down.
     """
     if not _is_frozen(value):
@@ -58,7 +71,9 @@ def made_by(work: Any = None, packages: tuple[str, ...] | None = None) -> Json:
 
     ``code`` covers ``packages`` (by default those that ``work.packages`` names, else PACKAGES) and,
     with ``work``, the files that define its classes outside efsgd. It is None where such a class
-    has no file (an interactive session), so nobody can tell.
+    has no file (an interactive session), so nobody can tell. ``git`` is what ``git describe`` says
+    of efsgd's checkout and, where it has no answer, as in a copy without .git, the environment
+    variable EFSGD_COMMIT; ``efsgd`` is the version installed, else that in setup.cfg.
     """
     packages = packages or tuple(getattr(work, "packages", PACKAGES))
     return {
@@ -103,11 +118,16 @@ def _described(value: Any, where: str) -> Any:
 
 
 def _described_fields(value: Any, where: str) -> Json:
-    names = [field.name for field in dataclasses.fields(value)]
-    if "type" in names:
-        raise ValueError(f"{where}.type cannot be part of a spec: give the field another name")
-    described = {name: _described(getattr(value, name), f"{where}.{name}") for name in names}
-    return {"type": f"{type(value).__module__}.{type(value).__qualname__}"} | described
+    described = {"type": f"{type(value).__module__}.{type(value).__qualname__}"}
+    for field in dataclasses.fields(value):
+        name, at = field.name, f"{where}.{field.name}"
+        if name == "type":
+            raise ValueError(f"{at} cannot be part of a spec: give the field another name")
+        described[name] = _described(getattr(value, name), at)
+        changed_only = field.metadata.get("spec") == "changed"
+        if changed_only and described[name] == _described(field.default, at):
+            del described[name]
+    return described
 
 
 def _digest(array: Array) -> Json:
@@ -164,18 +184,35 @@ def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return None
+        return _metadata().get("version") if package == "efsgd" else None
+
+
+def _root() -> Path:
+    return Path(__file__).resolve().parents[1]
+
+
+def _metadata() -> dict[str, str]:
+    """What setup.cfg of efsgd's own checkout says of efsgd; empty elsewhere."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(_root() / "setup.cfg", encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        return {}
+    found = dict(parser["metadata"]) if "metadata" in parser else {}
+    return found if found.get("name") == "efsgd" else {}
 
 
 @cache
 def _git_describe() -> str | None:
-    """``git describe`` of efsgd's own checkout; None elsewhere, and where git does not answer."""
-    root = Path(__file__).resolve().parents[1]
-    setup = root / "setup.cfg"
-    if not ((root / ".git").exists() and setup.is_file() and "name = efsgd" in setup.read_text()):
+    """``git describe`` of efsgd's own checkout, else EFSGD_COMMIT, else None."""
+    return _git_answer() or os.environ.get("EFSGD_COMMIT", "").strip() or None
+
+
+def _git_answer() -> str | None:
+    if not ((_root() / ".git").exists() and _metadata()):
         return None
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--tags"]
+    command = ["git", "-C", str(_root()), "describe", "--always", "--dirty", "--tags"]
     try:
         answer = subprocess.run(
             command, env=own, capture_output=True, text=True, timeout=10, check=True

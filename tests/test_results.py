@@ -11,6 +11,7 @@ import time
 import zipfile
 from dataclasses import dataclass, make_dataclass
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from hypothesis.extra import numpy as hnp
 
 import efsgd
 from efsgd import provenance, results
+from efsgd.provenance import optional
 from efsgd.results import find, key, load, made_by, obtain, place, replacing, save, spec_of
 
 SPEC = {"type": "some.Work", "lr": 0.1, "at": [1, 2]}
@@ -109,6 +111,37 @@ def test_only_frozen_dataclasses_have_a_spec():
         spec_of(Holder(loose(1)))
     with pytest.raises(ValueError, match=r"Typed\.type cannot be part of a spec: give the field"):
         spec_of(make_dataclass("Typed", ["type"], frozen=True)("x"))
+
+
+@dataclass(frozen=True)
+class Option:
+    n: int = 1
+    fast: bool = optional(False)
+    sizes: tuple[int, ...] = optional((1, 2))
+
+
+def test_an_optional_field_is_in_the_spec_only_where_it_was_changed():
+    assert Option() == Option(1, False, (1, 2))
+    plain = {"type": f"{__name__}.Option", "n": 1}
+    assert spec_of(Option()) == spec_of(Option(sizes=[1, 2])) == plain
+    assert spec_of(Option(fast=True)) == plain | {"fast": True}
+    assert spec_of(Holder(Option(2, sizes=())))["value"] == plain | {"n": 2, "sizes": []}
+
+
+def test_a_new_optional_field_changes_no_key():
+    fields = [("n", int, 1)]
+    same = {"frozen": True, "namespace": {"__module__": __name__}}
+    before, after = (
+        make_dataclass("Work", [*fields, *more], **same)
+        for more in ([], [("fast", bool, optional(False))])
+    )
+    assert key(spec_of(after())) == key(spec_of(before()))
+    assert key(spec_of(after(fast=True))) != key(spec_of(before()))
+
+
+def test_what_an_optional_field_cannot_hold_is_refused_all_the_same():
+    with pytest.raises(ValueError, match=r"Option\.fast = nan cannot be part of a spec"):
+        spec_of(Option(fast=float("nan")))
 
 
 def test_a_cached_property_is_no_part_of_the_spec():
@@ -461,6 +494,7 @@ def test_a_changed_script_of_the_user_is_computed_anew(tmp_path):
 def test_git_describes_efsgds_own_checkout_only(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
+    monkeypatch.delenv("EFSGD_COMMIT", raising=False)
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "efsgd" / "provenance.py"))
     describe = provenance._git_describe.__wrapped__
     (tmp_path / "setup.cfg").write_text("[metadata]\nname = other\n")
@@ -474,9 +508,42 @@ def test_git_describes_efsgds_own_checkout_only(tmp_path, monkeypatch):
     subprocess.run([*git, "commit", "-q", "-a", "-m", "second"], check=True)
     subprocess.run([*git, "tag", "v9"], check=True)
     monkeypatch.setenv("GIT_DIR", "/nowhere")
+    monkeypatch.setenv("EFSGD_COMMIT", "v8")
     assert describe() == "v9"
     monkeypatch.setenv("PATH", "/nowhere")
+    assert describe() == "v8"
+    monkeypatch.delenv("EFSGD_COMMIT")
     assert describe() is None
+
+
+@pytest.mark.parametrize(("told", "kept"), [(" abc1234\n", "abc1234"), (" ", None), ("", None)])
+def test_a_copy_without_git_is_told_its_commit(tmp_path, monkeypatch, told, kept):
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "efsgd" / "provenance.py"))
+    monkeypatch.setenv("EFSGD_COMMIT", told)
+    assert provenance._git_describe.__wrapped__() == kept
+
+
+SETUPS = {
+    "ours": ("[metadata]\nname = efsgd\nversion = 9.8\ndescription = 100 %\n", "9.8"),
+    "of another": ("[metadata]\nname = other\nversion = 9.8\n", None),
+    "of nobody": ("[options]\n", None),
+    "no version": ("[metadata]\nname = efsgd\n", None),
+    "broken": ("name = efsgd\n", None),
+    "missing": (None, None),
+}
+
+
+@pytest.mark.parametrize(("setup", "told"), SETUPS.values(), ids=list(SETUPS))
+def test_the_version_of_a_checkout_that_is_not_installed(tmp_path, monkeypatch, setup, told):
+    def none(package):
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(provenance, "version", none)
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "efsgd" / "provenance.py"))
+    if setup is not None:
+        (tmp_path / "setup.cfg").write_text(setup)
+    assert provenance._version.__wrapped__("efsgd") == told
+    assert provenance._version.__wrapped__("scipy") is None
 
 
 def members(path):
