@@ -57,7 +57,7 @@ def feedback(xs: Sequence[Tensor], form: str, **options: Any) -> EFSGD:
     kind, *sizes = form.split()
     fused: Any = "triton" if kind == "triton" else kind == "compiled"
     how: dict[str, Any] = {"foreach": kind == "foreach", "fused": fused}
-    optimizer = EFSGD(xs, LR, ScaledSign(zero=0), **DECAY, **how, **options)
+    optimizer = EFSGD(xs, LR, ScaledSign(zero=0), **(DECAY | how | options))
     if sizes:
         optimizer._forms.triton = TritonStep(*map(int, sizes))
     return optimizer
@@ -66,7 +66,7 @@ def feedback(xs: Sequence[Tensor], form: str, **options: Any) -> EFSGD:
 def candidate(name: str, xs: Sequence[Tensor], **options: Any) -> Callable[[], Any]:
     """The step of a candidate: the baseline, "paper's form", or a form of EFSGD."""
     if name == BASELINE:
-        return torch.optim.SGD(xs, LR, momentum=0.9, fused=True, **DECAY).step
+        return torch.optim.SGD(xs, LR, momentum=0.9, fused=True, **(DECAY | options)).step
     if name == "paper's form":
-        return PaperForm(xs, LR, **DECAY).step
+        return PaperForm(xs, LR, **(DECAY | options)).step
     return feedback(xs, name, **options).step

@@ -1,4 +1,4 @@
-"""What setup.cfg, pyproject.toml and constraints.txt say, for the tests of the packaging."""
+"""What setup.cfg, pyproject.toml, constraints.txt and the tests say, for tests and benchmarks."""
 
 import configparser
 import re
@@ -31,3 +31,11 @@ def pins() -> dict[str, str]:
 def shown(value: object) -> str:
     """The id of a parameter: its text without addresses, which differ from process to process."""
     return re.sub(r" at 0x[0-9a-f]+", "", str(value))
+
+
+def gpu_test_files() -> list[str]:
+    """The files that hold tests marked gpu, from the root of the repository."""
+    marked = re.compile(r"^\s*@?pytest\.mark\.gpu\b", re.MULTILINE)
+    files = sorted((ROOT / "tests").glob("test_*.py"))
+    found = [file for file in files if marked.search(file.read_text(encoding="utf-8"))]
+    return [file.relative_to(ROOT).as_posix() for file in found]

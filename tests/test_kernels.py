@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from compressor_table import (
     drawn_for,
     vectors,
 )
+from on_gpu import no_synchronisation
 from torch import Tensor
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
@@ -312,16 +312,6 @@ def test_a_resolved_kernel_is_apply(c: Compressor) -> None:
     x = torch.tensor(vectors(17))
     drawn = as_tensors(drawn_for(c, tuple(x.shape)))
     assert torch.equal(kernel(c)(x, drawn), apply(c, x, drawn))
-
-
-@contextmanager
-def no_synchronisation() -> Iterator[None]:
-    before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
 
 
 @pytest.mark.gpu

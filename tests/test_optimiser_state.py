@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from on_gpu import no_synchronisation
 from optimisers import Tensors, copies, give, kept, normals, parameters, same, take
 from torch import Tensor, nn
 
 from efsgd.base import Compressor
 from efsgd.compressors import QSGD, Blockwise, Identity, RandK, ScaledSign, TopK
 from efsgd.deep import EFSGD
+from efsgd.deep.graph import capturing
 from efsgd.deep.kernels import apply
+from efsgd.deep.loop import own_stream
 
 either = pytest.mark.parametrize("foreach", [False, True], ids=["loop", "foreach"])
 COMPRESSORS = [ScaledSign(), TopK(2), RandK(2), Blockwise(QSGD(255), 4), Identity()]
@@ -419,20 +422,21 @@ def test_on_a_gpu_the_steps_are_the_cpus_and_can_be_captured() -> None:
         for t in range(3):
             for optimizer, p in zip(pair, (xs, ys), strict=True):
                 give(p, normals(seed=t))
-                before = torch.cuda.get_sync_debug_mode()
-                torch.cuda.set_sync_debug_mode("error")
-                try:
+                with no_synchronisation():
                     optimizer.step()
-                finally:
-                    torch.cuda.set_sync_debug_mode(before)
         for x, y in zip(xs, ys, strict=True):
             torch.testing.assert_close(x, y.cpu())
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            pair[1].step()
-            phi = pair[1].density().p
+        with own_stream(torch.device("cuda")):
+            for optimizer in pair:
+                optimizer.step()
+                optimizer.density()  # nothing runs for the first time in a capture
+            with capturing(graph):
+                pair[1].step()
+                phi = pair[1].density().p
         graph.replay()
         pair[0].step()
         for x, y in zip(xs, ys, strict=True):
             torch.testing.assert_close(x, y.cpu())
-        torch.testing.assert_close(phi.cpu(), pair[0].density().p)
+        # float64, of vectors in float32
+        torch.testing.assert_close(phi.cpu(), pair[0].density().p, rtol=1.3e-6, atol=0)
