@@ -20,7 +20,7 @@ from efsgd.results import replacing
 
 State = dict[str, Any]
 
-FORMAT = 2  # raised whenever what a checkpoint holds, or what it means, changes
+FORMAT = 3  # raised whenever what a checkpoint holds, or what it means, changes
 DAMAGE = (  # what zipfile and torch raise for files that are not what they should be
     *(ValueError, TypeError, LookupError, AttributeError, AssertionError, EOFError, MemoryError),
     *(OverflowError, NotImplementedError, RuntimeError, OSError, zipfile.BadZipFile, zlib.error),

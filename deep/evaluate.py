@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from efsgd.deep.loop import AHEAD, Check, Leash
+
 BATCH = 500  # images at once; the activations of VGG19 then take well under 1 GiB
 
 
@@ -24,13 +26,15 @@ def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     cast: Callable[[], AbstractContextManager[object]] = nullcontext,
-    check: Callable[[], None] = lambda: None,
+    check: Check = lambda: None,
+    leash: Leash | None = None,
 ) -> Score:
     """The score of ``model`` in eval mode on batches (x (B, 3, H, W), y (B,)) on its device.
 
     Sums in float64 and reads them once, at the end; NaN for no images. ``cast`` makes the context
-    of the forward pass (autocast), ``check`` is called after each batch and may raise. Parameters,
-    buffers and the training flags of all modules are bitwise as before, also then.
+    of the forward pass (autocast), ``check`` is called after each batch and may raise; with a
+    ``leash`` also while the device is waited for. Parameters, buffers and the training flags of all
+    modules are bitwise as before, also then.
     """
     sums: list[Tensor] = []
     images = 0
@@ -41,7 +45,12 @@ def evaluate(
             loss = cross_entropy(logits.double(), y, reduction="sum")
             sums.append(torch.stack([loss, (logits.argmax(dim=1) == y).sum()]))
             images += len(y)
+            if leash is not None:
+                leash.mark()
+                leash.wait(check, AHEAD)
             check()
+        if leash is not None:
+            leash.wait(check)
         if not images:
             return Score(float("nan"), float("nan"))
         loss_sum, correct = torch.stack(sums).sum(dim=0).tolist()

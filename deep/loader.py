@@ -16,7 +16,7 @@ from torch import Tensor
 
 from efsgd.arrays import Array
 
-__all__ = ["Draws", "Loader"]
+__all__ = ["Draws", "Feed", "Loader"]
 
 PAD = 4  # black pixels on each side, of which a crop takes what it meets
 
@@ -96,25 +96,62 @@ class Loader:
 
         The tensors are on the device, and nothing waits for it but the start of the epoch.
         """
-        if t < 0 or not 0 <= start <= self.batches():
-            told = f"no batch {start} in epoch {t}"
-            raise ValueError(f"{told}: epochs count from 0, batches to {self.batches()}")
+        self.check(t, start)
         parts = [slice(b * self.batch, (b + 1) * self.batch) for b in range(self.batches())]
         if not self.augment:
             return ((self._normalised(self.images[p]), self.labels[p]) for p in parts[start:])
         draws = Draws(*(drawn.to(self.device, non_blocking=True) for drawn in self.draws(t)))
-        labels = self.labels[draws.order]
-        return ((self._augmented(draws, p), labels[p]) for p in parts[start:])
+        return (self.augmented(Draws(*(drawn[p] for drawn in draws))) for p in parts[start:])
 
-    def _augmented(self, draws: Draws, part: slice) -> Tensor:
-        order, down, right, flip = (drawn[part] for drawn in draws)
+    def check(self, t: int, start: int) -> None:
+        """Raise ValueError for a batch that does not exist."""
+        if t < 0 or not 0 <= start <= self.batches():
+            told = f"no batch {start} in epoch {t}"
+            raise ValueError(f"{told}: epochs count from 0, batches to {self.batches()}")
+
+    def augmented(self, draws: Draws) -> tuple[Tensor, Tensor]:
+        """The batch (B, 3, H, W), (B,) for what was drawn of its B images."""
+        order, down, right, flip = draws
         cropped = self.crops[order, :, down, right]
-        return self._normalised(torch.where(flip[:, None, None, None], cropped.flip(3), cropped))
+        turned = torch.where(flip[:, None, None, None], cropped.flip(3), cropped)
+        return self._normalised(turned), self.labels[order]
 
     def _normalised(self, images: Tensor) -> Tensor:
         # Separate steps round alike on every device, and convert fastest in the order of memory.
         pixels = images.to(torch.float32).sub_(self.centre).mul_(self.scale)
         return pixels.contiguous(memory_format=self.memory_format)
+
+
+class Feed:
+    """The training batches of a loader, one after the other, out of tensors that stay in place.
+
+    What an epoch has drawn and how far it has come are on the device: a step captured in a CUDA
+    graph that takes a :meth:`batch` finds the next one each time it is replayed.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+        device = loader.device
+        self.drawn = Draws(*(torch.empty_like(d, device=device) for d in loader.draws(0)))
+        self.done = torch.zeros((), dtype=torch.int64, device=device)  # images of this epoch
+        self.offsets = torch.arange(loader.batch, device=device)
+
+    def start(self, t: int, start: int = 0) -> None:
+        """Go to batch ``start`` of epoch ``t``."""
+        self.loader.check(t, start)
+        for place, drawn in zip(self.drawn, self.loader.draws(t), strict=True):
+            pinned = drawn.pin_memory() if place.is_cuda else drawn  # then the host need not wait
+            place.copy_(pinned, non_blocking=True)
+        self.done.fill_(start * self.loader.batch)
+
+    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """The next ``size`` images of the epoch, at most a batch, as ``Loader.epoch`` has them.
+
+        The device does not find out whether there are so many left.
+        """
+        at = self.offsets[:size] + self.done
+        self.done += size
+        return self.loader.augmented(Draws(*(drawn[at] for drawn in self.drawn)))
 
 
 def _check(x: Array, y: Array, batch: int, augment: bool) -> None:

@@ -1,24 +1,24 @@
-"""What a training loop needs around its step: events, time, signals, precision, CUDA graphs."""
+"""What a training loop needs around its step: events, time, signals, the device."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor
 
-from efsgd.deep.fused import compiler_missing
 from efsgd.deep.history import Row
 
-Step = Callable[[Tensor, Tensor], None]
+AHEAD = 16  # steps that the host may be ahead of the device
+PAUSE = 1e-4  # seconds between two looks at whether the device has got so far
 
-WARM_UP = 3  # steps before a capture, as torch's documentation of CUDA graphs has it
+Check: TypeAlias = Callable[[], object]  # may raise Stopped; true if it has let time pass itself
 
 
 class Progress(NamedTuple):
@@ -67,18 +67,18 @@ class Stopwatch:
 
 
 class Stopped(Exception):
-    """Somebody asked to stop, and the state of the training can be saved as it is."""
+    """Somebody asked to stop, and the state of the training can be saved as it is; says who."""
 
 
 class Stop:
-    """Whether a signal asked to stop."""
+    """Whether somebody asked to stop."""
 
-    name = ""  # of the signal
+    name = ""  # of the signal, or what else it was
 
     def check(self) -> None:
         """Raise Stopped if one did."""
         if self.name:
-            raise Stopped
+            raise Stopped(self.name)
 
 
 @contextmanager
@@ -105,97 +105,79 @@ def interruptions() -> Iterator[Stop]:
             signal.signal(number, before[number])
 
 
-# -- device and precision -------------------------------------------------------------------------
-
-
-def usable(device: str | torch.device, precision: str, compile: bool, graph: bool) -> torch.device:
-    """The device; ValueError where this machine or the device cannot do what is asked of it."""
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device must be cpu or cuda, not {device!r}") from error
-    if found.type not in ("cpu", "cuda"):
-        raise ValueError(f"device must be cpu or cuda, not {str(found)!r}")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"there is no device {str(found)!r} here: use device='cpu'")
-    if (dtype := torch.get_default_dtype()) != torch.float32:
-        raise ValueError(
-            f"torch's default dtype is {dtype}, and models are trained in float32: "
-            "call torch.set_default_dtype(torch.float32) first"
-        )
-    if found.type == "cpu" and graph:
-        raise ValueError(
-            "graph=True captures a CUDA graph and cannot work on the CPU: leave it out"
-        )
-    if found.type == "cpu" and precision == "tf32":
-        raise ValueError("precision 'tf32' is one of GPUs: use fp32 or bf16 on the CPU")
-    if compile and (missing := compiler_missing(found)):
-        raise ValueError(f"compile=True cannot work, {missing}: leave it out")
-    return found
+# -- device ---------------------------------------------------------------------------------------
 
 
 @contextmanager
-def tf32(allowed: bool, device: torch.device) -> Iterator[None]:
-    """Whether float32 products on CUDA may round to TF32; the flags are put back afterwards.
+def own_stream(device: torch.device) -> Iterator[None]:
+    """A stream of its own on CUDA: for trainings side by side, and to capture."""
+    if device.type != "cuda":
+        yield
+        return
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream(device).wait_stream(stream)
 
-    Both ways are set, because cuDNN allows it by default. Nothing is touched on the CPU.
+
+class Leash:
+    """How far the host is ahead of the current stream of a device; on the CPU never."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.marks: deque[torch.cuda.Event] = deque()
+
+    def mark(self) -> None:
+        """Another step was given to the device."""
+        if self.device.type == "cuda":
+            mark = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            mark.record(torch.cuda.current_stream(self.device))
+            self.marks.append(mark)
+
+    def wait(self, check: Check, ahead: int = 0) -> None:
+        """Until at most so many of them are left to do; ``check`` is called meanwhile."""
+        while len(self.marks) > ahead:
+            while not self.marks[0].query():  # type: ignore[no-untyped-call]
+                if not check():
+                    time.sleep(PAUSE)
+            self.marks.popleft()
+
+
+@contextmanager
+def library_flags(precision: str, device: torch.device) -> Iterator[None]:
+    """What cuBLAS and cuDNN may do on CUDA; the flags of torch are put back afterwards.
+
+    float32 products round to TF32 where the precision is "tf32" and nowhere else, though cuDNN
+    does so by default; and cuDNN tries its algorithms and takes the fastest. Trainings at once
+    must have one precision. Nothing is touched on the CPU.
     """
     if device.type != "cuda":
         yield
         return
-    cudnn = torch.backends.cudnn
-    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    with _flags_guard:
+        # where another training of this process is inside, what that one found is put back
+        _flags_before.append(_flags_before[0] if _flags_before else _flags())
+        allowed = precision == "tf32"
+        _set_flags("high" if allowed else "highest", allowed, True)
     try:
-        torch.set_float32_matmul_precision("high" if allowed else "highest")
-        cudnn.allow_tf32 = allowed
         yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        cudnn.allow_tf32 = before[1]
+        with _flags_guard:
+            before = _flags_before.pop()
+            if not _flags_before:
+                _set_flags(*before)
 
 
-# -- CUDA graphs ----------------------------------------------------------------------------------
+_flags_guard = threading.Lock()
+_flags_before: list[tuple[str, bool, bool]] = []  # one entry for each training that is inside
 
 
-class Graphed:
-    """A step on batches of one shape as a CUDA graph, captured once and then replayed.
+def _flags() -> tuple[str, bool, bool]:
+    cudnn = torch.backends.cudnn
+    return torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark
 
-    The first few steps run eagerly on a stream of their own, so that the capture finds every buffer
-    in place; they are steps like all others. ``step`` must do all its work on the device, in
-    tensors that stay where they are. ``generators`` holds those that it draws from, by device.
-    """
 
-    def __init__(self, step: Step, generators: Mapping[torch.device, torch.Generator]) -> None:
-        self.step, self.generators = step, generators
-        self.warm = 0
-        self.graph: torch.cuda.CUDAGraph | None = None
-
-    def __call__(self, x: Tensor, y: Tensor) -> None:
-        """Do the step for this batch."""
-        if self.warm < WARM_UP:
-            self._aside(x, y)
-            self.warm += 1
-            return
-        if self.graph is None:
-            self._capture(x, y)
-        else:
-            self.x.copy_(x)
-            self.y.copy_(y)
-        assert self.graph is not None
-        self.graph.replay()
-
-    def _aside(self, x: Tensor, y: Tensor) -> None:
-        stream = torch.cuda.Stream(x.device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(x.device))
-        with torch.cuda.stream(stream):
-            self.step(x, y)
-        torch.cuda.current_stream(x.device).wait_stream(stream)
-
-    def _capture(self, x: Tensor, y: Tensor) -> None:
-        """Record the step, which does not run yet; its inputs are the buffers x and y."""
-        self.x, self.y = x.clone(), y.clone()
-        self.graph = torch.cuda.CUDAGraph()
-        for generator in self.generators.values():
-            self.graph.register_generator_state(generator)
-        with torch.cuda.device(x.device), torch.cuda.graph(self.graph):
-            self.step(self.x, self.y)
+def _set_flags(matmul: str, tf32: bool, benchmark: bool) -> None:
+    torch.set_float32_matmul_precision(matmul)
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = tf32, benchmark

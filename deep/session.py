@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,10 +13,20 @@ from torch.nn.functional import cross_entropy
 
 from efsgd.deep import evaluate, history, models
 from efsgd.deep.data import Dataset
-from efsgd.deep.history import MEANS, SCORES, Row
-from efsgd.deep.loader import Loader
-from efsgd.deep.loop import Graphed, Measured, Progress, Report, Stopwatch, tf32, usable
-from efsgd.deep.machine import difference, machine
+from efsgd.deep.graph import Graphed
+from efsgd.deep.history import MEANS, Row
+from efsgd.deep.loader import Feed, Loader
+from efsgd.deep.loop import (
+    AHEAD,
+    Check,
+    Leash,
+    Measured,
+    Progress,
+    Report,
+    Stopwatch,
+    library_flags,
+)
+from efsgd.deep.machine import FORMS, Means, difference, machine
 from efsgd.deep.optimiser import EFSGD
 from efsgd.provenance import Json, made_by
 
@@ -29,36 +39,32 @@ log = logging.getLogger("efsgd.deep")
 class Session:
     """Model, optimiser and data of one training on one device, and how far it has come.
 
-    Raises ValueError for an option that this machine or device does not have.
+    On CUDA it belongs to the stream that is current when it is made; with ``means.graph`` that must
+    not be the default one.
     """
 
-    def __init__(
-        self,
-        training: Training,
-        data: Dataset,
-        device: str | torch.device = "cpu",
-        compile: bool = False,
-        graph: bool = False,
-    ) -> None:
-        self.training = training
-        self.device = usable(device, training.precision, compile, graph)
+    def __init__(self, training: Training, data: Dataset, means: Means | None = None) -> None:
+        means = Means(torch.device("cpu")) if means is None else means
+        self.training, self.means, self.device = training, means, means.device
         self._load_data(data)
         model = models.build(training.model, data.classes, training.seed)
         model.to(memory_format=self._layout)  # type: ignore[call-overload]
         self.model = model.to(self.device).train()
-        self.forward = torch.compile(self.model) if compile else self.model
+        self.forward = torch.compile(self.model) if means.compile else self.model
         self.optimizer = EFSGD.of(
             training.method,
             self.model.parameters(),
             training.lr,
-            capturable=graph,
+            capturable=bool(means.graph),
             measure=True,
             seed=training.seed,
+            **FORMS[means.form],
         )
         step = self._full_step
-        self.full_step = Graphed(step, self.optimizer.generators) if graph else step
+        self.full_step = Graphed(step, self.optimizer.generators) if means.graph else step
         self.code = made_by(training)["code"]  # None once several had a part in it
-        self.machines = [machine(self.device, compile, graph)]  # this one is the last
+        self.machines: list[Json] = []  # those that had a part, in the order of their last step
+        self.form = ""  # of the optimiser's last step, once this session has taken one
         self._start()
 
     def _start(self) -> None:
@@ -79,14 +85,15 @@ class Session:
         shared |= {"device": self.device, "memory_format": self._layout}
         batch, seed = self.training.batch, self.training.seed
         self.loader = Loader(data.x_train, data.y_train, batch=batch, seed=seed, **shared)
+        self.feed, self.leash = Feed(self.loader), Leash(self.device)
         self.batches = self.loader.batches()
         self.images = min(len(data.y_train), self.batches * batch)
         shared |= {"batch": evaluate.BATCH, "augment": False}
         n = len(data.y_test)
-        self.judges = [
-            Loader(x[:n], y[:n], **shared)
-            for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test))
-        ]
+        self.judges = {
+            "train": Loader(data.x_train[:n], data.y_train[:n], **shared),
+            "test": Loader(data.x_test, data.y_test, **shared),
+        }
 
     # -- training --------------------------------------------------------------------------------
 
@@ -95,41 +102,52 @@ class Session:
         """Whether nothing is left to do."""
         return self.diverged or self.epoch == self.training.epochs
 
-    def run(self, check: Callable[[], None], report: Report, save: Callable[[], None]) -> None:
-        """Go on to the end; ``save`` is called after each epoch, ``report`` after each step too.
+    def run(self, check: Check, report: Report, save: Callable[[], None]) -> None:
+        """Go on to the end; ``save`` and ``report`` are called after each step and each epoch.
 
-        ``check`` is called between steps and batches of the evaluation. All of them may raise.
+        ``check`` is called between steps, between batches of the evaluation and while the device is
+        waited for. All of them may raise.
         """
         while not self.done:
-            allowed = self.training.precision == "tf32"
-            with self.whole, tf32(allowed, self.device), torch.enable_grad():
-                self._train(check, report)
+            with self.whole, library_flags(self.training.precision, self.device):
+                with torch.enable_grad():
+                    self._train(check, report, save)
                 row = self._measured(check)
             self._end_epoch(row)
             save()
             report(Measured(self.epoch, self.training.epochs, row))
             check()
 
-    def _train(self, check: Callable[[], None], report: Report) -> None:
-        """The steps of an epoch that are left; the host does not wait for the device in between."""
+    def _train(self, check: Check, report: Report, save: Callable[[], None]) -> None:
+        """The steps of an epoch that are left; none waits for what the device has not done yet."""
         self._set_lr(self.training.lr_at(self.epoch))
+        self.feed.start(self.epoch, self.batch)
         size = self.training.batch
         with self.steps:
-            for x, y in self.loader.epoch(self.epoch, start=self.batch):
-                if len(y) == size:
-                    self.full_step(x, y)
-                else:  # once an epoch: not worth compiling or capturing
-                    self._step(self.model, x, y)
-                self.batch += 1
+            while self.batch < self.batches:
+                self.step()
+                self.leash.wait(check, AHEAD)
                 rate = min(self.batch * size, self.images) / self.steps.seconds
                 here = (self.epoch + 1, self.training.epochs, self.batch, self.batches)
                 report(Progress(*here, rate))
+                save()
                 check()
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
+            self.leash.wait(check)
 
-    def _full_step(self, x: Tensor, y: Tensor) -> None:
-        self._step(self.forward, x, y)
+    def step(self) -> None:
+        """The next step of the epoch, for which the feed must have been started."""
+        left = self.images - self.batch * self.training.batch
+        if left >= self.training.batch:
+            self.full_step()
+        else:  # once an epoch: not worth compiling or capturing
+            self._step(self.model, *self.feed.batch(left))
+        self.batch += 1
+        self.leash.mark()
+        if self.form != self.optimizer.form:
+            self._take_part()
+
+    def _full_step(self) -> None:
+        self._step(self.forward, *self.feed.batch(self.training.batch))
 
     def _step(self, model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> None:
         """One step of the optimiser, and what it adds to the sums; nothing but work on tensors."""
@@ -164,27 +182,33 @@ class Session:
 
     # -- measuring -------------------------------------------------------------------------------
 
-    def _measured(self, check: Callable[[], None]) -> Row:
+    def _measured(self, check: Check) -> Row:
         """The row of the epoch whose steps are done."""
+        if not self.form:  # the steps were those of an earlier session
+            self._take_part()
         row: Row = {"lr": self.training.lr_at(self.epoch)}
         row |= dict(zip(MEANS, (self.sums / self.counts).tolist(), strict=True))
         row["skipped"] = int(self.optimizer.skipped) - self.skipped
         row["memory_norm"] = float(self.optimizer.memory_norm())
-        scores = self._scores(check)
+        everything = self.training.evaluated(self.epoch)
+        scores = self._scores(check, ("train", "test") if everything else ("test",))
         row |= scores
-        if self.training.method.feeds_back:
+        if everything and self.training.method.feeds_back:
             with self.optimizer.virtual_iterate():
-                scores = self._scores(check)
-        row |= {f"virtual_{name}": score for name, score in scores.items()}
+                scores = self._scores(check, ("train", "test"))
+        if everything:
+            row |= {f"virtual_{name}": score for name, score in scores.items()}
         row["images_per_second"] = self.images / self.steps.seconds
         return row | {"seconds": self.whole.seconds}
 
-    def _scores(self, check: Callable[[], None]) -> Row:
-        train, test = (
-            evaluate.evaluate(self.model, judge.epoch(0), self._cast, check)
-            for judge in self.judges
-        )
-        return dict(zip(SCORES, (*train, *test), strict=True))
+    def _scores(self, check: Check, parts: Sequence[str]) -> Row:
+        """Loss and accuracy on each of these parts of the data."""
+        row: Row = {}
+        for part in parts:
+            batches = self.judges[part].epoch(0)
+            score = evaluate.evaluate(self.model, batches, self._cast, check, self.leash)
+            row |= {f"{part}_loss": score.loss, f"{part}_accuracy": score.accuracy}
+        return row
 
     def _end_epoch(self, row: Row) -> None:
         history.record(self.history, self.epoch, row)
@@ -219,21 +243,25 @@ class Session:
         self.counts.copy_(state["counts"])
         self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
         self.diverged = bool(state["diverged"])
-        self._move_from(state["code"], state["machines"])
+        self._came_from(state["code"], state["machines"])
         self.skipped = int(self.optimizer.skipped) - int(state["skipped"])
         self.whole, self.steps = (Stopwatch(float(seconds)) for seconds in state["seconds"])
         for name, values in self.history.items():
             values[:] = state["history"][name].numpy()
 
-    def _move_from(self, code: str | None, machines: list[Json]) -> None:
+    def _came_from(self, code: str | None, machines: list[Json]) -> None:
         """Remember what had a part before; what finds nothing left to do has none."""
-        here = self.machines[-1]
-        if not machines or any(part.keys() != here.keys() for part in machines):
+        names = machine(self.means, "").keys()
+        none = not machines and (self.epoch or self.batch)
+        if none or any(part.keys() != names for part in machines):
             raise ValueError("it names no machine")
-        if self.done:
-            self.code, self.machines = code, machines
-            return
-        if changed := difference(machines[-1], here):
+        self.machines = machines
+        self.code = code if self.done or code == self.code else None
+
+    def _take_part(self) -> None:
+        """Note what this session runs on, once a step has shown the form that it takes."""
+        self.form = self.optimizer.form
+        here = machine(self.means, self.form or self.machines[-1]["form"])
+        if self.machines and (changed := difference(self.machines[-1], here)):
             log.info("the training goes on with %s: its last bits may differ", changed)
-        self.code = self.code if code == self.code else None
-        self.machines = [part for part in machines if part != here] + [here]
+        self.machines = [part for part in self.machines if part != here] + [here]

@@ -1,33 +1,26 @@
-"""One training of the paper's deep experiments: a value, what it measures, and its result file."""
+"""One training of the paper's deep experiments, as a value."""
 
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from efsgd import results
 from efsgd.arrays import Array
 from efsgd.base import positive, whole
-from efsgd.deep import checkpoint as checkpoints
 from efsgd.deep import models
 from efsgd.deep.data import BY_NAME, Dataset, load
-from efsgd.deep.loop import Report, Stopped, interruptions
-from efsgd.deep.machine import together
-from efsgd.deep.session import Session
 from efsgd.methods import Method
-from efsgd.provenance import Json, as_text, key, made_by, spec_of
-from efsgd.results import Result
+from efsgd.provenance import optional
 
 # Whose sources decide whether a result is up to date; efsgd only names methods and compressors.
 PACKAGES = ("efsgd.deep",)
 PRECISIONS = ("fp32", "tf32", "bf16")
 LEAST = {"batch": 2, "epochs": 1, "seed": 0, "validation": 0, "train_size": 2, "test_size": 1}
+LEAST["evaluate_every"] = 1
 MOST = {"epochs": 10**6, "seed": 2**63 - 1}  # a history in memory; seeds of 64 bits, signed
 LARGEST = torch.finfo(torch.float32).max  # of step sizes: the weights are float32
 
@@ -39,7 +32,9 @@ class Training:
     ``data`` is the name of a :class:`Dataset`. ``lr`` is used as it is (see :func:`scaled_lr`) and
     divided by 10 at the start of each epoch of ``drops``, the first epoch being 0. ``train_size``
     and ``test_size`` keep the first so many images, None all; with ``validation`` the last so many
-    training images, which are then not trained on, take the place of the test images.
+    training images, which are then not trained on, take the place of the test images. The test
+    images are evaluated after every epoch, training images and the virtual iterate x - e after the
+    epochs that :meth:`evaluated` names, with ``evaluate_every`` 1 all.
     """
 
     packages: ClassVar[tuple[str, ...]] = PACKAGES
@@ -56,6 +51,7 @@ class Training:
     train_size: int | None = None
     test_size: int | None = None
     validation: int = 0
+    evaluate_every: int = optional(1)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -90,13 +86,23 @@ class Training:
         """The step size of an epoch, 0 being the first: lr/10 for each drop that it has passed."""
         return float(self.lr / 10 ** sum(drop <= epoch for drop in self.drops))
 
+    def evaluated(self, epoch: int) -> bool:
+        """Whether everything is evaluated after an epoch, 0 being the first.
+
+        After every ``evaluate_every``-th, the first and the last, and on both sides of each drop.
+        """
+        ends = {0, self.epochs - 1} | {drop + side for drop in self.drops for side in (-1, 0)}
+        return epoch % self.evaluate_every == 0 or epoch in ends
+
     def compute(self) -> dict[str, Array]:
-        """Train on the CPU, on the data of that name; the history that :func:`train` returns."""
+        """Train on the CPU, on the data of that name; the history that ``train`` returns."""
         if self.data not in BY_NAME:
             raise ValueError(
                 f"the data {self.data!r} come from a file, which their name does not find again: "
                 "load it and call train(training, dataset)"
             )
+        from efsgd.deep.obtain import train
+
         return train(self, load(self.data))
 
     def chosen(self, dataset: Dataset) -> Dataset:
@@ -114,134 +120,3 @@ class Training:
 def scaled_lr(lr_at_128: float, batch: int) -> float:
     """The step size at a batch size: proportional to it, as the paper scales it."""
     return lr_at_128 * batch / 128
-
-
-def train(
-    training: Training,
-    dataset: Dataset,
-    *,
-    device: str | torch.device = "cpu",
-    compile: bool = False,
-    graph: bool = False,
-    checkpoint: str | Path | None = None,
-    every: int = 1,
-    report: Report | None = None,
-) -> dict[str, Array]:
-    """Train, and return the history: arrays (epochs,) by name, see :mod:`efsgd.deep.history`.
-
-    ``compile`` runs the model through torch.compile, ``graph`` (CUDA only) the whole step as one
-    CUDA graph. ``checkpoint`` is written every so many epochs and at the end, and continued if it
-    is there; the caller removes it (:func:`efsgd.deep.checkpoint.finish`) once the history is
-    saved. ``report`` is called after every step and every epoch. SIGINT and SIGTERM complete the
-    step, write the checkpoint and raise KeyboardInterrupt, which says how to go on.
-    """
-    how: dict[str, Any] = {"device": device, "compile": compile, "graph": graph}
-    return _trained(training, dataset, how, checkpoint, every, report).history
-
-
-def _trained(
-    training: Training,
-    dataset: Dataset,
-    how: dict[str, Any],
-    checkpoint: str | Path | None,
-    every: int,
-    report: Report | None,
-) -> Session:
-    """The session at its end."""
-    whole("every", every)
-    session = Session(training, training.chosen(dataset), **how)
-    spec, path = as_text(spec_of(training)), None if checkpoint is None else Path(checkpoint)
-    if path is not None:
-        _continue(session, path, checkpoints.load(path, spec, dataset.digest))
-
-    def save() -> None:
-        if path is not None:
-            checkpoints.save(path, spec, dataset.digest, session.state())
-
-    def keep() -> None:
-        if session.done or session.epoch % every == 0:
-            save()
-
-    with interruptions() as stop:
-        try:
-            session.run(stop.check, report or (lambda event: None), keep)
-        except Stopped:
-            save()
-    if stop.name:
-        raise KeyboardInterrupt(_farewell(session, stop.name, path))
-    return session
-
-
-def _continue(session: Session, path: Path, state: checkpoints.State | None) -> None:
-    if state is None:
-        return
-    try:
-        session.restore(state)
-    except checkpoints.DAMAGE as error:
-        reason = str(error).partition("\n")[0].strip(" .:")
-        raise checkpoints.refused(path, f"does not fit this model ({reason})") from error
-
-
-def _farewell(session: Session, name: str, path: Path | None) -> str:
-    done = f"after {session.epoch} of {session.training.epochs} epochs"
-    if session.batch:
-        done += f" and {session.batch} of {session.batches} batches"
-    if path is None:
-        return f"{name} stopped the training {done}, and nothing was saved: give it a checkpoint"
-    return f"{name} stopped the training {done}: {path} holds it, the same command goes on there"
-
-
-def run_training(
-    training: Training,
-    dataset: Dataset,
-    directory: str | Path,
-    *,
-    device: str | torch.device = "cpu",
-    compile: bool = False,
-    graph: bool = False,
-    every: int = 1,
-    report: Report | None = None,
-    again: bool = False,
-) -> Result:
-    """The saved result of a training, be it stale (:func:`is_stale`), or a new one.
-
-    A new one, made where there is none or with ``again``, continues DIRECTORY/checkpoints/<key>.pt,
-    which goes once the result is saved. The other arguments are those of :func:`train`.
-    Raises ValueError for a result of other data of the same name.
-    """
-    path, spec = results.place(training, directory), spec_of(training)
-    kept = Path(directory) / "checkpoints" / f"{key(spec)}.pt"
-    found = None if again else _saved(path, spec)
-    if found is not None:
-        if found.made_by.get("data") not in (None, dataset.digest):  # obtain notes no digest
-            told = f"{path} is of other data named {dataset.name!r}"
-            raise ValueError(f"{told}: use another directory")
-        with suppress(OSError):  # it is still there where a kill came between save and finish
-            checkpoints.finish(kept)
-        return found
-    how: dict[str, Any] = {"device": device, "compile": compile, "graph": graph}
-    session = _trained(training, dataset, how, kept, every, report)
-    arrays = session.history
-    made = made_by(training) | together(session.machines) | {"data": dataset.digest}
-    made |= {"code": session.code, "seconds": round(float(np.nansum(arrays["seconds"])), 3)}
-    results.save(path, arrays, spec, made)
-    checkpoints.finish(kept)
-    return Result(dict(sorted(arrays.items())), spec, made, path)
-
-
-def is_stale(result: Result, training: Training | None = None) -> bool:
-    """Whether other code than today's made a result, or a part; a figure of it then says so.
-
-    ``training`` is needed only where the method's compressor is a class of your own: its file then
-    counts as well.
-    """
-    now = made_by(training, PACKAGES)["code"]
-    return now is None or result.made_by.get("code") != now
-
-
-def _saved(path: Path, spec: Json) -> Result | None:
-    try:
-        found = results.load(path)
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a damaged file is no result
-        return None
-    return found if found.spec == spec else None

@@ -38,7 +38,7 @@ def supported(parts: Sequence[Part]) -> str | None:
     kinds = {x.device for part in parts for x in part.lists.x}
     if len(kinds) != 1:
         return "the parameters are on several devices"
-    return _missing(next(iter(kinds)).type) or _first(_why_not, parts) or _first(_layout, parts)
+    return missing(next(iter(kinds)).type) or _first(_why_not, parts) or _first(_layout, parts)
 
 
 def _first(reason: Callable[[Part], str | None], parts: Sequence[Part]) -> str | None:
@@ -46,7 +46,8 @@ def _first(reason: Callable[[Part], str | None], parts: Sequence[Part]) -> str |
 
 
 @cache
-def _missing(device: str) -> str | None:
+def missing(device: str) -> str | None:
+    """What Triton lacks on this type of device, or None."""
     if find_spec("triton") is None:
         return "Triton is not installed"
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # only in tests: it takes seconds

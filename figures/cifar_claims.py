@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 
-from efsgd.arrays import Array
 from efsgd.figures import paper
 from efsgd.figures.cifar_grid import step_size
+from efsgd.figures.cifar_orders import Order, orders
 from efsgd.figures.cifar_presets import METHODS, PRESETS
 from efsgd.figures.cifar_results import Cell, Study
 from efsgd.figures.tables import mean_and_deviation, with_deviation
@@ -27,7 +26,6 @@ WITHIN = 1.5  # points between EF-signSGD and SGDm
 COLLAPSE = 10.0  # points that scaled signSGD loses at batch 8; 20.2 and 36.4 in the paper
 LEAST_PHI = 0.05
 NEAR = 1.0  # points between our means and the paper's
-CONFIDENCE = 0.95
 
 
 def accuracy(study: Study) -> list[Verdict]:
@@ -40,8 +38,7 @@ def accuracy(study: Study) -> list[Verdict]:
         for cell in study.cells()
     ]
     for batch in study.batches:
-        cells = study.cells(batch)
-        found += [order(study, *two) for two in combinations(cells, 2)]
+        found += [order(study, two) for two in orders(study, batch)]
     found += [v for batch in study.batches for v in _means(study, batch)]
     if study.stale:
         text = f"{study.model}/{study.data}: runs made by other code than today's (stale)"
@@ -90,43 +87,11 @@ def memory_back(study: Study) -> list[Verdict]:
     return found
 
 
-def order(study: Study, one: Cell, two: Cell) -> Verdict:
-    """Whether the seeds decide which of two methods ends with the higher test accuracy.
-
-    Welch's t interval at 95 % of the difference of the means, for each pair of methods alone: with
-    many pairs a few are decided by chance.
-    """
-    text = f"{_at(study, one.batch)}: order of {one.label} and {two.label}, final test accuracy"
-    return observation(text, f"{MINE}, Welch 95 %", decided(one, two), "a decision")
-
-
-def decided(one: Cell, two: Cell) -> str:
-    """ "decided: A above B by 2.1 +- 0.4 points", or "not decided" and why."""
-    a, b = one.finals(), two.finals()
-    if min(len(a), len(b)) < 2:
-        return f"not decided: {len(a)} and {len(b)} runs are too few"
-    if not np.isfinite([*a, *b]).all():
-        return "not decided: a run diverged"
-    difference, half = welch(a, b)
-    if abs(difference) <= half:
-        return f"not decided: {difference:+.2f} +- {half:.2f} points"
-    above, below = (one, two) if difference > 0 else (two, one)
-    return f"decided: {above.label} above {below.label} by {abs(difference):.2f} +- {half:.2f}"
-
-
-def welch(a: Array, b: Array, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """mean(a) - mean(b) and half the width of its t interval, variances not assumed equal.
-
-    Degrees of freedom after Welch and Satterthwaite; half is 0 if neither sample varies.
-    """
-    from scipy import stats
-
-    share = np.array([np.var(v, ddof=1) / len(v) for v in (a, b)])
-    if not share.sum():
-        return float(np.mean(a) - np.mean(b)), 0.0
-    freedom = share.sum() ** 2 / (share**2 / np.array([len(a) - 1, len(b) - 1])).sum()
-    quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
-    return float(np.mean(a) - np.mean(b)), quantile * float(np.sqrt(share.sum()))
+def order(study: Study, two: Order) -> Verdict:
+    """Whether the seeds decide which of two methods ends with the higher test accuracy."""
+    names = f"{two.one.label} and {two.two.label}"
+    text = f"{_at(study, two.one.batch)}: order of {names}, final test accuracy"
+    return observation(text, f"{MINE}, Welch 95 %", two.verdict, "a decision")
 
 
 def by_protocol(study: Study, cell: Cell) -> bool:

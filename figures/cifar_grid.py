@@ -44,6 +44,7 @@ class Choice:
     seed: int = 0  # the first of them
     epochs: int | None = None
     precision: str | None = None
+    evaluate_every: int = 1  # epochs
 
 
 @dataclass(frozen=True)
@@ -71,34 +72,59 @@ class Entry:
 
 
 def pairs(choice: Choice) -> list[tuple[str, str]]:
-    """The models and data of a grid: with both named every combination, else the preset's."""
+    """The models and data of a grid: with both named every combination, else the preset's.
+
+    Data that are new to the preset take the place of its first, for all models that it has there.
+    """
     own = choice.preset.pairs
+    known = dict(own)
     if choice.models and choice.data:
         return list(product(choice.models, choice.data))
     if choice.models:
-        known = dict(own)
         return [(model, known.get(model, own[0][1])) for model in choice.models]
     if choice.data:
-        models = {data: model for model, data in own}
-        return [(models.get(data, own[0][0]), data) for data in choice.data]
+        place = {data: data if data in known.values() else own[0][1] for data in choice.data}
+        return [(model, data) for data, like in place.items() for model, of in own if of == like]
     return list(own)
 
 
-def grid(choice: Choice, sources: Mapping[str, Source]) -> list[Entry]:
-    """Every run, in the order pair, batch, method, seed; each once, under its first name.
+def comparisons(choice: Choice) -> list[tuple[tuple[str, str], int, int]]:
+    """Model and data, batch size and number of seeds of each comparison of the methods.
 
-    ``sources`` has what is known of the data that :func:`pairs` names. Raises ValueError for an
-    unknown method, compressor or model and for impossible numbers.
+    With models and batch sizes named every combination, else those that the preset has; a batch
+    size that it has for none of the models is for all of them.
+    """
+    preset = choice.preset
+    found = list(product(pairs(choice), choice.batches or preset.batches))
+    has = {(pair, batch) for pair, batch in found if _has(preset, pair[0], batch)}
+    if not (choice.models and choice.batches):
+        new = set(choice.batches) - {batch for _, batch in has}
+        found = [(pair, batch) for pair, batch in found if (pair, batch) in has or batch in new]
+    if choice.seeds is not None:
+        return [(pair, batch, choice.seeds) for pair, batch in found]
+    seeds = preset.seeds_at
+    return [(pair, batch, seeds.get((pair[0], batch), preset.seeds)) for pair, batch in found]
+
+
+def _has(preset: Preset, model: str, batch: int) -> bool:
+    """Whether a preset has a model at a batch size; a model that is new to it is at all of them."""
+    own = [size for name, size in preset.seeds_at if name == model]
+    return batch in (own or preset.batches)
+
+
+def grid(choice: Choice, sources: Mapping[str, Source]) -> list[Entry]:
+    """Every run, in the order pair, batch, seed, method; each once, under its first name.
+
+    So each seed that is finished is a whole comparison. ``sources`` has what is known of the data
+    that :func:`pairs` names. Raises ValueError for an unknown method, compressor or model and for
+    impossible numbers.
     """
     keys = list(choice.methods or METHODS) + [f"{PREFIX}{c}" for c in choice.compressors]
-    count = choice.preset.seeds if choice.seeds is None else choice.seeds
-    seeds = range(choice.seed, choice.seed + count)
-    batches = choice.batches or choice.preset.batches
-    combinations = product(pairs(choice), batches, keys, seeds)
     found: dict[Training, Entry] = {}
-    for (model, data), batch, key, seed in combinations:
-        entry = _entry(choice, model, sources[data], batch, key, seed)
-        found.setdefault(entry.training, entry)
+    for (model, data), batch, count in comparisons(choice):
+        for seed, key in product(range(choice.seed, choice.seed + count), keys):
+            entry = _entry(choice, model, sources[data], batch, key, seed)
+            found.setdefault(entry.training, entry)
     return list(found.values())
 
 
@@ -119,6 +145,7 @@ def _entry(choice: Choice, model: str, source: Source, batch: int, key: str, see
         precision=choice.precision or preset.precision,
         train_size=_most(preset.train_size, source.train),
         test_size=_most(preset.test_size, source.test),
+        evaluate_every=choice.evaluate_every,
     )
     return Entry(source, key, training)
 
@@ -139,13 +166,21 @@ def step_size(preset: Preset, pair: tuple[str, str], method: str, batch: int) ->
 
 
 def tuned_for(preset: Preset, pair: tuple[str, str]) -> StepSizes:
-    """The step sizes of a pair, or else the preset's first."""
-    return preset.step_sizes.get(pair) or next(iter(preset.step_sizes.values()))
+    """The step sizes of a pair, or those that it borrows."""
+    return preset.step_sizes[donor(preset, pair)]
 
 
-def untuned(preset: Preset, entries: Iterable[Entry]) -> list[tuple[str, str]]:
-    """The pairs whose step sizes were tuned for another pair."""
-    return list(dict.fromkeys(e.pair for e in entries if e.pair not in preset.step_sizes))
+def donor(preset: Preset, pair: tuple[str, str]) -> tuple[str, str]:
+    """Whose step sizes a pair has: its own, those of its model on other data, or the first."""
+    known = list(preset.step_sizes)
+    same = [other for other in known if other[0] == pair[0]]
+    return pair if pair in known else (same or known)[0]
+
+
+def untuned(preset: Preset, entries: Iterable[Entry]) -> dict[tuple[str, str], tuple[str, str]]:
+    """The pairs whose step sizes were tuned for another pair, and for which."""
+    pairs = dict.fromkeys(e.pair for e in entries if e.pair not in preset.step_sizes)
+    return {pair: donor(preset, pair) for pair in pairs}
 
 
 def _most(wanted: int | None, there: int) -> int | None:

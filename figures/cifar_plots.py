@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efsgd.figures import paper, style
+from efsgd.figures.cifar_captions import caption, incomplete
 from efsgd.figures.cifar_presets import PREFIX
-from efsgd.figures.cifar_results import Cell, Study, caption
+from efsgd.figures.cifar_results import Cell, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,13 +45,15 @@ def _runs(cells: list[Cell]) -> list[tuple[Any, Any]]:
 
 
 def curves(axes: Axes, study: Study, cell: Cell, series: str, **changes: Any) -> None:
-    """One series of a method against the epochs; nothing where no run is there."""
+    """One series of a method against the epochs that have it; nothing where no run is there."""
     style_of = look(study, cell.method) | changes
-    values = cell.series(series) if cell.results else np.zeros((0, 0))
-    if not np.isfinite(values.sum(axis=1)).any():
+    epoch, values = cell.curve(series) if cell.results else (np.zeros(0), np.zeros((0, 0)))
+    drawn = np.isfinite(values.sum(axis=1)).sum()
+    if not drawn:
         axes.plot([], [], **style_of)  # only the entry of the legend
         return
-    epoch = np.arange(1, len(values) + 1)
+    if drawn == 1:  # no line, so its marker must show
+        style_of |= {"markevery": 1, "marker": style_of["marker"] or "."}
     axes.plot(epoch, values.mean(axis=1), **style_of)
     if values.shape[1] > 1:
         ends = values.min(axis=1), values.max(axis=1)
@@ -215,8 +218,6 @@ def finish(figure: Figure, axes: Any, study: Study, note: str) -> Figure:
 
 
 def _lacking(study: Study) -> list[str]:
-    from efsgd.figures.cifar_results import incomplete
-
     lines = incomplete(study)
     return [f"missing: {'; '.join(lines)}"] if lines else []
 

@@ -6,7 +6,7 @@ What decides how long a preset takes, and with which step sizes, stands here and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from efsgd import EFSGD, SGD, CompressedSGD, Method, ScaledSign, Sign, Signum, compressor
 from efsgd.figures import paper
@@ -38,7 +38,7 @@ class StepSizes:
 
 @dataclass(frozen=True)
 class Preset:
-    """A grid. The first step sizes also serve pairs that nobody tuned."""
+    """A grid. Step sizes also serve pairs that nobody tuned, see ``cifar_grid.donor``."""
 
     pairs: tuple[tuple[str, str], ...]  # model, data
     batches: tuple[int, ...]
@@ -50,6 +50,8 @@ class Preset:
     test_size: int | None = None
     tuning_epochs: int = 100
     precision: str = "fp32"
+    # Of a model at a batch size, where they differ; a model that is here has no other batch sizes.
+    seeds_at: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
 
 # ---- the constants of `small` -------------------------------------------------------------------
@@ -67,11 +69,25 @@ SMALL_STEP_SIZES = {
 }
 # --------------------------------------------------------------------------------------------------
 
+# ---- the constants of `short` -------------------------------------------------------------------
+SHORT_EPOCHS = 30  # of the paper's 200
+SHORT_SEEDS = {("vgg19", 128): 3, ("vgg19", 8): 1, ("resnet18", 128): 1}
+# --------------------------------------------------------------------------------------------------
+
+PAPER_STEP_SIZES = {pair: StepSizes(128, lr) for pair, lr in paper.STEP_SIZES.items()}
 PRESETS = {
     "paper": Preset(
         paper.PAIRS,
         *(paper.BATCHES, paper.SEEDS, paper.EPOCHS, paper.DROPS),
-        {pair: StepSizes(128, lr) for pair, lr in paper.STEP_SIZES.items()},
+        PAPER_STEP_SIZES,
+    ),
+    "short": Preset(
+        (("vgg19", "cifar10"), ("resnet18", "cifar10")),
+        *((128, 8), 1, SHORT_EPOCHS, (SHORT_EPOCHS // 2, 3 * SHORT_EPOCHS // 4)),
+        PAPER_STEP_SIZES,
+        tuning_epochs=SHORT_EPOCHS // 2,  # up to the first drop, as the paper's 100
+        precision="bf16",
+        seeds_at=SHORT_SEEDS,
     ),
     "small": Preset(
         (("resnet8", "cifar10"),),

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.figures.cifar_grid import UNKNOWN, Entry
+from efsgd.figures.cifar_grid import Entry
 from efsgd.figures.cifar_presets import label
 from efsgd.results import Result, load, made_by, place, spec_of
 
 PERCENT = ("_accuracy",)  # the names of series that end so are shown in percent
+RARE = ("train_", "virtual_")  # how the names of series begin that ``evaluate_every`` leaves out
 SHOWN = ("train_loss", "test_loss", "test_accuracy")
 SERIES = (*SHOWN, *(f"virtual_{name}" for name in SHOWN), "phi_g", "phi_p")  # what is needed
 LONGEST = 48  # letters of a name of data in titles and file names; it ends in a digest
@@ -48,9 +49,18 @@ class Cell:
         return tuple(int(result.spec["seed"]) for result in self.results)
 
     def series(self, name: str) -> Array:
-        """A series of every run, (epochs, R), accuracies in percent; NaN after a divergence."""
+        """A series of every run, (epochs, R), accuracies in percent.
+
+        NaN after a divergence and where it was not measured.
+        """
         values = np.stack([result[name] for result in self.results], axis=1)
         return values * 100.0 if name.endswith(PERCENT) else values
+
+    def curve(self, name: str) -> tuple[Array, Array]:
+        """The epochs after which a series was measured, (E,) from 1 on, and its values (E, R)."""
+        run, rare = self.wanted[0].training, name.startswith(RARE)
+        at = [epoch for epoch in range(run.epochs) if not rare or run.evaluated(epoch)]
+        return np.array(at) + 1, self.series(name)[at]
 
     def finals(self, name: str = "test_accuracy") -> Array:
         """The value after the last epoch of every run, (R,); NaN for one that diverged."""
@@ -174,49 +184,4 @@ def stale(found: Mapping[Entry, Result]) -> list[Entry]:
         entry
         for entry, result in found.items()
         if result.made_by.get("code") != made_by(entry.training)["code"]
-    ]
-
-
-def caption(study: Study) -> str:
-    """The small print of a picture: data, seeds, device, precision, epochs; what is stale."""
-    results = list(study.found.values())
-    first = study.entries[0].training
-    images = [f"{'all' if n > UNKNOWN // 2 else n} {what}" for n, what in _images(study)]
-    seeds = sorted({len(set(cell.seeds)) for cell in study.cells()})
-    number = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    said = [
-        f"{study.short} ({', '.join(images)} images)",
-        f"n = {number} seed{'s' if seeds[-1] != 1 else ''}",
-        _devices(results),
-        first.precision,
-        f"{first.epochs} epoch{'s' if first.epochs != 1 else ''}",
-    ]
-    if study.stale:
-        said.append(f"stale: {len(study.stale)} of {len(results)} runs made by other code")
-    return ", ".join(said)
-
-
-def _images(study: Study) -> list[tuple[int, str]]:
-    source, training = study.entries[0].source, study.entries[0].training
-    return [
-        (training.train_size or source.train - training.validation, "training"),
-        (
-            training.test_size or training.validation or source.test,
-            "validation" if training.validation else "test",
-        ),
-    ]
-
-
-def _devices(results: Sequence[Result]) -> str:
-    told = [result.made_by.get("device", "?") for result in results]
-    each = [name for device in told for name in (device if isinstance(device, list) else [device])]
-    return " and ".join(sorted({" ".join(str(name).split()) for name in each}))
-
-
-def incomplete(study: Study) -> list[str]:
-    """One line for each method and batch size that lacks runs."""
-    return [
-        f"batch {cell.batch}, {cell.label}: {len(cell.results)} of {len(cell.wanted)} runs"
-        for cell in study.cells()
-        if len(cell.results) < len(cell.wanted)
     ]

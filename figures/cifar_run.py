@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from os import _exit
 from pathlib import Path
@@ -20,9 +21,10 @@ from efsgd.results import key, place, spec_of
 
 if TYPE_CHECKING:
     from efsgd.deep.data import Dataset
+    from efsgd.deep.loop import Check
+    from efsgd.deep.machine import Form
 
 Tell: TypeAlias = Callable[[News], None]
-CHECKPOINTS = 40  # at most so many in a run, but at least one in 5 epochs
 
 
 @dataclass(frozen=True)
@@ -33,20 +35,22 @@ class Machine:
     data_dir: Path | None = None
     device: str = "cpu"
     compile: bool = False
-    graph: bool = False
+    graph: bool | None = None
+    form: Form | None = None
     jobs: int = 1
+    parallel: int = 1  # trainings at once in one process
     again: bool = False
 
     def check(self, precision: str) -> None:
         """Raise ValueError for a device or an option that this machine does not have."""
-        from efsgd.deep.loop import usable
+        from efsgd.deep.machine import usable
 
-        usable(self.device, precision, self.compile, self.graph)
+        usable(self.device, precision, self.compile, self.graph, self.form)
 
     @property
     def workers(self) -> int:
-        """How many processes; a GPU serves one at a time."""
-        return self.jobs if self.device == "cpu" else 1
+        """How many processes; a GPU serves one at a time, and so do trainings side by side."""
+        return self.jobs if self.device == "cpu" and self.parallel == 1 else 1
 
 
 @dataclass
@@ -83,7 +87,9 @@ def train_all(todo: Sequence[Entry], machine: Machine, shelf: Shelf) -> None:
     if machine.again:
         _forget(todo, machine.directory)
     with progress(todo) as show:
-        if min(machine.workers, len(todo)) <= 1:
+        if machine.parallel > 1:
+            _side_by_side(todo, machine, shelf, show)
+        elif min(machine.workers, len(todo)) <= 1:
             _here(todo, machine, shelf, show)
         else:
             _spread(todo, machine, show)
@@ -97,9 +103,11 @@ def _forget(todo: Sequence[Entry], directory: Path) -> None:
         (directory / "checkpoints" / name).unlink(missing_ok=True)
 
 
-def _train(entry: Entry, machine: Machine, shelf: Shelf, tell: Tell) -> None:
+def _train(
+    entry: Entry, machine: Machine, shelf: Shelf, tell: Tell, check: Check | None = None
+) -> None:
     """Train one run; any failure becomes one sentence that survives the way to the parent."""
-    from efsgd.deep.training import run_training
+    from efsgd.deep.obtain import run_training
 
     def report(event: Any) -> None:
         if hasattr(event, "row"):  # the end of an epoch
@@ -113,8 +121,9 @@ def _train(entry: Entry, machine: Machine, shelf: Shelf, tell: Tell) -> None:
             device=machine.device,
             compile=machine.compile,
             graph=machine.graph,
-            every=min(5, -(-entry.training.epochs // CHECKPOINTS)),
+            form=machine.form,
             report=report,
+            check=check,
         )
     except Exception as error:
         kind = ValueError if isinstance(error, pool.EXPECTED) else RuntimeError
@@ -129,6 +138,22 @@ def _here(todo: Sequence[Entry], machine: Machine, shelf: Shelf, show: Show) -> 
             _train(entry, machine, shelf, show)
         except KeyboardInterrupt:
             raise _interrupted(done, todo, machine) from None
+
+
+def _side_by_side(todo: Sequence[Entry], machine: Machine, shelf: Shelf, show: Show) -> None:
+    from efsgd.deep.parallel import at_once
+
+    done = 0
+
+    def task(entry: Entry, check: Check) -> None:
+        nonlocal done
+        _train(entry, machine, shelf, show, check)
+        done += 1
+
+    try:
+        at_once([partial(task, entry) for entry in todo], machine.parallel)
+    except KeyboardInterrupt:
+        raise _interrupted(done, todo, machine) from None
 
 
 def _spread(todo: Sequence[Entry], machine: Machine, show: Show) -> None:

@@ -30,7 +30,7 @@ from efsgd.figures.cifar_results import Study, collect, stale, studies
 from efsgd.figures.cifar_run import Machine, Shelf, train_all
 from efsgd.figures.make import Options, Picture
 from efsgd.figures.verdicts import Verdict
-from efsgd.results import Result, place, replacing
+from efsgd.results import Result, place
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,7 +91,9 @@ def cifar(
     draw: bool,
     device: str,
     compile: bool,
-    graph: bool,
+    graph: bool | None,
+    form: str | None,
+    parallel: int,
     **chosen: Any,
 ) -> int:
     """Train what is missing of a grid, draw it, write its tables and judge it; the exit code.
@@ -106,10 +108,8 @@ def cifar(
     choice = Choice(QUICK if options.quick else PRESETS[preset], seed=options.seed, **chosen)
     if options.quick:
         options, choice = quick(options, choice)
-    machine = Machine(
-        *(options.results, data_dir, device, compile, graph, options.jobs, options.again)
-    )
-    machine.check(choice.precision or choice.preset.precision)
+    how = {"compile": compile, "graph": graph, "form": form, "parallel": parallel}
+    machine = machine_of(options, choice, data_dir=data_dir, device=device, **how)
     shelf = Shelf(data_dir)
     entries = grid(choice, sources(choice, shelf, draw))
     if dry_run:
@@ -131,6 +131,17 @@ def choose(names: Sequence[str]) -> Sequence[Kind]:
     known: Any = PICTURES  # they have names, and nothing else is asked of them
     chosen: Any = make.choose(known, names)
     return tuple(chosen)
+
+
+def machine_of(options: Options, choice: Choice, **how: Any) -> Machine:
+    """Where and how a grid is trained, ``how`` being the other fields.
+
+    Raises ValueError for an option that this machine or device does not have.
+    """
+    shared: dict[str, Any] = {"jobs": options.jobs, "again": options.again}
+    machine = Machine(directory=options.results, **shared, **how)
+    machine.check(choice.precision or choice.preset.precision)
+    return machine
 
 
 def need_torch() -> None:
@@ -183,9 +194,8 @@ def named(what: str) -> Source:
 
 def tell_untuned(choice: Choice, entries: Sequence[Entry]) -> None:
     """Say which step sizes are borrowed."""
-    donor = "/".join(next(iter(choice.preset.step_sizes)))
-    for model, data in untuned(choice.preset, entries):
-        told = f"step sizes for {model}/{data} are those of {donor}"
+    for pair, donor in untuned(choice.preset, entries).items():
+        told = f"step sizes for {'/'.join(pair)} are those of {'/'.join(donor)}"
         click.echo(f"note: {told}: efsgd-figures tune looks for better ones")
 
 
@@ -222,20 +232,10 @@ def show(kinds: Sequence[Kind], entries: Sequence[Entry], options: Options) -> i
                 click.echo(path)
             if not options.quick:
                 judged[picture.name] = make.judge(picture, results)
-        for path in write_tables(study, options.out):
+        for path in tables.write(study, options.out):
             click.echo(path)
     tell_missing(entries, found, complaints, options.results)
     return make.conclude(judged, options)
-
-
-def write_tables(study: Study, out: Path) -> list[Path]:
-    """OUT/<pair>.md, .tex and .csv."""
-    paths = []
-    for ending, text in tables.WRITERS.items():
-        paths.append(out / f"{study.slug}.{ending}")
-        with replacing(paths[-1]) as file:
-            file.write(text(study).encode())
-    return paths
 
 
 def tell_missing(

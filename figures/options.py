@@ -15,7 +15,8 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 FORMATS = ("png", "pdf", "svg")
-PRESETS = ("paper", "small", "smoke")
+PRESETS = ("paper", "short", "small", "smoke")
+FORMS = ("loop", "foreach", "compiled", "triton")
 AGAIN = "May be given more than once"
 
 DEEP = (
@@ -55,10 +56,35 @@ DEEP = (
     click.option(
         "--precision",
         type=click.Choice(("fp32", "tf32", "bf16")),
-        help="tf32 needs a GPU.  [default: bf16 for the preset small, else fp32]",
+        help="tf32 needs a GPU.  [default: bf16 for the presets short and small, else fp32]",
     ),
     click.option("--compile", is_flag=True, help="Run the model through torch.compile."),
-    click.option("--graph", is_flag=True, help="Each step as one CUDA graph; needs a GPU."),
+    click.option(
+        "--graph/--no-graph",
+        default=None,
+        help="Each step as one CUDA graph.  [default: on CUDA, if it works]",
+    ),
+    click.option(
+        "--form",
+        type=click.Choice(FORMS),
+        help="How the optimiser's step is computed.  [default: the best that works]",
+    ),
+    click.option(
+        "--evaluate-every",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        metavar="K",
+        help="Evaluate training images and x - e every K epochs only (first, drops, last always).",
+    ),
+    click.option(
+        "--parallel",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        metavar="K",
+        help="Trainings at once in one process, each with a stream and a CUDA graph of its own.",
+    ),
 )
 
 CIFAR = (
@@ -67,7 +93,10 @@ CIFAR = (
         type=click.Choice(PRESETS),
         default="small",
         show_default=True,
-        help="paper: all of section 6, GPU days. small: minutes on a CPU. smoke: no download.",
+        help=(
+            "paper: all of section 6, GPU days. short: its networks on CIFAR-10 in 30 epochs, for "
+            "one GPU. small: minutes on a CPU. smoke: no download."
+        ),
     ),
     *DEEP,
     click.option(

@@ -17,7 +17,8 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.figures import cifar_plots, tables
-from efsgd.figures.cifar_results import Study, caption
+from efsgd.figures.cifar_captions import caption
+from efsgd.figures.cifar_results import Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,18 +11,23 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.figures import paper
-from efsgd.figures.cifar_results import Cell, Study, caption, incomplete
+from efsgd.figures.cifar_captions import caption, incomplete
+from efsgd.figures.cifar_orders import orders
+from efsgd.figures.cifar_results import Cell, Study
+from efsgd.results import replacing
 
 SELECTED = (
     "best: the maximum over epochs of the mean over seeds, selected on the test set, as the paper "
     "reports; difference: best minus the paper's"
 )
 FINAL = "final: test accuracy after the last epoch, mean +- sample standard deviation over seeds"
+ORDERS = "Which of two methods ends with the higher test accuracy, each pair alone:"
 HEADS = (
     *("batch", "method", "n", "final", "final at x - e", "best (selected on the test set)"),
     *("paper (best of 3)", "difference"),
@@ -75,11 +80,13 @@ def mean_and_deviation(values: Array) -> tuple[float, float]:
 
 
 def markdown(study: Study) -> str:
-    """A table with a title, what it is made of, and what is missing."""
+    """A table with a title, what it is made of, which orders are decided, and what is missing."""
     body = [_cells(row) for row in rows(study)]
     lines = [f"# {study.title}", "", f"{caption(study)}.", ""]
     lines += [piped(HEADS), piped(["---"] * len(HEADS)), *map(piped, body)]
     lines += ["", f"{FINAL}; {SELECTED}."]
+    if compared := [order.line for batch in study.batches for order in orders(study, batch)]:
+        lines += ["", ORDERS, "", *(f"- {line}" for line in compared)]
     lacking = incomplete(study)
     if lacking:
         lines += ["", "Missing:", "", *(f"- {line}" for line in lacking)]
@@ -112,6 +119,16 @@ def comma_separated(study: Study) -> str:
 
 
 WRITERS = {"md": markdown, "tex": latex, "csv": comma_separated}  # by the ending of the file
+
+
+def write(study: Study, out: Path) -> list[Path]:
+    """OUT/<pair>.md, .tex and .csv."""
+    paths = []
+    for ending, text in WRITERS.items():
+        paths.append(out / f"{study.slug}.{ending}")
+        with replacing(paths[-1]) as file:
+            file.write(text(study).encode())
+    return paths
 
 
 def with_deviation(mean: float, deviation: float, digits: int = 2) -> str:

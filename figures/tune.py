@@ -22,7 +22,7 @@ from efsgd.figures import deep, make, step_sizes
 from efsgd.figures.cifar_grid import Choice, Entry, grid
 from efsgd.figures.cifar_presets import PRESETS, QUICK, Preset
 from efsgd.figures.cifar_results import Study, collect, stale, studies
-from efsgd.figures.cifar_run import Machine, Shelf
+from efsgd.figures.cifar_run import Shelf
 from efsgd.figures.make import Options, Picture, Results
 from efsgd.figures.verdicts import Verdict, observation
 from efsgd.results import replacing
@@ -43,7 +43,9 @@ def tune(
     validation: int,
     device: str,
     compile: bool,
-    graph: bool,
+    graph: bool | None,
+    form: str | None,
+    parallel: int,
     seeds: int | None,
     **chosen: Any,
 ) -> int:
@@ -58,10 +60,8 @@ def tune(
     choice = replace(choice, seeds=choice.seeds or 1)
     if not choice.batches:  # the paper's way: at one batch size, in proportion elsewhere
         choice = replace(choice, batches=choice.preset.batches[:1])
-    machine = Machine(
-        *(options.results, data_dir, device, compile, graph, options.jobs, options.again)
-    )
-    machine.check(choice.precision or choice.preset.precision)
+    how = {"compile": compile, "graph": graph, "form": form, "parallel": parallel}
+    machine = deep.machine_of(options, choice, data_dir=data_dir, device=device, **how)
     deep.writable(options.out)
     shelf = Shelf(data_dir)
     entries = runs(choice, grid(choice, deep.sources(choice, shelf)), tried, validation)

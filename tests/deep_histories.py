@@ -7,7 +7,7 @@ import numpy as np
 from efsgd.figures import paper
 from efsgd.figures.cifar_grid import SIZES, Choice, Source, grid
 from efsgd.figures.cifar_presets import PRESETS
-from efsgd.figures.cifar_results import studies
+from efsgd.figures.cifar_results import RARE, studies
 from efsgd.results import Result, key, made_by, save, spec_of
 
 SCORES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -55,9 +55,13 @@ def history(epochs, accuracy, *, best=None, virtual=None, phi=0.3, diverged=None
 
 
 def result_of(entry, directory, **changes):
-    """A result of this run as `history` makes it; saved if there is a directory."""
+    """A result of this run as `history` makes it, but NaN where its training does not evaluate."""
     run = entry.training
     arrays = history(run.epochs, changes.pop("accuracy", published(entry)), **changes)
+    left_out = [epoch for epoch in range(run.epochs) if not run.evaluated(epoch)]
+    for name in arrays:
+        if left_out and name.startswith(RARE):
+            arrays[name][left_out] = np.nan
     spec = spec_of(run)
     path = directory / f"training-{key(spec)}.npz"
     made = made_by(run) | {"device": "a CPU", "data": "0" * 64}

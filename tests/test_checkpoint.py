@@ -16,8 +16,8 @@ from test_training import DATA, EFM, nothing, small, stopping, tiny  # noqa: E40
 
 from efsgd.deep import checkpoint  # noqa: E402
 from efsgd.deep.history import NAMES  # noqa: E402
+from efsgd.deep.obtain import train  # noqa: E402
 from efsgd.deep.session import Session  # noqa: E402
-from efsgd.deep.training import train  # noqa: E402
 from efsgd.provenance import as_text, spec_of  # noqa: E402
 
 SPEC, SHA = '{"lr":0.1,"seed":0}', "d" * 64
@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_what_a_training_saves_is_plain(tmp_path):
     """Tensors, numbers and strings in dictionaries and lists: all that weights_only lets in."""
     session = Session(small(method=EFM), DATA)
-    session._train(nothing, nothing)
+    session._train(nothing, nothing, nothing)
     kinds = set()
 
     def visit(value):
@@ -132,12 +132,12 @@ def test_torn_and_foreign_files_are_refused(tmp_path):
 def test_files_of_others_are_refused(tmp_path):
     path = tmp_path / "a.pt"
     torch.save({"model": {}}, path)
-    assert "has the format None, not 2" in refusal(path)
+    assert f"has the format None, not {checkpoint.FORMAT}" in refusal(path)
     torch.save({"format": 1}, path)
-    assert "has the format 1, not 2" in refusal(path)
-    torch.save({"format": 2, "spec": 5}, path)
+    assert f"has the format 1, not {checkpoint.FORMAT}" in refusal(path)
+    torch.save({"format": checkpoint.FORMAT, "spec": 5}, path)
     assert "another training (with no spec of ours)" in refusal(path)
-    torch.save({"format": 2, "spec": SPEC, "data": SHA}, path)
+    torch.save({"format": checkpoint.FORMAT, "spec": SPEC, "data": SHA}, path)
     assert "it holds no state" in refusal(path)
     checkpoint.save(path, SPEC, SHA, STATE)
     assert "another training (with another lr)" in refusal(path, spec='{"lr":0.2,"seed":0}')

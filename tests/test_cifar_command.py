@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,13 +20,15 @@ from deep_histories import entries_of, result_of, tiny
 import efsgd
 from efsgd.figures import cifar_grid as grids
 from efsgd.figures import cifar_presets as presets
-from efsgd.figures import cifar_progress, cifar_run, deep, options
+from efsgd.figures import cifar_progress, cifar_run, deep, options, paper
 from efsgd.figures.cifar_grid import Choice, Entry, Source
 from efsgd.figures.cifar_results import collect
 from efsgd.figures.cli import main
 from efsgd.results import load, save
 
 torch = pytest.importorskip("torch", reason="the deep track needs torch")
+from efsgd.deep.machine import Form  # noqa: E402
+
 KINDS = ["accuracy", "density", "memory-back", "gap"]
 
 
@@ -188,8 +192,8 @@ def test_a_dry_run_prints_the_grid_and_writes_nothing(call, monkeypatch):
     assert lines.pop(0).startswith("note: step sizes for resnet8/few-")
     assert len(lines) == 4 + 1
     assert lines[0].endswith(" done")
-    assert re.search(r"SGDm, seed 1 +lr [0-9.e-]+ +[0-9.e-]+ h$", lines[1])
-    assert lines[2].split()[-2] == lines[3].split()[-2]  # a kind is measured once
+    assert re.search(r"SGDm, seed 1 +lr [0-9.e-]+ +[0-9.e-]+ h$", lines[2])
+    assert lines[1].split()[-2] == lines[3].split()[-2]  # a kind is measured once
     assert lines[-1].startswith("4 runs: 1 done, 3 to do in ")
     assert len(results()) == 1
     assert not Path("figures-out").exists()
@@ -239,19 +243,39 @@ def test_a_plan_measures_with_the_threads_that_train(call, measured):
         torch.set_num_threads(before)
 
 
-def test_hours_are_those_of_the_whole_run():
+def test_several_at_a_time_in_one_process_take_at_most_the_hours_of_one_alone(measured):
+    from efsgd.figures.cifar_estimate import plan
+
+    entries = entries_of("smoke", seeds=1)
+    machine = cifar_run.Machine(Path("nowhere"), device="cuda", parallel=3, jobs=8)
+    told = list(plan(entries, entries[:1], [], machine))[-1]
+    assert "3 to do in 3 h one after the other, an upper estimate for 3 at a time in one" in told
+    told = list(plan(entries, entries[:3], [], machine))[-1]
+    assert "1 to do in 1 h on cuda" in told  # the last one is alone
+
+
+@pytest.mark.parametrize(
+    ("method", "every", "evaluated"),
+    # 8 epochs with drops at 4 and 6: with every fifth, the second and third are not evaluated
+    [("sgdm", 1, 8), ("sgdm", 5, 6), ("ef-signsgd", 1, 8), ("ef-signsgd", 5, 6)],
+)
+def test_hours_are_those_of_the_whole_run(monkeypatch, method, every, evaluated):
     from efsgd.figures import cifar_estimate
 
-    (entry,) = entries_of("smoke", seeds=1, methods=("sgdm",), batches=(2,), train_size=40)
-    machine = cifar_run.Machine(Path("nowhere"))
-    # 40 training images at .5 s, then 200 test and 40 training images at .25 s, in 4 epochs
+    how = {"methods": (method,), "batches": (2,), "epochs": 8, "evaluate_every": every}
+    (entry,) = entries_of("smoke", seeds=1, train_size=40, **how)
+    machine = cifar_run.Machine(Path("nowhere"), graph=False, form="loop")
+    iterates = 2 if method == "ef-signsgd" else 1  # x, and x - e
+    # an image takes .5 s to train on and .25 s to evaluate
     fake = {"images_per_second": np.array([1.0, 2.0]), "seconds": np.array([0.0, 0.0])}
     steps, judged = cifar_estimate.STEPS * 2, cifar_estimate.JUDGED
-    fake["seconds"][1] = steps * 0.5 + (judged + min(judged, steps)) * 0.25
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("efsgd.deep.training.train", lambda *_, **__: fake)
-        hours = cifar_estimate.hours(entry, machine, cifar_run.Shelf(None))
-    assert hours == pytest.approx(4 * (40 * 0.5 + (200 + 40) * 0.25) / 3600)
+    fake["seconds"][1] = steps * 0.5 + iterates * (judged + min(judged, steps)) * 0.25
+    told = {}
+    monkeypatch.setattr("efsgd.deep.obtain.train", lambda *_, **how: told.update(how) or fake)
+    hours = cifar_estimate.hours(entry, machine, cifar_run.Shelf(None))
+    images = evaluated * iterates * (200 + 40) + (8 - evaluated) * 200
+    assert hours == pytest.approx((8 * 40 * 0.5 + images * 0.25) / 3600)
+    assert told == {"device": "cpu", "compile": False, "graph": False, "form": "loop"}
 
 
 # -- the grid -------------------------------------------------------------------------------------
@@ -273,6 +297,87 @@ def test_the_paper_preset_is_the_grid_of_section_6():
     assert rates["resnet18", 8, "ef-signsgd"] == pytest.approx(10**-1.25 / 16)
 
 
+def test_short_is_a_part_of_section_6_with_a_short_schedule():
+    runs = [entry.training for entry in entries_of("short")]
+    places = [(run.model, run.data, run.batch) for run in runs]
+    assert list(dict.fromkeys(places)) == [  # the order in which they are run
+        ("vgg19", "cifar10", 128),
+        ("vgg19", "cifar10", 8),
+        ("resnet18", "cifar10", 128),
+    ]
+    assert [places.count(place) // 4 for place in dict.fromkeys(places)] == [3, 1, 1]  # seeds
+    assert {(run.epochs, run.drops, run.precision) for run in runs} == {(30, (15, 22), "bf16")}
+    assert {(run.train_size, run.test_size, run.evaluate_every) for run in runs} == {
+        (None, None, 1)
+    }
+
+
+def test_short_has_the_papers_step_sizes():
+    for entry in entries_of("short"):
+        tuned = {model: own for (model, _), own in paper.STEP_SIZES.items()}[entry.pair[0]]
+        assert entry.training.lr == pytest.approx(tuned[entry.method] * entry.training.batch / 128)
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_every_seed_that_is_finished_is_a_whole_comparison(preset):
+    choice = Choice(presets.PRESETS[preset])
+    told = [(e.pair, e.training.batch, e.training.seed, e.method) for e in entries_of(preset)]
+    assert told == [
+        (pair, batch, seed, method)
+        for pair, batch, seeds in grids.comparisons(choice)
+        for seed, method in product(range(seeds), presets.METHODS)
+    ]
+
+
+VGG, RESNET = ("vgg19", "cifar10"), ("resnet18", "cifar10")
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "expected"),
+    [
+        ("short", {}, [(VGG, 128, 3), (VGG, 8, 1), (RESNET, 128, 1)]),
+        ("short", {"seeds": 2}, [(VGG, 128, 2), (VGG, 8, 2), (RESNET, 128, 2)]),
+        ("short", {"models": ("vgg19",)}, [(VGG, 128, 3), (VGG, 8, 1)]),
+        ("short", {"models": ("resnet18",)}, [(RESNET, 128, 1)]),
+        ("short", {"models": ("vgg11",)}, [(("vgg11", "cifar10"), b, 1) for b in (128, 8)]),
+        ("short", {"batches": (8,)}, [(VGG, 8, 1)]),
+        ("short", {"batches": (128,)}, [(VGG, 128, 3), (RESNET, 128, 1)]),
+        ("short", {"batches": (64,)}, [(VGG, 64, 1), (RESNET, 64, 1)]),
+        ("short", {"models": ("resnet18",), "batches": (8,)}, [(RESNET, 8, 1)]),
+        (
+            "short",
+            {"data": ("a.npz",)},
+            [
+                (("vgg19", "a.npz"), 128, 3),
+                (("vgg19", "a.npz"), 8, 1),
+                (("resnet18", "a.npz"), 128, 1),
+            ],
+        ),
+        ("paper", {"batches": (64,), "models": ("vgg19",)}, [(VGG, 64, 3)]),
+        ("paper", {"batches": (8,), "seeds": 1, "data": ("cifar10",)}, [(VGG, 8, 1)]),
+        ("small", {"data": ("a.npz",)}, [(("resnet8", "a.npz"), 64, 3)]),
+    ],
+)
+def test_options_override_what_a_preset_compares(preset, changes, expected):
+    assert grids.comparisons(Choice(presets.PRESETS[preset], **changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("preset", "pair", "expected"),
+    [
+        ("paper", ("resnet18", "cifar100"), ("resnet18", "cifar100")),
+        ("paper", ("vgg19", "mine"), ("vgg19", "cifar10")),
+        ("short", ("resnet18", "cifar10"), ("resnet18", "cifar100")),
+        ("short", ("vgg11", "cifar100"), ("vgg19", "cifar10")),
+        ("small", ("resnet18", "cifar100"), ("resnet8", "cifar10")),
+    ],
+)
+def test_step_sizes_come_from_the_pair_its_model_or_the_first(preset, pair, expected):
+    own = presets.PRESETS[preset]
+    assert grids.donor(own, pair) == expected
+    assert grids.tuned_for(own, pair) == own.step_sizes[expected]
+
+
 def test_the_papers_methods_are_ternary_and_scaled_where_it_says():
     zeros = torch.zeros(3).numpy()
     for method in list(presets.METHODS.values())[1:]:
@@ -289,13 +394,14 @@ def test_the_papers_methods_are_ternary_and_scaled_where_it_says():
         ("paper", 2, (2, (1,))),
         ("paper", 1, (1, ())),
         ("smoke", None, (4, (2, 3))),
+        ("short", 20, (20, (10, 15))),
     ],
 )
 def test_the_drops_scale_with_the_epochs(preset, epochs, expected):
     assert grids.schedule(presets.PRESETS[preset], epochs) == expected
 
 
-@pytest.mark.parametrize("name", ["small", "smoke"])
+@pytest.mark.parametrize("name", ["short", "small", "smoke"])
 def test_small_presets_drop_at_half_and_three_quarters(name):
     preset = presets.PRESETS[name]
     assert preset.drops == (preset.epochs // 2, 3 * preset.epochs // 4)
@@ -349,6 +455,7 @@ def test_every_run_belongs_to_one_share(n):
 
 def test_the_presets_of_the_options_are_those_of_the_grid():
     assert tuple(presets.PRESETS) == options.PRESETS
+    assert get_args(Form) == options.FORMS
     (metavar,) = {
         o.metavar
         for command in (main.commands["cifar"], main.commands["tune"])
@@ -358,10 +465,50 @@ def test_the_presets_of_the_options_are_those_of_the_grid():
     assert metavar.split("|") == list(presets.METHODS)
 
 
-def test_borrowed_step_sizes_are_told(call):
+def test_borrowed_step_sizes_are_told(call, measured):
     done = call("--dry-run", "--method", "sgdm", "--model", "resnet18", "--share", "2/2")
     assert "are those of resnet8/standin" in done.stdout
-    assert grids.untuned(presets.PRESETS["paper"], entries_of("paper")) == []
+    told = call("--preset", "short", "--dry-run", "--share", "1/20", few=False).stdout
+    assert "step sizes for resnet18/cifar10 are those of resnet18/cifar100: " in told
+    assert told.count("note: step sizes") == 1
+    assert grids.untuned(presets.PRESETS["paper"], entries_of("paper")) == {}
+
+
+@pytest.mark.parametrize("command", ["cifar", "tune"])
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("", {"graph": None, "form": None, "parallel": 1, "compile": False, "again": False}),
+        ("--graph --again", {"graph": True, "again": True}),
+        ("--no-graph --compile", {"graph": False, "compile": True}),
+        ("--form triton --parallel 3 --jobs 2", {"form": "triton", "parallel": 3, "jobs": 2}),
+        ("--device cuda:1 --results a", {"device": "cuda:1", "directory": Path("a/cifar")}),
+    ],
+)
+def test_the_options_say_how_runs_are_trained(monkeypatch, command, asked, expected):
+    seen = []
+
+    def stop(machine, precision):
+        seen.append(machine)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(cifar_run.Machine, "check", stop)
+    done = CliRunner().invoke(main, [command, "--preset", "smoke", *asked.split()])
+    assert refused(done, "enough")
+    (machine,) = seen
+    assert {name: getattr(machine, name) for name in expected} == expected
+
+
+def test_some_epochs_are_not_evaluated_on_training_images_and_at_the_virtual_iterate(call):
+    done = call("--method", "ef-signsgd", "--epochs", 8, "--evaluate-every", 5)
+    assert done.exit_code == 0, done.output
+    (path,) = results()
+    history = load(path)
+    for name in ("train_loss", "virtual_test_accuracy"):  # drops at 4 and 6
+        assert np.flatnonzero(np.isnan(history[name])).tolist() == [1, 2]
+    assert np.isfinite(history["test_accuracy"]).all()
+    (table,) = Path("figures-out").glob("*.md")
+    assert "train loss and x - e every 5 epochs" in table.read_text()
 
 
 # -- refusals -------------------------------------------------------------------------------------
@@ -389,6 +536,9 @@ def test_borrowed_step_sizes_are_told(call):
         (["--preset", "huge"], ["huge", "small"]),
         (["--seeds", "0"], ["--seeds"]),
         (["--epochs", "0"], ["--epochs"]),
+        (["--evaluate-every", "0"], ["--evaluate-every"]),
+        (["--parallel", "0"], ["--parallel"]),
+        (["--form", "fast"], ["fast", "foreach"]),
         (["--draw"], ["none of the", "--draw"]),
         (["--draw", "--again"], ["--draw trains nothing", "--again"]),
         (["--out", "file/sub"], ["file/sub"]),
@@ -448,14 +598,14 @@ def test_a_failing_run_names_itself(call, monkeypatch):
     def failing(*_, **__):
         raise OSError(28, "No space left on device", "a.npz")
 
-    monkeypatch.setattr("efsgd.deep.training.run_training", failing)
+    monkeypatch.setattr("efsgd.deep.obtain.run_training", failing)
     assert call("--method", "sgdm").stderr.startswith("Error: resnet8/few-")
     assert refused(call("--method", "sgdm"), "batch 8, SGDm, seed 0 failed: OSError", "No space")
 
     def mistaken(*_, **__):
         raise IndexError("a mistake of ours")
 
-    monkeypatch.setattr("efsgd.deep.training.run_training", mistaken)
+    monkeypatch.setattr("efsgd.deep.obtain.run_training", mistaken)
     done = call("--method", "sgdm", catch=True)
     assert isinstance(done.exception, RuntimeError)
 
@@ -480,7 +630,45 @@ def test_two_workers_give_the_arrays_of_one(call):
         assert load(two).made_by["threads"] == 1
 
 
+def test_trainings_side_by_side_give_the_arrays_of_one_after_the_other(call):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for name, more in (("one", ()), ("two", ("--parallel", 3, "--jobs", 2))):
+            done = call("--seeds", 1, "--results", name, *more)
+            assert done.exit_code == 0, done.output
+            assert len(epochs_told(done)) == 8  # two of each method
+    finally:
+        torch.set_num_threads(threads)
+    pairs = list(zip(results("one"), results("two"), strict=True))
+    assert len(pairs) == 4
+    for one, two in pairs:
+        assert one.name == two.name
+        arrays = [load(path).arrays for path in (one, two)]
+        for name in set(arrays[0]) - {"seconds", "images_per_second"}:
+            assert arrays[0][name].tobytes() == arrays[1][name].tobytes(), name
+
+
+def test_ctrl_c_side_by_side_says_what_is_kept(call, monkeypatch):
+    real, ended = cifar_run._train, []
+
+    def train(*arguments):
+        real(*arguments)
+        ended.append(1)
+        if len(ended) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(cifar_run, "_train", train)
+    done = call("--seeds", 2, "--parallel", 2, catch=True)
+    assert done.exit_code != 0
+    assert "runs were finished" in done.output
+    finished = int(re.search(r"(\d+) of 8 runs were finished", done.output).group(1))
+    assert 1 <= finished == len(results("results")) < 8
+    monkeypatch.undo()
+
+
 def test_a_gpu_has_one_process():
+    assert cifar_run.Machine(Path(), device="cpu", jobs=8, parallel=2).workers == 1
     assert cifar_run.Machine(Path(), device="cuda", jobs=8).workers == 1
     assert cifar_run.Machine(Path(), device="cpu", jobs=8).workers == 8
 

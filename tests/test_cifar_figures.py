@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from deep_histories import entries_of, published, result_of, study_of
 
-from efsgd.figures import cifar_claims as claims
 from efsgd.figures import cifar_plots, deep, make, paper, style
+from efsgd.figures.cifar_captions import caption, incomplete
+from efsgd.figures.cifar_orders import Order, welch
 from efsgd.figures.cifar_presets import METHODS, label
-from efsgd.figures.cifar_results import Study, caption, collect, incomplete, stale, studies
+from efsgd.figures.cifar_results import Study, collect, stale, studies
 from efsgd.results import load, save
 
 pytest.importorskip("torch", reason="the deep track needs torch")
@@ -157,6 +158,13 @@ def test_another_grid_than_the_papers_is_only_observed(tmp_path, choice):
     assert {verdict.passed for verdict in verdicts} == {None}
 
 
+@pytest.mark.parametrize("model", ["vgg19", "resnet18"])
+def test_no_verdict_of_short_is_a_claim(tmp_path, model):
+    verdicts = judged(study_of(entries_of("short", models=(model,)), tmp_path))
+    assert {verdict.passed for verdict in verdicts} == {None}
+    assert any("order of" in verdict.claim for verdict in verdicts)
+
+
 def test_more_seeds_than_the_papers_are_claimed_and_other_step_sizes_are_not(tmp_path):
     entries = entries_of("paper", models=("vgg19",), batches=(128,), seeds=4)
     assert any(v.passed for v in judged(study_of(entries, tmp_path)))
@@ -185,10 +193,10 @@ def test_small_says_of_every_pair_of_methods_whether_the_seeds_decide(tmp_path):
 def test_welch_agrees_with_a_textbook_case():
     # equal variances and sizes: the pooled interval, here 2 * (n - 1) = 8 degrees of freedom
     a, b = np.array([1.0, 2, 3, 4, 5]), np.array([3.0, 4, 5, 6, 7])
-    difference, half = claims.welch(a, b)
+    difference, half = welch(a, b)
     assert difference == pytest.approx(-2.0)
     assert half == pytest.approx(2.306004 * math.sqrt(2 * 2.5 / 5), rel=1e-6)
-    assert claims.welch(np.ones(3), np.zeros(3)) == (1.0, 0.0)
+    assert welch(np.ones(3), np.zeros(3)) == (1.0, 0.0)
 
 
 def test_an_order_needs_two_runs_of_each_that_did_not_diverge(tmp_path):
@@ -198,9 +206,9 @@ def test_an_order_needs_two_runs_of_each_that_did_not_diverge(tmp_path):
         return None if entry.method == "signsgd" and entry.training.seed else {}
 
     study = study_of(entries, tmp_path, half_there)
-    assert claims.decided(*study.cells()) == "not decided: 2 and 1 runs are too few"
+    assert Order(*study.cells()).verdict == "not decided: 2 and 1 runs are too few"
     study = study_of(entries, tmp_path, lambda e: {"diverged": 1 if e.training.seed else None})
-    assert claims.decided(*study.cells()) == "not decided: a run diverged"
+    assert Order(*study.cells()).verdict == "not decided: a run diverged"
 
 
 # -- pictures -------------------------------------------------------------------------------------
@@ -223,7 +231,9 @@ def test_every_picture_draws_every_state_of_a_grid(kind, as_published, tmp_path)
     few = entries_of("smoke", compressors=("topk:0.01", "twomeans"), epochs=3)
     one = study_of(few[:1], tmp_path)
     diverged = study_of(few, tmp_path, lambda e: {"diverged": 1})
-    for study in (as_published, one, diverged, replace(diverged, found=one.found)):
+    rare = study_of(entries_of("smoke", epochs=9, evaluate_every=5), tmp_path)
+    lone = study_of(rare.entries, tmp_path, lambda e: {"diverged": 2})
+    for study in (as_published, one, diverged, replace(diverged, found=one.found), rare, lone):
         figure = drawn(kind, study)
         assert study.title in words(figure)
         assert caption(study).split(",")[0] in words(figure).replace("\n", " ")
@@ -253,6 +263,45 @@ def test_accuracy_shows_the_mean_of_the_seeds(as_published):
     assert shown[-1] == pytest.approx([200, 93.38])
     assert shown[0] == pytest.approx([1, 93.38 / 2])
     assert len(figure.axes[0].collections) == 4  # a band each
+
+
+def rarely(tmp_path, **changes):
+    """30 epochs with drops at 15 and 22, every seventh evaluated, and EF-signSGD as it changes."""
+    entries = entries_of("short", models=("vgg19",), batches=(128,), evaluate_every=7)
+    return study_of(entries, tmp_path, lambda e: changes if e.method == "ef-signsgd" else {})
+
+
+# every seventh from the first on, on both sides of each drop, and the last
+EVALUATED = [1, 8, 15, 16, 22, 23, 29, 30]
+
+
+@pytest.mark.parametrize(
+    ("kind", "panel", "named", "epochs"),
+    [
+        ("accuracy", 0, "EF-signSGD", list(range(1, 31))),
+        ("accuracy", 1, "EF-signSGD", EVALUATED),
+        ("memory-back", 0, "EF-signSGD, at x", list(range(1, 31))),
+        ("memory-back", 0, "EF-signSGD, at x - e", EVALUATED),
+        ("memory-back", 2, "EF-signSGD, at x", EVALUATED),
+        ("density", 0, "EF-signSGD, $\\phi(g)$", list(range(1, 31))),
+    ],
+)
+def test_curves_go_through_the_epochs_that_were_evaluated(tmp_path, kind, panel, named, epochs):
+    (found,) = deep.choose([kind])
+    shown = lines(drawn(found, rarely(tmp_path)), panel)[named]
+    assert shown.get_xdata().tolist() == epochs
+    assert np.isfinite(shown.get_ydata()).all()
+
+
+def test_after_a_divergence_a_curve_ends_and_a_lone_point_is_seen(tmp_path):
+    (found,) = deep.choose(["memory-back"])
+    for diverged, finite in ((16, EVALUATED[:4]), (5, EVALUATED[:1])):
+        shown = lines(drawn(found, rarely(tmp_path, diverged=diverged)), 2)
+        for name in ("at x", "at x - e"):
+            line = shown[f"EF-signSGD (3 diverged), {name}"]
+            assert line.get_xdata()[np.isfinite(line.get_ydata())].tolist() == finite
+    assert all(line.get_markevery() == 1 for line in shown.values())
+    assert all(line.get_marker() not in ("", "None") for line in shown.values())
 
 
 def test_density_shows_both_densities_of_the_methods_with_a_memory(as_published):
@@ -414,6 +463,57 @@ def test_the_small_print_says_what_it_is(as_published, tmp_path):
     said = "cifar10 (50000 training, 10000 test images), n = 3 seeds, a CPU, fp32, 200 epochs"
     assert caption(as_published) == said
     assert ", n = 1 seed, " in caption(study_of(entries_of("smoke", seeds=1, epochs=2), tmp_path))
+
+
+SHORT = "short schedule: {} of the paper's 200 epochs"
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "number", "schedule"),
+    [
+        ("paper", {"models": ("vgg19",)}, "3 seeds", "200 epochs"),
+        ("paper", {"models": ("vgg19",), "epochs": 100}, "3 seeds", SHORT.format(100)),
+        (
+            "short",
+            {"models": ("vgg19",)},
+            "3 seeds at batch 128 and 1 at batch 8",
+            SHORT.format(30),
+        ),
+        ("short", {"models": ("vgg19",), "seeds": 2}, "2 seeds", SHORT.format(30)),
+        ("short", {"models": ("resnet18",)}, "1 seed", SHORT.format(30)),
+        ("short", {"models": ("vgg19",), "batches": (8,)}, "1 seed", SHORT.format(30)),
+        ("short", {"models": ("vgg11",)}, "1 seed", "30 epochs"),
+        ("small", {}, "3 seeds", "10 epochs"),
+    ],
+)
+def test_the_small_print_names_a_short_schedule_of_the_papers_models(
+    tmp_path, preset, changes, number, schedule
+):
+    entries = entries_of(preset, **changes)
+    said = caption(study_of(entries, tmp_path))
+    data, _, rest = said.partition(", n = ")
+    assert data.endswith(" test images)")
+    machine = f"a CPU, {entries[0].training.precision}"
+    words = [schedule, machine] if "short" in schedule else [machine, schedule]
+    assert rest == ", ".join([number, *words])
+
+
+def test_the_small_print_of_a_grid_that_differs_by_batch_size_counts_what_is_there(tmp_path):
+    def losing(entry):
+        return None if entry.method == "sgdm" and entry.training.seed else {}
+
+    study = study_of(entries_of("short", models=("vgg19",)), tmp_path, losing)
+    assert ", n = 1 to 3 seeds at batch 128 and 1 at batch 8, " in caption(study)
+
+
+def test_a_search_has_no_short_schedule(tmp_path):
+    entries = entries_of("short", models=("resnet18",))
+    held_out = [replace(e, training=replace(e.training, validation=5000)) for e in entries]
+    assert caption(study_of(held_out, tmp_path)).endswith(", bf16, 30 epochs")
+
+
+def test_the_small_print_says_what_is_evaluated_rarely(tmp_path):
+    assert caption(rarely(tmp_path)).endswith(", bf16, train loss and x - e every 7 epochs")
 
 
 def test_the_small_print_of_data_that_nobody_has_counts_no_images(tmp_path):

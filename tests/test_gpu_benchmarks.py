@@ -1,44 +1,74 @@
-"""The script of benchmarks/gpu runs: each section on the CPU, with tiny sizes."""
+"""What the stages of benchmarks/gpu measure with."""
 
-import json
-import os
-import subprocess
-import sys
+import importlib
+import warnings
+from dataclasses import replace
 
 import pytest
 from project import ROOT
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-SCRIPT = ROOT / "benchmarks" / "gpu" / "run.py"
-
-
-def run(*arguments):
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+FOLDER = ROOT / "benchmarks" / "gpu"
 
 
-@pytest.mark.skipif(not SCRIPT.exists(), reason="the benchmarks are not installed")
-def test_every_section_runs_on_the_cpu(tmp_path):
-    ran = run("--smoke", "--out", tmp_path)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    written = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
-    assert set(written) == {"parity", "step", "images", "training"}
-    for section in written.values():
-        assert section["machine"]["device"] == "CPU"
-    assert all(row["met"] for row in written["parity"]["rows"])
-    forms = [row["form"] for row in written["step"]["networks"]["resnet8"]]
-    assert forms == ["torch SGD fused", "loop", "foreach", "paper's form"]
-    assert written["images"]["rows"][0]["images per second"] > 0
-    assert written["images"]["left out"] == []
-    (trained,) = written["training"]["rows"]
-    assert (trained["method"], trained["epochs"]) == ("ef-signsgd", 2)
-    assert len(list((tmp_path / "results").glob("training-*.npz"))) == 1
+@pytest.fixture
+def measure(monkeypatch):
+    if not FOLDER.exists():
+        pytest.skip("the benchmarks are not installed")
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("measure")
 
 
-@pytest.mark.skipif(not SCRIPT.exists(), reason="the benchmarks are not installed")
-def test_a_section_that_is_none_is_refused():
-    ran = run("--smoke", "--only", "speed")
-    assert ran.returncode == 2
-    assert "no section is called speed: choose from parity, step, images, train" in ran.stderr
+def context(measure, device, folder):
+    home = measure.Home(folder, folder / "work")
+    return measure.Context(torch.device(device), home, folder / "work", small=True, seconds=9)
+
+
+def test_waits_are_counted_and_other_warnings_are_not(measure, monkeypatch, tmp_path):
+    """With torch's part played: it warns of each wait, and once of the mode itself."""
+    mode = [0]
+
+    def set_mode(to):
+        mode[0] = to
+        warnings.warn("Synchronization debug mode is a prototype feature and", stacklevel=2)
+
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: mode[0])
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", set_mode)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+
+    def task():
+        for _ in range(3 if mode[0] == "warn" else 0):
+            warnings.warn("called a synchronizing CUDA operation (Triggered at", stacklevel=1)
+        if mode[0] == "warn":
+            warnings.warn("something else", stacklevel=1)
+
+    at = context(measure, "cuda", tmp_path)
+    assert measure.waits(task, at) == 3
+    assert mode == [0]
+    assert measure.waits(task, replace(at, device=torch.device("cpu"))) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_waits_for_a_gpu_are_counted(measure, tmp_path):
+    at = context(measure, "cuda", tmp_path)
+    x = torch.ones(2, device="cuda")
+    assert measure.waits(lambda: x + 1, at) == 0
+    assert measure.waits(lambda: [x[0].item(), x[1].item()], at) == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_captured_task_keeps_what_it_works_on(measure):
+    """Else the memory of x, which nobody else holds, would be given to others."""
+
+    def counting():
+        x = torch.zeros(1000, device="cuda")
+        return lambda: x.add_(1)
+
+    replay = measure.Captured(counting(), warm=2)
+    others = [torch.full((1000,), 7.0, device="cuda") for _ in range(8)]
+    for done in (3, 4):
+        assert bool((replay() == done).all())
+    assert all(bool((other == 7).all()) for other in others)

@@ -32,8 +32,12 @@ TRACKS = {
 }
 # The one arrow upwards: a lazy alias, so that `import efsgd` is all that a user has to know.
 ALIAS = ("efsgd", "efsgd.convex.verify")
-# Methods of the base class that are short names of what is built on it: late, and the only circles.
-SHORT_NAMES = {("efsgd.base", "efsgd.wire"), ("efsgd.base", "efsgd.wrappers")}
+# Methods that are short names of what is built on their class: late, and the only circles.
+SHORT_NAMES = {
+    ("efsgd.base", "efsgd.wire"),
+    ("efsgd.base", "efsgd.wrappers"),
+    ("efsgd.deep.training", "efsgd.deep.obtain"),
+}
 # From the top down: none of these may import one before it, nor through others.
 FLOORS = ("efsgd.results", "efsgd.engine", "efsgd.methods")
 

@@ -9,7 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from efsgd.deep.loader import PAD, Loader  # noqa: E402
+from on_gpu import no_synchronisation  # noqa: E402
+
+from efsgd.deep.graph import capturing  # noqa: E402
+from efsgd.deep.loader import PAD, Feed, Loader  # noqa: E402
+from efsgd.deep.loop import own_stream  # noqa: E402
 
 MOMENTS: dict[str, Any] = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3)}
 RAW: dict[str, Any] = {"mean": (0, 0, 0), "std": (1 / 255,) * 3}  # (x/255 - 0) * 255
@@ -226,11 +230,49 @@ def test_a_gpu_makes_the_same_batches_and_does_not_wait(augment: bool) -> None:
     options = {"augment": augment, "memory_format": torch.channels_last, **MOMENTS}
     here, there = (loader(device=device, **options) for device in ("cpu", "cuda"))
     epoch = there.epoch(1)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_synchronisation():
         made = list(epoch)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     for (x, y), (x_there, y_there) in zip(here.epoch(1), made, strict=True):
         assert torch.equal(x, x_there.cpu())
         assert torch.equal(y, y_there.cpu())
+
+
+@pytest.mark.parametrize("start", [0, 2])
+def test_a_feed_hands_out_the_batches_of_one_epoch_after_another(start: int) -> None:
+    batches = loader(10, 4, **MOMENTS)
+    feed = Feed(batches)
+    for t in (0, 3):
+        feed.start(t, start)
+        for x, y in batches.epoch(t, start):
+            x_fed, y_fed = feed.batch(len(y))
+            assert torch.equal(x, x_fed)
+            assert torch.equal(y, y_fed)
+    with pytest.raises(ValueError, match="no batch 4 in epoch 0"):
+        feed.start(0, 4)
+
+
+def test_a_feed_stays_where_it_is() -> None:
+    feed = Feed(loader())
+    places = [tensor.data_ptr() for tensor in (*feed.drawn, feed.done, feed.offsets)]
+    feed.start(1)
+    feed.batch(4)
+    assert places == [tensor.data_ptr() for tensor in (*feed.drawn, feed.done, feed.offsets)]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_captured_feed_hands_out_the_next_batch_at_each_replay() -> None:
+    here, there = (loader(24, 4, device=device, **MOMENTS) for device in ("cpu", "cuda"))
+    feed, graph = Feed(there), torch.cuda.CUDAGraph()
+    with own_stream(torch.device("cuda")):
+        feed.start(0)
+        feed.batch(4)
+        with capturing(graph):
+            x, y = feed.batch(4)
+        for t in (1, 2):
+            with no_synchronisation():
+                feed.start(t)
+            for x_here, y_here in here.epoch(t):
+                graph.replay()
+                assert torch.equal(x_here, x.cpu())
+                assert torch.equal(y_here, y.cpu())

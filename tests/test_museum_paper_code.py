@@ -20,8 +20,9 @@ from efsgd.deep import EFSGD
 from efsgd.deep.data import Dataset, load
 from efsgd.deep.density import density as density_of
 from efsgd.deep.evaluate import evaluate
+from efsgd.deep.obtain import train
 from efsgd.deep.session import Session
-from efsgd.deep.training import Training, train
+from efsgd.deep.training import Training
 from efsgd.figures.cifar_presets import METHODS
 from efsgd.figures.cifar_results import Cell
 from efsgd.results import Result
@@ -212,10 +213,10 @@ def phi_is_defined(phi):
 def losses_of_two_iterates(data: Dataset) -> tuple[float, float]:
     """The train loss is that of the minibatch before its step, the test loss comes after it."""
     session = Session(quick(data), data)
-    (x, y), *_ = session.judges[1].epoch(0)
+    (x, y), *_ = session.judges["test"].epoch(0)
     train_loss = float(nn.functional.cross_entropy(session.model(x), y).detach())
     session._step(session.model, x, y)
-    return train_loss, session._scores(lambda: None)["test_loss"]
+    return train_loss, session._scores(lambda: None, ["test"])["test_loss"]
 
 
 def losses_ours(data: Dataset) -> tuple[float, float]:

@@ -90,6 +90,44 @@ def test_markdown_is_a_table_that_says_what_is_missing(study):
     assert "cifar10 (50000 training, 10000 test images)" in text
 
 
+def test_markdown_says_of_every_pair_of_methods_whether_the_seeds_decide(tmp_path):
+    level = {"sgdm": 90.0, "signsgd": 80.0, "signsgdm": 80.05}
+
+    def by_method(entry):
+        return {"accuracy": level[entry.method] + entry.training.seed}
+
+    entries = entries_of("short", models=("vgg19",), methods=tuple(level))
+    study = study_of(entries, tmp_path, by_method)
+    below = tables.markdown(study).partition(tables.ORDERS)[2]
+    # deviations 1, n = 3: the half width is t(.975, 4 degrees) * sqrt(2/3)
+    half, how = 2.776445 * math.sqrt(2 / 3), "points (Welch 95 %, n = 3 and 3)"
+    assert [line for line in below.splitlines() if line] == [
+        f"- batch 128: SGDm above scaled signSGD by 10.00 +- {half:.2f} {how}",
+        f"- batch 128: SGDm above signSGDm by 9.95 +- {half:.2f} {how}",
+        f"- batch 128: scaled signSGD and signSGDm not decided: -0.05 +- {half:.2f} {how}",
+        "- batch 8: SGDm and scaled signSGD not decided: 1 and 1 runs are too few",
+        "- batch 8: SGDm and signSGDm not decided: 1 and 1 runs are too few",
+        "- batch 8: scaled signSGD and signSGDm not decided: 1 and 1 runs are too few",
+    ]
+    assert half > 0.05  # so that one is open
+
+
+def test_orders_say_what_keeps_them_open_and_one_method_has_none(study, tmp_path):
+    text = tables.markdown(study)
+    assert "- batch 8: SGDm and scaled signSGD not decided: a run diverged\n" in text
+    assert "- batch 8: SGDm and signSGDm not decided: 3 and 0 runs are too few\n" in text
+    alone = study_of(entries_of("smoke", methods=("sgdm",), epochs=2), tmp_path)
+    assert tables.ORDERS not in tables.markdown(alone)
+
+
+def test_numbers_are_those_of_all_epochs_where_few_are_evaluated(tmp_path):
+    entries = entries_of("short", models=("vgg19",), batches=(128,))
+    rare = entries_of("short", models=("vgg19",), batches=(128,), evaluate_every=7)
+    known, holed = (study_of(own, tmp_path) for own in (entries, rare))
+    assert any(np.isnan(result["train_loss"]).any() for result in holed.found.values())
+    assert tables.comma_separated(known) == tables.comma_separated(holed)
+
+
 def test_latex_is_a_tabular_with_as_many_cells_in_every_line(study):
     text = tables.latex(study)
     body = [line for line in text.splitlines() if not line.startswith("%")]

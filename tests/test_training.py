@@ -21,13 +21,19 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 import efsgd  # noqa: E402
 from efsgd import results  # noqa: E402
-from efsgd.deep import evaluate, fused, loop, models  # noqa: E402
+from efsgd.deep import (  # noqa: E402
+    evaluate,
+    fused,
+    loop,
+    models,
+    obtain,
+)
 from efsgd.deep import session as sessions  # noqa: E402
-from efsgd.deep import training as trainings  # noqa: E402
 from efsgd.deep.data import Dataset, load  # noqa: E402
 from efsgd.deep.history import MEANS, NAMES, SCORES, TIMES, WHOLE  # noqa: E402
+from efsgd.deep.obtain import is_stale, run_training, train  # noqa: E402
 from efsgd.deep.session import Session  # noqa: E402
-from efsgd.deep.training import Training, is_stale, run_training, scaled_lr, train  # noqa: E402
+from efsgd.deep.training import Training, scaled_lr  # noqa: E402
 
 TERNARY = efsgd.ScaledSign(zero=0)
 DECAY = {"weight_decay": 5e-4}
@@ -131,7 +137,9 @@ def test_a_training_is_a_work_with_a_spec():
     assert spec["type"] == "efsgd.deep.training.Training"
     assert spec["method"]["compressor"] == "scaledsign:zero=0"
     assert spec == results.spec_of(small(lr=1.0, drops=(3, 5)))
-    assert set(spec) == {"type", *(field.name for field in fields(Training))}
+    new = {"evaluate_every"}  # at its default it leaves the keys of committed results alone
+    assert set(spec) == {"type", *(field.name for field in fields(Training))} - new
+    assert results.spec_of(small(evaluate_every=2))["evaluate_every"] == 2
 
 
 def test_numbers_of_numpy_are_numbers():
@@ -185,7 +193,10 @@ def test_which_images_are_chosen():
         (small(), {"device": "meta"}, "device must be cpu or cuda, not 'meta'"),
         (small(), {"device": "cuda:99"}, "there is no device 'cuda:99' here: use device='cpu'"),
         (small(precision="tf32"), {}, "precision 'tf32' is one of GPUs"),
-        (small(), {"every": 0}, "every must be a whole number 1"),
+        (small(), {"every": -1}, "every must be seconds, at least 0, not -1"),
+        (small(), {"every": math.nan}, "every must be seconds, at least 0, not nan"),
+        (small(), {"form": "fast"}, "form must be one of loop, foreach, compiled, triton or None"),
+        (small(), {"form": "triton"}, "form='triton' cannot work, .*: leave it out"),
     ],
 )
 def test_what_the_machine_cannot_do_is_refused(training, options, said):
@@ -258,7 +269,7 @@ def test_the_scores_are_those_of_the_model(monkeypatch):
     session = Session(small(), tiny(test=9))
     monkeypatch.setattr(evaluate, "BATCH", 4)
     session._load_data(tiny(test=9))
-    session._train(nothing, nothing)
+    session._train(nothing, nothing, nothing)
     row = session._measured(nothing)
     data, moments = tiny(test=9), tiny(test=9).moments
     session.model.eval()
@@ -278,14 +289,14 @@ def test_the_scores_are_those_of_the_model(monkeypatch):
 
 def test_the_virtual_scores_are_those_at_x_minus_e():
     session = Session(small(method=EFM), DATA)
-    session._train(nothing, nothing)
+    session._train(nothing, nothing, nothing)
     row = session._measured(nothing)
     with session.optimizer.virtual_iterate():
         moved = copy.deepcopy(session.model)
     shift = [x - v for x, v in zip(session.model.parameters(), moved.parameters(), strict=True)]
     norm = math.sqrt(sum(float(s.detach().double().square().sum()) for s in shift))
     assert norm == pytest.approx(row["memory_norm"], rel=1e-4)
-    score = evaluate.evaluate(moved, session.judges[1].epoch(0))
+    score = evaluate.evaluate(moved, session.judges["test"].epoch(0))
     assert score == (row["virtual_test_loss"], row["virtual_test_accuracy"])
 
 
@@ -304,7 +315,7 @@ def test_the_means_of_an_epoch():
         seen.append((len(y), float(loss), right, float(session.optimizer.density().g)))
 
     session._step = spy
-    session._train(nothing, nothing)
+    session._train(nothing, nothing, nothing)
     row = session._measured(nothing)
     sizes, losses, right, phis = (np.array(column) for column in zip(*seen, strict=True))
     assert sizes.tolist() == [8, 8, 4]
@@ -326,8 +337,8 @@ def test_a_loss_that_is_not_finite_is_left_out_of_the_means():
 
 def test_only_full_batches_are_compiled_or_captured():
     session, sizes = Session(small(), DATA), []
-    session.full_step = lambda x, y: sizes.append(len(y))
-    session._train(nothing, nothing)
+    session.full_step = lambda: sizes.append(len(session.feed.batch(8)[1]))
+    session._train(nothing, nothing, nothing)
     assert sizes == [8, 8]
     assert session.counts[0] == 4  # the rest was stepped
 
@@ -378,7 +389,7 @@ def test_the_step_size_stays_where_a_captured_step_reads_it():
 
 def test_measuring_leaves_everything_bitwise_as_it_was():
     session = Session(small(method=EFM), DATA)
-    session._train(nothing, nothing)
+    session._train(nothing, nothing, nothing)
     next(session.model.children()).eval()  # a layer that a user froze stays frozen
     before = frozen(session.state()), [m.training for m in session.model.modules()]
     session._measured(nothing)
@@ -426,7 +437,7 @@ def test_skipped_steps_of_an_earlier_session_count():
     first, second = Session(small(), DATA), Session(small(), DATA)
     (spoilt, *_) = first.model.parameters()
     spoilt.register_hook(lambda g: g * math.nan if (first.epoch, first.batch) < (1, 1) else g)
-    first._train(nothing, nothing)
+    first._train(nothing, nothing, nothing)
     first._end_epoch(first._measured(nothing))
     assert first.history["skipped"].tolist() == [3, 0]
 
@@ -434,9 +445,9 @@ def test_skipped_steps_of_an_earlier_session_count():
         raise loop.Stopped
 
     with pytest.raises(loop.Stopped):
-        first._train(stop, nothing)
+        first._train(stop, nothing, nothing)
     second.restore(copy.deepcopy(first.state()))
-    second._train(nothing, nothing)
+    second._train(nothing, nothing, nothing)
     assert second._measured(nothing)["skipped"] == 1
 
 
@@ -478,9 +489,9 @@ def test_no_step_waits_for_the_device(method):
 
     session.optimizer.step = own
     with Waiting():
-        session._train(nothing, nothing)
+        session._train(nothing, nothing, nothing)
         session.batch = 0
-        session._train(nothing, nothing)
+        session._train(nothing, nothing, nothing)
     assert float(session.counts[0]) == 40
 
 
@@ -530,14 +541,25 @@ def test_nothing_global_is_touched():
     assert now == flags
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-def test_tf32_is_a_matter_of_the_run(allowed):
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    with suppress(loop.Stopped), loop.tf32(allowed, torch.device("cuda")):
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_the_flags_of_the_libraries_are_a_matter_of_the_run(precision):
+    cudnn, allowed = torch.backends.cudnn, precision == "tf32"
+
+    def flags():
+        return torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark
+
+    before = flags()
+    with suppress(loop.Stopped), loop.library_flags(precision, torch.device("cuda")):
         assert torch.backends.cuda.matmul.allow_tf32 == allowed
-        assert torch.backends.cudnn.allow_tf32 == allowed
+        assert flags()[1:] == (allowed, True)
+        first, second = (loop.library_flags(precision, torch.device("cuda")) for _ in range(2))
+        first.__enter__()  # trainings at once come and go as they like
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert flags()[1:] == (allowed, True)
+        second.__exit__(None, None, None)
         raise loop.Stopped
-    assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
+    assert flags() == before
 
 
 @pytest.mark.slow
@@ -555,8 +577,10 @@ def test_compiled_is_eager_up_to_rounding():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("method", [EFM, RANDOM, PAPER["sgdm"][0]])
-def test_a_graph_is_eager_up_to_rounding(method, precision):
+def test_a_graph_is_eager_up_to_rounding(method, precision, monkeypatch):
     """Seven steps an epoch, so that some are warm-up, some replayed and one is smaller."""
+    # Sums in any order would turn signs of p near 0: 5 % of the loss in bf16.
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     training = small(method=method, precision=precision, drops=(1,))
     data = tiny(n=52)
     eager, graphed = (train(training, data, device="cuda", graph=g) for g in (False, True))
@@ -647,7 +671,8 @@ def report(event):
     if event[:3] == (4, 4, 2):
         os.kill(os.getpid(), signal.SIGKILL)
 
-train(small(method=EFM, epochs=4), DATA, checkpoint=sys.argv[1], every=2, report=report)
+every = float(sys.argv[2])
+train(small(method=EFM, epochs=4), DATA, checkpoint=sys.argv[1], every=every, report=report)
 """
 
 
@@ -656,14 +681,50 @@ def test_killed_at_any_time_it_continues_bitwise(tmp_path):
     paths = [str(Path(efsgd.__file__).parents[1]), str(Path(__file__).parent)]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     env |= {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    ran = subprocess.run([sys.executable, "-c", KILLED, str(path)], env=env, check=False)
+    ran = subprocess.run([sys.executable, "-c", KILLED, str(path), "0"], env=env, check=False)
     assert ran.returncode == -signal.SIGKILL
     assert [p.name for p in tmp_path.iterdir()] == ["run.pt"]
-    assert torch.load(path, weights_only=True)["state"]["epoch"] == 2
+    saved = torch.load(path, weights_only=True)["state"]
+    assert (saved["epoch"], saved["batch"]) == (3, 1)  # the step before the one that was killed
     training, first = small(method=EFM, epochs=4), []
     parts = train(training, DATA, checkpoint=path, report=first.append)
-    assert first[0][:3] == (3, 4, 1)
+    assert first[0][:3] == (4, 4, 2)
     assert timeless(parts) == timeless(train(training, DATA))
+
+
+def test_checkpoints_are_written_by_time_and_at_the_end(tmp_path, monkeypatch):
+    """Steps of a minute, and one more from the end of an epoch to the next: 3 and 3 steps."""
+    now, saved = [0.0], []
+
+    def report(event):
+        now[0] += 60.0
+
+    monkeypatch.setattr(obtain.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(obtain.checkpoints, "save", lambda *_: saved.append(now[0]))
+    steps, ends = [60, 120, 180, 300, 360, 420], [180, 420]
+    expected = {150: [180, 360, 420], 10**6: [420], 0: sorted(steps + ends)}
+    for every, times in expected.items():
+        now[0] = 0.0
+        saved.clear()
+        train(small(), DATA, checkpoint=tmp_path / "run.pt", every=every, report=report)
+        assert saved == times
+    saved.clear()
+    run_training(small(), DATA, tmp_path, every=None)
+    assert saved == []
+
+
+def test_what_is_evaluated_every_so_many_epochs_is_what_it_was(monkeypatch):
+    """Every third epoch, the first, both sides of the drop at 5, and the last of 8."""
+    training = small(method=EFM, epochs=8, drops=(5,), evaluate_every=3)
+    expected = [0, 3, 4, 5, 6, 7]
+    assert [t for t in range(8) if training.evaluated(t)] == expected
+    assert all(small(epochs=8, drops=(5,)).evaluated(t) for t in range(8))
+    some, every = train(training, DATA), train(replace(training, evaluate_every=1), DATA)
+    for name in (n for n in NAMES if n not in TIMES):
+        rare = name.startswith(("virtual_", "train_"))
+        rows = expected if rare else range(8)
+        assert np.flatnonzero(np.isfinite(some[name])).tolist() == [*rows], name
+        assert some[name][rows].tobytes() == every[name][rows].tobytes(), name
 
 
 def test_seconds_sum_over_sessions(tmp_path, monkeypatch):
@@ -710,7 +771,7 @@ def test_a_result_is_trained_once_and_says_what_made_it(tmp_path, monkeypatch):
     assert list((tmp_path / "checkpoints").iterdir()) == []
     made = first.made_by
     assert (made["torch"], made["data"]) == (torch.__version__, DATA.digest)
-    assert (made["compile"], made["graph"]) == (False, False)
+    assert (made["compile"], made["graph"], made["form"]) == (False, False, "loop")
     assert made["threads"] == torch.get_num_threads()
     assert made["seconds"] == pytest.approx(first["seconds"].sum(), abs=1e-3)
     assert made["device"] not in ("", "cpu")
@@ -729,7 +790,7 @@ def test_an_interrupted_result_goes_on_from_its_checkpoint(tmp_path):
 
 def test_a_checkpoint_that_a_kill_left_beside_its_result_goes(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(trainings.checkpoints, "finish", nothing)  # killed before it
+        patch.setattr(obtain.checkpoints, "finish", nothing)  # killed before it
         run_training(small(epochs=1), DATA, tmp_path)
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
     run_training(small(epochs=1), DATA, tmp_path)
@@ -773,12 +834,38 @@ def test_a_result_that_several_machines_had_a_part_in_names_them(tmp_path, monke
     assert (made["compile"], made["graph"]) == (False, False)
 
 
+def test_a_result_names_every_form_that_its_steps_took(tmp_path, caplog):
+    caplog.set_level("INFO", logger="efsgd.deep")
+    for form in (None, "foreach"):
+        with pytest.raises(KeyboardInterrupt):
+            run_training(small(), DATA, tmp_path, report=stopping(1), form=form)
+    made = run_training(small(), DATA, tmp_path, form="foreach").made_by
+    assert made["form"] == ["loop", "foreach"]
+    assert "goes on with form foreach, not loop" in caplog.text
+
+
+def test_who_only_measures_has_a_part_too(tmp_path, monkeypatch):
+    """The steps of the last epoch were done before; their form is that of the earlier session."""
+
+    def stop(*arguments):
+        raise loop.Stopped("SIGTERM")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "evaluate", stop)
+        patch.setattr(torch, "get_num_threads", lambda: 7)
+        with pytest.raises(KeyboardInterrupt, match=r"SIGTERM stopped .* and 3 of 3 batches"):
+            run_training(small(epochs=1), DATA, tmp_path, form="foreach")
+    made = run_training(small(epochs=1), DATA, tmp_path).made_by
+    assert made["threads"] == [7, torch.get_num_threads()]
+    assert made["form"] == "foreach"
+
+
 def test_who_finds_a_training_done_has_no_part_in_it(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sessions, "made_by", lambda training: {"code": "of yesterday"})
         patch.setattr(torch, "get_num_threads", lambda: 7)
         patch.setattr(results, "save", nothing)  # killed before it
-        patch.setattr(trainings.checkpoints, "finish", nothing)
+        patch.setattr(obtain.checkpoints, "finish", nothing)
         run_training(small(epochs=1), DATA, tmp_path)
     made = run_training(small(epochs=1), DATA, tmp_path).made_by
     assert (made["code"], made["threads"]) == ("of yesterday", 7)
@@ -786,7 +873,7 @@ def test_who_finds_a_training_done_has_no_part_in_it(tmp_path, monkeypatch):
 
 def test_the_code_of_a_result_is_that_of_the_deep_track(tmp_path):
     code = results.made_by(small())["code"]
-    assert code == results.made_by(None, trainings.PACKAGES)["code"]
+    assert code == results.made_by(None, obtain.PACKAGES)["code"]
     assert code != results.made_by()["code"]
 
 
