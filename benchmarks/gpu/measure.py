@@ -1,29 +1,46 @@
-"""What the sections share: events for clocks, launches counted, tables, the rate of the chip."""
+"""What the sections share: clocks, launches and waits counted, graphs, tables, the chip's rates."""
 
 import json
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from home import MEASURED, Home
+from on_gpu import WAITED, synchronisation
+
+from efsgd.deep.graph import capturing
+from efsgd.deep.loop import own_stream
 
 Task = Callable[[], Any]
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where and how a section runs."""
+    """Where and how a stage runs."""
+
+    OPTIONS: ClassVar = ("data", "decoder", "expect", "share", "epochs", "parallel")
 
     device: torch.device
-    out: Path
-    smoke: bool  # tiny sizes, only to see that it works
-    minutes: float = 6.0
+    home: Home  # what comes home
+    work: Path  # what does not
+    small: bool  # tiny sizes, only to see that it works
+    seconds: float  # that it has
     data: str | None = None
-    methods: tuple[str, ...] = ()
+    decoder: Path | None = None
+    expect: str | None = None
+    share: str = "1/1"
     epochs: int | None = None
+    parallel: int = 4
+
+    @property
+    def precision(self) -> str:
+        """Of the trainings; not every CPU is fast in bf16."""
+        return "fp32" if self.small else "bf16"
 
     @property
     def cuda(self) -> bool:
@@ -91,23 +108,41 @@ def launches(task: Task, at: Context) -> int | None:
     return sum(not e.name.startswith(("Optimizer.", "ProfilerStep")) for e in work)
 
 
-def captured(task: Task, warm: int = 3) -> Task:
-    """The task as a CUDA graph."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(warm):
-            task()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+def waits(task: Task, at: Context) -> int | None:
+    """How often the host waits for the device in one call, as far as torch sees; None on the CPU.
+
+    What is only done at the first call is not counted.
+    """
+    if not at.cuda:
+        return None
+    task()
+    at.wait()
+    with warnings.catch_warnings(record=True) as seen, synchronisation("warn"):
+        warnings.simplefilter("always")
         task()
-    return graph.replay
+    return sum(WAITED in str(warning.message) for warning in seen)
+
+
+class Captured:
+    """A task as a CUDA graph, which reads and writes what the task holds: so it is held, too."""
+
+    def __init__(self, task: Task, warm: int = 3) -> None:
+        self.task, self.graph = task, torch.cuda.CUDAGraph()
+        with own_stream(torch.device("cuda")):
+            for _ in range(warm):
+                task()
+            with capturing(self.graph):
+                self.result = task()
+
+    def __call__(self) -> Any:
+        """Do the task; its result is always the same object."""
+        self.graph.replay()
+        return self.result
 
 
 def matmul_rate(at: Context) -> float:
     """Operations a second of a bf16 product of square matrices, on normal numbers."""
-    n = 256 if at.smoke else 8192
+    n = 256 if at.small else 8192
     generator = torch.Generator(at.device).manual_seed(0)
     a, b = (torch.randn(n, n, generator=generator, device=at.device).bfloat16() for _ in range(2))
     return 2 * n**3 / (1e-3 * timed(lambda: a @ b, at, repeats=20, warm=5).median)
@@ -115,7 +150,7 @@ def matmul_rate(at: Context) -> float:
 
 def copy_rate(at: Context) -> float:
     """Bytes a second read and written by a copy within the device."""
-    a = torch.ones((1 if at.smoke else 1024) * 2**20, device=at.device)
+    a = torch.ones((1 if at.small else 1024) * 2**20, device=at.device)
     b = torch.empty_like(a)
     return 2 * 4 * a.numel() / (1e-3 * timed(lambda: b.copy_(a), at, repeats=20, warm=5).median)
 
@@ -135,6 +170,11 @@ def machine(at: Context) -> dict[str, Any]:
     return made | {"torch": torch.__version__, "triton": version, "device": name}
 
 
+def failure(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     """Print a title and rows under columns."""
     cells = [columns, *([str(cell) for cell in row] for row in rows)]
@@ -146,10 +186,10 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
 
 
 def write(at: Context, name: str, values: dict[str, Any]) -> None:
-    """Write OUT/name.json."""
+    """Put the values of a section, with the machine, beside those of the others."""
 
     def plain(value: Any) -> Any:
         return asdict(value) if isinstance(value, Times) else str(value)
 
-    text = json.dumps({"machine": machine(at)} | values, indent=1, default=plain)
-    (at.out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    own = json.loads(json.dumps({"machine": machine(at)} | values, default=plain))
+    at.home.update(MEASURED, {name: own})

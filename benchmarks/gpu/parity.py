@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from candidates import feedback
 from compressor_table import COMPRESSORS, drawn_for
-from measure import Context, captured, table, write
+from measure import Captured, Context, table, write
 
 import efsgd
 from efsgd.deep import EFSGD
@@ -137,7 +137,7 @@ def graphs(at: Context) -> Iterator[Row]:
 
             with deterministic():
                 if graph:
-                    replay = captured(task)
+                    replay = Captured(task)
                     for _ in range(STEPS - 3):
                         replay()
                 else:

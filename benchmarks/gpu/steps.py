@@ -1,68 +1,83 @@
 """The optimiser step on the shapes of the paper's networks, against SGD fused and the paper's form.
 
+EF-signSGD reads x, g, e twice and writes x, e: 8 accesses of memory, but 7 without weight decay,
+where its first pass does without x. torch.optim.SGD(momentum, fused=True) reads x, g, m and writes
+x, m: 5.
 Eager times hold what the host needs to launch; those of a graph are the device's alone.
 """
 
 from typing import Any
 
 from candidates import BASELINE, NETWORKS, candidate, parameters
-from measure import Context, captured, copy_rate, launches, table, timed, write
+from measure import Captured, Context, copy_rate, failure, launches, table, timed, waits, write
 
-FORMS = ("loop", "foreach", "compiled", "triton", "paper's form")
-SWEEP = ("triton 1024 4", "triton 2048 4", "triton 4096 8", "triton 4096 16")  # chunk and warps
+FORMS = ("triton", "triton 4096 8", "foreach", "paper's form")  # with chunk and warps
+DECAYS = {5e-4: 8 / 5, 0.0: 7 / 5}  # weight decay, and the ratio of accesses
+TARGET, LAUNCHES = 1.25, 10  # times that ratio; launches of a step
 
 
-def measured(name: str, network: str, classes: int, at: Context) -> dict[str, Any]:
-    """Eager and captured milliseconds and the launches of one form, or why there are none."""
-    repeats, warm = (2, 1) if at.smoke else (100, 20)
-    found: dict[str, Any] = {"form": name}
+def measured(name: str, network: str, decay: float, at: Context) -> dict[str, Any]:
+    """Eager and captured milliseconds, launches and waits of one form, or why there are none."""
+    repeats, warm = (2, 1) if at.small else (50, 10)
+    found: dict[str, Any] = {"form": name, "weight decay": decay}
+    classes = NETWORKS.get(network, 10)
+    own: dict[str, Any] = {"weight_decay": decay}
     try:
-        step = candidate(name, parameters(network, classes, str(at.device)))
+        step = candidate(name, parameters(network, classes, str(at.device)), **own)
         found["eager"] = timed(step, at, repeats, warm)
-        found["launches"] = launches(step, at)
-        if at.cuda and name != "compiled":  # which reads its numbers on the host
-            options = {"capturable": True} if name not in (BASELINE, "paper's form") else {}
+        found["launches"], found["waits"] = launches(step, at), waits(step, at)
+        if at.cuda:
+            own |= {"capturable": True} if name not in (BASELINE, "paper's form") else {}
             xs = parameters(network, classes, str(at.device))
-            found["graph"] = timed(captured(candidate(name, xs, **options)), at, repeats, warm)
+            found["graph"] = timed(Captured(candidate(name, xs, **own)), at, repeats, warm)
     except Exception as error:  # one form that fails does not take the others along
-        found["failed"] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        found["failed"] = failure(error)
     return found
 
 
-def section(network: str, classes: int, at: Context) -> list[dict[str, Any]]:
-    names = (BASELINE, *FORMS, *(SWEEP if at.cuda else ()))
-    if not at.cuda:
-        names = tuple(name for name in names if name not in ("compiled", "triton"))
-    rows = [measured(name, network, classes, at) for name in names]
-    base = rows[0]
+def section(network: str, decay: float, at: Context) -> list[dict[str, Any]]:
+    """All forms of one network, each with its ratio to the baseline."""
+    rows = [measured(name, network, decay, at) for name in (BASELINE, *FORMS)]
     for r in rows:
         for kind in ("eager", "graph"):
-            if kind in r and kind in base:
-                r[f"{kind} / {BASELINE}"] = r[kind].median / base[kind].median
+            if kind in r and kind in rows[0]:
+                r[f"{kind} / {BASELINE}"] = r[kind].median / rows[0][kind].median
     return rows
 
 
+def within(rows: list[dict[str, Any]], decay: float) -> bool:
+    """Whether a Triton step is as fast as memory allows, in few launches, without a wait."""
+    fast = [r for r in rows if r["form"].startswith("triton") and "graph" in r]
+    most = TARGET * DECAYS[decay]
+    return any(
+        r.get(f"graph / {BASELINE}", most + 1) <= most
+        and r["launches"] <= LAUNCHES
+        and r["waits"] == 0
+        for r in fast
+    )
+
+
 def run(at: Context) -> bool:
-    """Whether the fast form is within 1.5 times SGD fused and takes at most 10 launches."""
-    networks = {"resnet8": 10} if at.smoke else NETWORKS
-    every, met = {}, True
-    for network, classes in networks.items():
-        rows = every[network] = section(network, classes, at)
-        columns = ["form", "eager ms", "x SGD", "graph ms", "x SGD", "launches"]
-        cells = [
-            [r["form"], r.get("eager", r.get("failed", "")), _x(r, "eager"),
-             r.get("graph", ""), _x(r, "graph"), r.get("launches", "")]
-            for r in rows
-        ]  # fmt: skip
-        table(f"Step of {network}, float32: median (min .. max)", columns, cells)
-        fast = [r for r in rows if r["form"].startswith("triton") and "graph" in r]
-        if at.cuda:
-            near = [r for r in fast if r[f"graph / {BASELINE}"] <= 1.5 and r["launches"] <= 10]
-            met = met and bool(near)
+    """Whether the Triton step meets its target on every network."""
+    every: dict[str, Any] = {}
+    met = True
+    for network in ("resnet8",) if at.small else NETWORKS:
+        for decay, ratio in DECAYS.items():
+            rows = every[f"{network}, weight decay {decay:g}"] = section(network, decay, at)
+            columns = ["form", "eager ms", "x SGD", "graph ms", "x SGD", "launches", "waits"]
+            cells = [
+                [r["form"], r.get("eager", r.get("failed", "")), _x(r, "eager"),
+                 r.get("graph", ""), _x(r, "graph"), r.get("launches", ""), r.get("waits", "")]
+                for r in rows
+            ]  # fmt: skip
+            told = f"{network}, weight decay {decay:g}: median (min .. max); target {TARGET}"
+            table(f"Step of {told} x {ratio:g} x SGD", columns, cells)
+            met = met and (within(rows, decay) or not at.cuda)
+            write(at, "step", {"networks": every})
     rate = copy_rate(at)
-    print(f"copy within the device: {rate / 1e12:.2f} TB/s; target <= 1.5 x SGD, <= 10 launches")
+    print(f"copy within the device: {rate / 1e12:.2f} TB/s")
     write(at, "step", {"networks": every, "copy bytes per second": rate})
-    return met
+    return met and (at.cuda or not any("failed" in r for rows in every.values() for r in rows))
 
 
 def _x(r: dict[str, Any], kind: str) -> str:
