@@ -1,9 +1,10 @@
-"""What is best for a training on a device: a CUDA graph or none, and the form of its step.
+"""What a training takes on a device: a CUDA graph or none, and the form of its step.
 
 On CUDA the candidates are tried in turn, and the first that works is taken: a CUDA graph with the
 Triton step, a graph with operators over all tensors ("foreach"), and the same two without a graph.
 The Triton step is a candidate for signs only, and only where it agrees with "foreach" on the
-gradients of this very network. On the CPU nothing is tried: the optimiser chooses by itself.
+gradients of this very network. Where one candidate is left it is taken without a trial. On the CPU
+nothing is tried: the optimiser chooses by itself.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from efsgd.deep.data import Dataset
 from efsgd.deep.graph import WARM_UP
-from efsgd.deep.loop import library_flags
+from efsgd.deep.loop import library_flags, own_stream
 from efsgd.deep.machine import FORMS, Form, Means
 from efsgd.deep.optimiser import EFSGD
 from efsgd.deep.session import Session
@@ -92,19 +93,23 @@ def _reason(error: BaseException) -> str:
 
 
 def _try(training: Training, data: Dataset, means: Means) -> None:
-    """A few steps of a training that nobody keeps; raises whatever goes wrong."""
-    images = min(len(data.y_train), 2 * training.batch)
-    session = Session(training, data.subset(images, 1), means)
-    with library_flags(training.precision, means.device):
+    """A few steps of a training that nobody keeps; raises whatever goes wrong.
+
+    A capture that fails may leave torch's own generator of the device as if inside it; a training
+    draws from its own.
+    """
+    images, flags = min(len(data.y_train), 2 * training.batch), (training.precision, means.device)
+    with own_stream(means.device), library_flags(*flags), torch.enable_grad():
+        session = Session(training, data.subset(images, 1), means)
         for _ in range(TRIED):
             session.batch = 0
             session.feed.start(0)
             session.step()
-    torch.cuda.synchronize(means.device)
-    if means.form == "triton":
-        apart = distance(training.method, list(session.model.parameters()))
-        if not apart <= APART:
-            raise RuntimeError(f"it goes {apart:.2g} of the way of 'foreach' astray")
+        torch.cuda.synchronize(means.device)
+        if means.form == "triton":
+            apart = distance(training.method, list(session.model.parameters()))
+            if not apart <= APART:
+                raise RuntimeError(f"it goes {apart:.2g} of the way of 'foreach' astray")
 
 
 def distance(method: Method, parameters: list[Tensor], steps: int = 3, lr: float = 1e-3) -> float:

@@ -94,7 +94,7 @@ class Dataset:
                 told = f"{self.name} has {len(x)} {part} images"
                 raise ValueError(f"{told}: a subset of {count} needs a count from 1 to {len(x)}")
             kept |= {f"x_{part}": x[:count], f"y_{part}": y[:count]}
-        return replace(self, **kept)
+        return replace(self, **kept) if kept else self  # which knows its digest and moments
 
     def validation_split(self, n: int) -> Dataset:
         """The last ``n`` training images take the place of the test set."""

@@ -43,7 +43,7 @@ def train(
 
     ``compile`` runs the model through torch.compile, ``graph`` (CUDA only) the whole step as one
     CUDA graph, ``form`` is that of the optimiser's step: "loop", "foreach", "compiled" or "triton".
-    None takes what works best on that device, which is tried and logged
+    None takes the first that works on that device of what should be fastest there, and logs it
     (:mod:`efsgd.deep.choice`).
 
     ``checkpoint`` is written every so many seconds and at the end, and continued if it is there;

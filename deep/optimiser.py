@@ -38,7 +38,7 @@ class EFSGD(Optimizer):
       logged once (logger ``efsgd.deep``); if compiling fails, the plain form goes on, with a
       warning. "triton": 2 k + 2 launches of kernels of our own for k groups of sign compressors,
       and one for every 128 gradients that have moved, in half or single precision, on CUDA; no GPU
-      has run them yet, so they are never the default. EFSGD_COMPILE=0 in the environment rules out
+      has run them yet, so None never takes them. EFSGD_COMPILE=0 in the environment rules out
       both, and then True and "triton" raise.
     - ``foreach``: where nothing is compiled, operators that take all tensors at once, instead of a
       loop. None: on CUDA.

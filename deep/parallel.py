@@ -2,7 +2,8 @@
 
 Each has a thread, a stream and a CUDA graph of its own. A baton goes round between their steps, and
 only who holds it runs Python: so no capture of a graph meets a call of another thread, and every
-training makes the same calls in the same order as alone.
+training makes the same calls in the same order as alone. On a CPU its bits are those of alone; on
+CUDA cuDNN may choose other algorithms where the device is busy.
 """
 
 from __future__ import annotations

@@ -86,6 +86,33 @@ def test_the_first_that_works_is_taken_once_for_trainings_alike(monkeypatch, cap
     assert len(seen) == 4
 
 
+def test_a_trial_steps_on_a_stream_of_its_own_with_gradients(monkeypatch):
+    """Also where the caller wants none; else every candidate would fail."""
+    inside, steps = [], []
+
+    @contextmanager
+    def stream(device):
+        inside.append(device)
+        yield
+        inside.pop()
+
+    class Tried(Session):
+        def step(self):
+            assert inside == [here.device]
+            assert torch.is_grad_enabled()
+            super().step()
+            steps.append(1)
+
+    here = Means(torch.device("cpu"), graph=False, form="foreach")
+    monkeypatch.setattr(choice, "own_stream", stream)
+    monkeypatch.setattr(choice, "Session", Tried)
+    monkeypatch.setattr(torch.cuda, "synchronize", nothing)
+    with torch.no_grad():
+        choice._try(small(), DATA, here)
+    assert len(steps) == choice.TRIED
+    assert inside == []
+
+
 def test_the_last_one_is_not_tried(monkeypatch):
     def fails(*arguments):
         raise RuntimeError("nothing works")
@@ -220,7 +247,8 @@ def test_on_a_gpu_a_graph_is_taken_and_no_step_waits(method):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_on_a_gpu_trainings_at_once_are_those_alone_up_to_rounding():
+def test_on_a_gpu_trainings_at_once_are_those_alone_up_to_rounding(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     trainings = [small(method=method, seed=s) for method in (EF, RANDOM) for s in (0, 1)]
     found = {}
 

@@ -22,7 +22,7 @@ def measure(monkeypatch):
 
 def context(measure, device, folder):
     home = measure.Home(folder, folder / "work")
-    return measure.Context(torch.device(device), home, folder / "work", small=True, seconds=9)
+    return measure.Context(torch.device(device), home, folder / "work", small=True, until=9)
 
 
 def test_waits_are_counted_and_other_warnings_are_not(measure, monkeypatch, tmp_path):

@@ -118,34 +118,35 @@ def test_what_becomes_of_a_stage_is_told(tmp_path, monkeypatch, code, status):
     assert quarter.run(quarter.Stage("probe", 9, 1), given(tmp_path), 30)["status"] == status
 
 
-@pytest.mark.parametrize(("seconds", "begun"), [(100, 6), (60, 4)])
+@pytest.mark.parametrize(("seconds", "begun"), [(220, 6), (160, 6), (130, 5), (60, 1)])
 def test_time_is_kept_for_the_stages_that_follow(tmp_path, monkeypatch, seconds, begun):
     """Less GRACE and the least of the others; a stage that takes long costs those behind it."""
     quarter, now, asked = module("quarter_hour"), [0.0], {}
-    takes = {"decode": 5, "probe": 40, "tests": 20, "step": 10, "images": 0, "parity": 0}
+    takes = {"probe": 40, "images": 40, "tests": 60, "step": 30}  # else nothing
 
     def run(stage, own, seconds):
         asked[stage.name] = seconds
-        now[0] += min(takes[stage.name], seconds)
+        now[0] += min(takes.get(stage.name, 0), seconds)
         return {"status": "well"}
 
     monkeypatch.setattr(quarter, "run", run)
     monkeypatch.setattr(quarter.time, "monotonic", lambda: now[0])
     code = quarter.call(given(tmp_path, seconds=seconds, small=False))
-    stages = {stage.name: stage for stage in quarter.CALLS["check"]}
-    at, left = 0.0, list(stages)
     told = json.loads((tmp_path / "out" / "state.json").read_text())["check"]
-    for name in list(stages):
-        left.remove(name)
-        free = seconds - at - quarter.GRACE - sum(stages[other].least for other in left)
-        if free < stages[name].least:
-            assert told[name]["status"].startswith("left out")
-            assert name not in asked
-            continue
-        assert asked[name] == min(stages[name].most, free)
-        at += min(takes[name], asked[name])
-    assert code == int(len(asked) < len(stages))
+    at, groups = 0.0, quarter.CALLS["check"]
+    for i, group in enumerate(groups):
+        behind = sum(max(stage.least for stage in other) for other in groups[i + 1 :])
+        free = seconds - at - quarter.GRACE - behind
+        for stage in group:
+            if free < stage.least:
+                assert told[stage.name]["status"].startswith("left out")
+                assert stage.name not in asked
+            else:
+                assert asked[stage.name] == min(stage.most, free)
+                at += min(takes.get(stage.name, 0), asked[stage.name])
+    assert code == int(begun < 6)
     assert len(asked) == begun
+    assert at <= seconds - quarter.GRACE
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_the_gpu_tests_are_asked_for_as_such(tmp_path):
     assert words[words.index("-W") :][:2] == ["-W", "default"]
     assert "tests/test_triton_step.py" in words
     assert "tests/test_pep.py" not in words
-    stages = {stage.name: stage for stage in quarter.CALLS["check"]}
+    stages = {stage.name: stage for group in quarter.CALLS["check"] for stage in group}
     assert stages["tests"].stop == signal.SIGINT  # pytest then writes what it has
 
 
@@ -235,21 +236,22 @@ SPEEDS = (("vgg19", 128, 5e4), ("vgg19", 8, 2e4), ("resnet18", 128, 25e3))
 
 @pytest.fixture
 def training(tmp_path, monkeypatch):
+    """The module, and a call at time 0 that has 1000 seconds, with the speeds of its check."""
     measure = module("measure")
     home = module("home").Home(tmp_path / "out", tmp_path / "work")
     own = module("training")
-    at = measure.Context(torch.device("cpu"), home, tmp_path / "work", small=False, seconds=1000)
+    at = measure.Context(torch.device("cpu"), home, tmp_path / "work", small=False, until=1000)
     monkeypatch.setattr(own.time, "monotonic", lambda: 0.0)
-    rows = [
-        {"network": network, "batch": batch, "at once": 4, "together": speed, "evaluation": 1e5}
-        for network, batch, speed in (
-            ("vgg19", 128, 5e4),
-            ("vgg19", 8, 2e4),
-            ("resnet18", 128, 25e3),
-        )
-    ]
-    home.update("measured.json", {"images": {"rows": rows}})
+    note(at, SPEEDS)
     return own, at
+
+
+def note(at, speeds):
+    """As the stage images does; one training alone has half the speed of four."""
+    names = ("network", "batch", "together")
+    rows = [dict(zip(names, row, strict=True)) | {"alone": row[2] / 2} for row in speeds]
+    rows = [row | {"at once": 4, "evaluation": 1e5} for row in rows]
+    at.home.update("measured.json", {"images": {"rows": rows}})
 
 
 class Sizes:
@@ -277,30 +279,145 @@ def test_the_blocks_come_in_the_order_in_which_they_decide(training):
     assert len({entry.method for entry in first[:4]}) == 4
 
 
-def test_as_many_epochs_as_the_measured_speeds_allow(training, monkeypatch):
+def test_as_many_epochs_as_the_measured_speeds_allow(training):
     """Seconds of an epoch: 1, 2.5 and 2 of steps; .1 s for each evaluation of 10,000 images."""
     own, at = training
     blocks = own.by_block(entries(own, evaluate_every=5)[0])
-    judged = [0.1 * (1 + (3 if e.training.method.feeds_back else 1) / 5) for e in blocks[1]]
+    rare = own.RARELY + 1 / 5
+    judged = [0.1 * (1 + rare * (3 if e.training.method.feeds_back else 1)) for e in blocks[1]]
     costs = [3 * (4 * 1 + sum(judged)), 4 * 2.5 + sum(judged), 4 * 2 + sum(judged)]
     for i in range(3):
-        expected = int(own.FILL * 1000 / sum(costs[i:]))
-        assert own.Clock(at).epochs(blocks[i:], Sizes, at) == expected
-    other = replace(at, parallel=2)  # of which nothing is known
-    monkeypatch.setattr(own.images, "measured", lambda *_: {"failed": "no such network"})
-    with pytest.raises(RuntimeError, match=r"cannot be trained: no such network"):
-        own.Clock(other).epochs(blocks, Sizes, other)
+        free = own.FILL * 1000 - own.OVERHEAD * sum(map(len, blocks[i:]))
+        assert own.Clock(at).epochs(blocks[i:], Sizes) == int(free / sum(costs[i:]))
+
+
+@pytest.fixture
+def planned(training, monkeypatch):
+    """What train() would do on a GPU: (network, batch, epochs) of each block; nothing is trained.
+
+    A block takes the time that it was planned with.
+    """
+    own, at = training
+    done, now = [], [0.0]
+    monkeypatch.setattr(own.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(own, "needed", lambda at: Sizes)
+    monkeypatch.setattr(own, "report", lambda blocks, done, at: done)
+
+    def trained(block, data, clock):
+        run = block[0].training
+        done.append((run.model, run.batch, run.epochs))
+        now[0] += sum(own.OVERHEAD + run.epochs * clock.cost(e, data) for e in block)
+        return []
+
+    monkeypatch.setattr(own, "trained", trained)
+
+    def plan(seconds, speeds):
+        note(at, speeds)
+        done.clear()
+        now[0] = 0.0
+        own.train(replace(at, until=seconds))
+        assert now[0] <= seconds or [run[2] for run in done] == [1]
+        return list(done)
+
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("speeds", "blocks"),
+    [
+        ((60e3, 40e3, 45e3), 3),
+        ((55e3, 20e3, 30e3), 2),  # not twelve epochs for all, but eight for the first two
+        ((45e3, 6e3, 27e3), 1),  # a slow batch 8 does not take the main comparison along
+        ((12e3, 3e3, 7e3), 1),
+    ],
+)
+def test_the_main_comparison_comes_first_whatever_the_others_cost(planned, speeds, blocks):
+    names = [row[:2] for row in SPEEDS]
+    rows = [(*name, speed) for name, speed in zip(names, speeds, strict=True)]
+    done = planned(450, rows)
+    assert [run[:2] for run in done] == names[:blocks]
+    epochs = [run[2] for run in done]
+    assert all(count <= epochs[0] for count in epochs)
+    own = module("training")
+    assert min(epochs) >= {1: 1, 2: own.FEWEST, 3: own.WANTED}[blocks]
+    (first, *_) = planned(60, rows)  # less than an epoch, perhaps
+    assert first[:2] == names[0]
+    assert first[2] >= 1
+
+
+def test_a_network_that_does_not_run_takes_no_other_along(planned, monkeypatch):
+    monkeypatch.setattr(module("images"), "measured", lambda *_: {"failed": "no memory"})
+    done = planned(450, [("vgg19", 128, 6e4), ("resnet18", 128, 45e3)])
+    assert [kind[:2] for kind in done] == [("vgg19", 128), ("resnet18", 128)]
+    done = planned(450, [("vgg19", 8, 4e4)])
+    assert [kind[:2] for kind in done] == [("vgg19", 8)]
+
+
+def test_one_at_a_time_where_several_hang_or_gain_nothing(training):
+    own, at = training
+    blocks = own.by_block(entries(own)[0])
+    clock = own.Clock(at)
+    clock.kept(blocks, Sizes)
+    assert clock.count == 4
+    at.home.update("state.json", {"check": {"images": {"status": "stopped after 80 s, by force"}}})
+    assert own.Clock(at).count == 1
+    at.home.update("state.json", {"check": {"images": {"status": "well"}}})
+    rows = [{"network": "vgg19", "batch": 128, "alone": 2.0, "together": 1.9}]
+    rows = [row | {"at once": 4, "evaluation": 1e5} for row in rows]
+    at.home.update("measured.json", {"images": {"rows": rows}})
+    clock = own.Clock(at)
+    clock.speed(blocks[0][0], Sizes)
+    assert clock.count == 1
 
 
 def test_only_whole_runs_of_the_papers_grid_are_begun(training):
-    """200 epochs at a second and some: each takes 200 s and more of the 850."""
+    """200 epochs at 1 s and some, four at once; what is no full four is priced as one alone."""
     own, at = training
-    own_entries, _ = entries(own, "paper", models=("vgg19",), batches=(128,))
-    fit = own.Clock(at).fitting(own_entries, Sizes, at)
-    costs = [200 * own.Clock(at).cost(entry, Sizes, at) for entry in own_entries]
-    assert sum(costs[: len(fit)]) <= 850 < sum(costs[: len(fit) + 1])
-    assert fit == own_entries[: len(fit)]
-    assert len(fit) == 3
+    found, _ = entries(own, "paper", models=("vgg19",), batches=(128,))
+    clock = own.Clock(replace(at, until=1200))
+    costs = [[200 * clock.cost(e, Sizes, alone) + own.OVERHEAD for e in found] for alone in (0, 1)]
+    assert [entry.training.epochs for entry in found] == [200] * 12
+    assert sum(costs[0][:4]) <= clock.left() < sum(costs[0][:4]) + costs[1][4]
+    assert clock.fitting(found, Sizes) == found[:4]
+    clock = own.Clock(replace(at, until=900))
+    assert costs[1][0] <= clock.left() < sum(costs[0][:4])
+    assert clock.left() < sum(costs[1][:3])
+    assert clock.fitting(found, Sizes) == found[: (sum(costs[1][:2]) <= clock.left() and 2) or 1]
+    assert own.Clock(replace(at, until=9)).fitting(found, Sizes) == []
+
+
+def test_a_run_that_fails_takes_no_other_along(training, monkeypatch):
+    own, at = training
+    block = own.by_block(entries(own)[0])[1]
+
+    def run(training, *_, **__):
+        if training == block[1].training:
+            raise RuntimeError("out of memory\nand more")
+
+    monkeypatch.setattr(own, "run_training", run)
+    done = own.trained(block, Sizes, own.Clock(at))
+    assert done == [block[0], *block[2:]]
+
+
+def test_the_steps_of_all_that_race_are_counted():
+    """Each takes a step in turn while the others wait; what one counts must not be lost."""
+    race, taken = module("images").Race(3, 0.2), []
+
+    class Session:
+        class leash:
+            wait = staticmethod(lambda *_: None)
+
+        class feed:
+            done = torch.zeros(())
+
+        def step(self):
+            taken.append(1)
+            time.sleep(1e-3)
+
+    at_once = module("efsgd.deep.parallel").at_once
+    at_once([lambda check: race.run(Session(), 2, check) for _ in range(3)], 3)
+    assert race.steps == len(taken) - 3 * 2
+    assert race.steps > 3
 
 
 def test_a_block_keeps_the_shape_of_the_schedule(training):

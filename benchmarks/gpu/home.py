@@ -7,6 +7,7 @@ back. Everything else stays in the working folder.
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
@@ -43,10 +44,13 @@ class Home:
 
     def update(self, name: str, values: Mapping[str, Any]) -> None:
         """Add these entries to a JSON object; a damaged file is begun anew."""
-        text = json.dumps(self.read(name) | values, indent=1, default=str)
-        with replacing(self.work / name) as file:
-            file.write(f"{text}\n".encode())
-        self.write(name, f"{text}\n".encode())
+        self.work.mkdir(parents=True, exist_ok=True)
+        with open(self.work / f".{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two stages may run side by side
+            text = json.dumps(self.read(name) | values, indent=1, default=str)
+            with replacing(self.work / name) as file:
+                file.write(f"{text}\n".encode())
+            self.write(name, f"{text}\n".encode())
 
     def read(self, name: str) -> dict[str, Any]:
         """The JSON object of that name; empty where there is none that can be read."""

@@ -66,7 +66,8 @@ class Race:
             check()
         self.began = self.began or time.perf_counter()
         end = self.began + self.seconds
-        self.steps += self._steps(session, check, lambda taken: time.perf_counter() < end)
+        taken = self._steps(session, check, lambda taken: time.perf_counter() < end)
+        self.steps += taken  # now: while it stepped, the others counted theirs
         session.leash.wait(check)
         self.ended = time.perf_counter()
 

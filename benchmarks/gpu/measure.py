@@ -29,7 +29,7 @@ class Context:
     home: Home  # what comes home
     work: Path  # what does not
     small: bool  # tiny sizes, only to see that it works
-    seconds: float  # that it has
+    until: float  # by the monotonic clock, the time that it has
     data: str | None = None
     decoder: Path | None = None
     expect: str | None = None

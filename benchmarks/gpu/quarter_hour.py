@@ -18,10 +18,11 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [str(ROOT / folder) for folder in ("", "benchmarks", "benchmarks/gpu", "tests")]
@@ -30,7 +31,7 @@ sys.path[:0] = FOLDERS
 from home import STATE, TESTS, Home
 from project import gpu_test_files
 
-GRACE = 10.0  # seconds from the request to stop to the end
+GRACE = 15.0  # seconds from the request to stop to the end: pytest-xdist waits ten for a worker
 PROCESSES = 8  # of the tests
 
 
@@ -40,22 +41,23 @@ class Stage:
 
     name: str
     most: float  # seconds
-    least: float  # without so many left it is not begun
+    least: float  # without so many left it is not begun: torch alone takes eight to load
     stop: signal.Signals = signal.SIGTERM  # what asks it to stop
 
 
-CALLS = {
+Group = tuple[Stage, ...]  # stages that run side by side, and do not disturb each other
+DECODE = Stage("decode", 60, 10)
+CALLS: dict[str, tuple[Group, ...]] = {
     "check": (
-        Stage("decode", 40, 5),
-        Stage("probe", 70, 15),
-        Stage("tests", 90, 15, signal.SIGINT),  # so that what was found is still written
-        Stage("step", 60, 10),
-        Stage("images", 80, 10),
-        Stage("parity", 60, 5),
+        (DECODE, Stage("probe", 80, 25)),  # which takes the stand-in
+        (Stage("images", 80, 35),),
+        (Stage("tests", 100, 40, signal.SIGINT), Stage("parity", 100, 25)),  # SIGINT: it reports
+        (Stage("step", 70, 30),),
     ),
-    "train": (Stage("decode", 40, 5), Stage("train", 600, 30)),
-    "more": (Stage("decode", 40, 5), Stage("more", 600, 30)),
+    "train": ((DECODE,), (Stage("train", 900, 60),)),
+    "more": ((DECODE,), (Stage("more", 900, 60),)),
 }
+running: list[subprocess.Popen[bytes]] = []
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,7 +87,8 @@ def parser() -> argparse.ArgumentParser:
 
 def environment(given: argparse.Namespace) -> dict[str, str]:
     """That of every stage."""
-    found = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(FOLDERS)}
+    paths = [*FOLDERS, *filter(None, [os.environ.get("PYTHONPATH")])]
+    found = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(paths)}
     if given.commit is not None:
         found["EFSGD_COMMIT"] = given.commit.read_text(encoding="utf-8").strip()
     if given.small:  # no GPU, and Triton's kernels in its interpreter
@@ -93,15 +96,15 @@ def environment(given: argparse.Namespace) -> dict[str, str]:
     return found
 
 
-def command(stage: Stage, given: argparse.Namespace, seconds: float) -> list[str]:
-    """What runs a stage that has so many seconds."""
+def command(stage: Stage, given: argparse.Namespace, until: float) -> list[str]:
+    """What runs a stage that has so long, by the monotonic clock, which all processes share."""
     if stage.name == "tests":
         options = ["-m", "gpu", "-W", "default", "-q", "-p", "no:cacheprovider"]
         options += [] if given.small else ["-n", str(PROCESSES)]
         options += [f"--junitxml={given.out.resolve() / TESTS}"]
         return [sys.executable, "-m", "pytest", *options, *gpu_test_files()]
     words: dict[str, Any] = {
-        **{"--out": given.out.resolve(), "--work": given.work.resolve(), "--seconds": seconds},
+        **{"--out": given.out.resolve(), "--work": given.work.resolve(), "--until": until},
         **{"--data": _absolute(given.data), "--decoder": _absolute(given.decoder)},
         **{"--expect": given.expect},
         **{"--share": given.share, "--epochs": given.epochs, "--parallel": given.parallel},
@@ -120,17 +123,16 @@ def _absolute(path: Any) -> Any:
 def run(stage: Stage, given: argparse.Namespace, seconds: float) -> dict[str, Any]:
     """Run one stage; what became of it."""
     began = time.monotonic()
-    words, own = command(stage, given, seconds), environment(given)
+    words, own = command(stage, given, began + seconds), environment(given)
     process = subprocess.Popen(words, env=own, cwd=ROOT, start_new_session=True)
+    running.append(process)
     try:
         status = _ended(process.wait(seconds))
     except subprocess.TimeoutExpired:
         status = f"stopped after {seconds:.0f} s" + _stop(process, stage.stop)
-    except BaseException:
-        _stop(process, stage.stop)
-        raise
     finally:
         _signal(process, signal.SIGKILL)  # what it has left running
+        running.remove(process)
     return {"status": status, "seconds": round(time.monotonic() - began, 1)}
 
 
@@ -157,35 +159,47 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         os.killpg(process.pid, number)
 
 
-def stages(given: argparse.Namespace) -> list[Stage]:
-    """Those of a call, or some of them; ValueError for a name that is none."""
-    found = {stage.name: stage for stage in CALLS[given.call]}
-    names = given.only.split(",") if given.only else list(found)
-    if unknown := [name for name in names if name not in found]:
-        raise ValueError(f"{given.call} has no stage {unknown[0]}: choose from {', '.join(found)}")
-    chosen = [found[name] for name in names]
-    if given.most is None:
-        return chosen
-    return [replace(one, most=given.most, least=min(one.least, given.most)) for one in chosen]
+def _leave(number: int, frame: Any) -> NoReturn:
+    """End every stage: they are no children of the shell, and would go on without this process."""
+    for process in list(running):
+        _signal(process, signal.SIGKILL)
+    os._exit(128 + number)
+
+
+def groups(given: argparse.Namespace) -> list[Group]:
+    """The stages of a call, or some of them; ValueError for a name that is none."""
+    every = CALLS[given.call]
+    known = [stage.name for group in every for stage in group]
+    names = given.only.split(",") if given.only else known
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"{given.call} has no stage {unknown[0]}: choose from {', '.join(known)}")
+    chosen = [tuple(stage for stage in group if stage.name in names) for group in every]
+    if given.most is not None:
+        own = {"most": given.most, "least": 0.0}
+        chosen = [tuple(replace(stage, **own) for stage in group) for group in chosen]
+    return [group for group in chosen if group]
 
 
 def call(given: argparse.Namespace) -> int:
     """Run the stages of a call; 1 where one is not well."""
-    left, end = stages(given), time.monotonic() + given.seconds
+    left, end = groups(given), time.monotonic() + given.seconds
     home = Home(given.out, given.work, given.files, int(given.mib * 2**20))
     told: dict[str, Any] = {}
     while left:
-        stage, *left = left
-        # Time for a request to stop, and for the stages that come after it.
-        free = end - time.monotonic() - GRACE - sum(other.least for other in left)
-        if given.small:
-            free = stage.most
-        if free < stage.least:
+        group, *left = left
+        # Time for a request to stop, and for the stages that come after these.
+        behind = sum(max(stage.least for stage in other) for other in left)
+        free = 1e9 if given.small else end - time.monotonic() - GRACE - behind
+        begun = [stage for stage in group if stage.least <= free]
+        for stage in group:
             told[stage.name] = {"status": f"left out: {max(free, 0):.0f} s were left"}
-        else:
-            print(f"\n== {stage.name}, at most {min(stage.most, free):.0f} s", flush=True)
-            told[stage.name] = run(stage, given, min(stage.most, free))
-        print(f"== {stage.name}: {told[stage.name]['status']}", flush=True)
+            asked = f"at most {min(stage.most, free):.0f} s" if stage in begun else "left out"
+            print(f"\n== {stage.name}, {asked}", flush=True)
+        with ThreadPoolExecutor(len(group)) as crew:
+            runs = [crew.submit(run, stage, given, min(stage.most, free)) for stage in begun]
+        for stage, future in zip(begun, runs, strict=True):
+            told[stage.name] = future.result()
+            print(f"== {stage.name}: {told[stage.name]['status']}", flush=True)
         home.update(STATE, {given.call: told})
     return int(any(one["status"] != "well" for one in told.values()))
 
@@ -201,10 +215,12 @@ def main(arguments: list[str] | None = None) -> int:
     if given.call is None:
         made.error("name a call: check, train or more, or --rehearse")
     try:
-        stages(given)
+        groups(given)
         environment(given)
     except (ValueError, OSError) as error:
         made.error(str(error))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     return call(given)
 
 

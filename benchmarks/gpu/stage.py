@@ -35,7 +35,7 @@ def context(arguments: list[str]) -> tuple[str, Context]:
     made.add_argument("stage", choices=STAGES)
     made.add_argument("--out", type=Path, required=True)
     made.add_argument("--work", type=Path, required=True)
-    made.add_argument("--seconds", type=float, required=True)
+    made.add_argument("--until", type=float, required=True)
     for name in ("--data", "--decoder", "--expect", "--share"):
         made.add_argument(name)
     for name in ("--epochs", "--parallel", "--files"):
@@ -48,7 +48,7 @@ def context(arguments: list[str]) -> tuple[str, Context]:
     home = Home(given.out, given.work, given.files, int(given.mib * 2**20))
     own = {name: getattr(given, name) for name in Context.OPTIONS}
     device = torch.device("cpu" if given.small else "cuda")
-    return given.stage, Context(device, home, given.work, given.small, given.seconds, **own)
+    return given.stage, Context(device, home, given.work, given.small, given.until, **own)
 
 
 def main() -> int:

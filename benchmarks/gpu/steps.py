@@ -6,30 +6,47 @@ x, m: 5.
 Eager times hold what the host needs to launch; those of a graph are the device's alone.
 """
 
+from functools import cache
 from typing import Any
 
+import torch
 from candidates import BASELINE, NETWORKS, candidate, parameters
 from measure import Captured, Context, copy_rate, failure, launches, table, timed, waits, write
+from torch import Tensor
 
 FORMS = ("triton", "triton 4096 8", "foreach", "paper's form")  # with chunk and warps
 DECAYS = {5e-4: 8 / 5, 0.0: 7 / 5}  # weight decay, and the ratio of accesses
 TARGET, LAUNCHES = 1.25, 10  # times that ratio; launches of a step
 
 
+def copies(network: str, at: Context) -> list[Tensor]:
+    """The parameters of a network with gradients, as if they had just been made."""
+    found = []
+    for x in _made(network, str(at.device)):
+        found.append(torch.nn.Parameter(x.detach().clone()))
+        assert x.grad is not None
+        found[-1].grad = x.grad.clone()
+    return found
+
+
+@cache
+def _made(network: str, device: str) -> list[Tensor]:
+    return parameters(network, NETWORKS.get(network, 10), device)
+
+
 def measured(name: str, network: str, decay: float, at: Context) -> dict[str, Any]:
     """Eager and captured milliseconds, launches and waits of one form, or why there are none."""
     repeats, warm = (2, 1) if at.small else (50, 10)
     found: dict[str, Any] = {"form": name, "weight decay": decay}
-    classes = NETWORKS.get(network, 10)
     own: dict[str, Any] = {"weight_decay": decay}
     try:
-        step = candidate(name, parameters(network, classes, str(at.device)), **own)
+        step = candidate(name, copies(network, at), **own)
         found["eager"] = timed(step, at, repeats, warm)
         found["launches"], found["waits"] = launches(step, at), waits(step, at)
         if at.cuda:
             own |= {"capturable": True} if name not in (BASELINE, "paper's form") else {}
-            xs = parameters(network, classes, str(at.device))
-            found["graph"] = timed(Captured(candidate(name, xs, **own)), at, repeats, warm)
+            step = candidate(name, copies(network, at), **own)
+            found["graph"] = timed(Captured(step), at, repeats, warm)
     except Exception as error:  # one form that fails does not take the others along
         found["failed"] = failure(error)
     return found

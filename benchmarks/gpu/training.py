@@ -8,6 +8,7 @@ home. Every epoch is a line of rows.csv at once, every finished run a result in 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from typing import Any
 import images
 from data import loaded
 from home import MEASURED, RESULTS, ROWS, STATE
-from measure import Context, table
+from measure import Context, failure, table
 
 from efsgd.deep.data import Dataset
 from efsgd.deep.history import NAMES
@@ -32,10 +33,14 @@ from efsgd.figures.cifar_results import collect
 from efsgd.figures.paper import EPOCHS
 
 ROOT = Path(__file__).resolve().parents[2]
-FILL = 0.85  # of the time that the estimate may fill
+FILL = 0.9  # of the time that the estimate may fill
+OVERHEAD = 3.0  # seconds of a run besides its epochs: model, capture, cuDNN's trials
 EVERY = 5  # epochs between two evaluations on training images and at x - e
-FEWEST = 8  # epochs: with fewer a comparison says nothing
+RARELY = 0.15  # of the epochs that are evaluated besides: the first, the last, around drops
+FEWEST = 8  # epochs: with fewer a second comparison says nothing
+WANTED = 12  # epochs that two comparisons should have before there is a third
 COLUMNS = ("model", "data", "batch", "method", "seed", "epochs", *NAMES)
+Block = Sequence[Entry]  # runs of one network and batch size
 
 
 def train(at: Context) -> bool:
@@ -47,16 +52,20 @@ def train(at: Context) -> bool:
     if at.small:
         choice = replace(choice, models=("resnet8",), batches=(32,), evaluate_every=2)
     blocks = by_block(entries_of(choice, data))
-    done, most = [], at.epochs or EPOCHS
+    kept = clock.kept(blocks, data)
+    done: list[Entry] = []
+    most = at.epochs or EPOCHS
     for i, block in enumerate(blocks):
-        epochs = at.epochs or min(most, clock.epochs(blocks[i:], data, at))
-        if epochs < (1 if at.small else FEWEST):
+        # those that are not kept come last, and get what is left by then
+        rest = [other for other in kept if other in blocks[i:]] if block in kept else [block]
+        epochs = at.epochs or min(most, clock.epochs(rest, data))
+        if block is kept[0]:  # the main comparison is never left out, and the others get no more
+            most = epochs = max(1, epochs)
+        elif epochs < FEWEST and not at.epochs:
             print(f"left out, {epochs} epochs would fit: {', '.join(e.name for e in block)}")
             continue
-        if i == 0:
-            most = epochs  # the others get no more: batch sizes are compared
         print(f"{epochs} epochs: {', '.join(entry.name for entry in block)}", flush=True)
-        done += trained(lengthened(block, choice, epochs), data, at)
+        done += trained(lengthened(block, choice, epochs), data, clock)
     return report(blocks, done, at)
 
 
@@ -69,9 +78,9 @@ def more(at: Context) -> bool:
         choice = replace(choice, models=("resnet8",), batches=(32,), evaluate_every=2)
     entries = share(entries_of(choice, data), part_of(at.share))
     there = collect(entries, ROOT / "results" / "cifar")[0]
-    todo = clock.fitting([e for e in entries if e not in there], data, at)
+    todo = clock.fitting([e for e in entries if e not in there], data)
     print(f"{len(there)} of {len(entries)} are there, {len(todo)} fit", flush=True)
-    done = trained(todo, data, at)
+    done = trained(todo, data, clock)
     return report(by_block(todo), done, at) and bool(done)
 
 
@@ -89,8 +98,8 @@ def entries_of(choice: Choice, data: Dataset) -> list[Entry]:
     return grid(choice, {data.name: source})
 
 
-def by_block(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Runs of one network and batch size."""
+def by_block(entries: Sequence[Entry]) -> list[Block]:
+    """In their order."""
     return [list(own) for _, own in groupby(entries, key=kind_of)]
 
 
@@ -99,7 +108,7 @@ def kind_of(entry: Entry) -> images.Setting:
     return entry.training.model, entry.training.batch
 
 
-def lengthened(block: Sequence[Entry], choice: Choice, epochs: int) -> list[Entry]:
+def lengthened(block: Block, choice: Choice, epochs: int) -> list[Entry]:
     """The same with so many epochs and the drops of the preset."""
     count, drops = schedule(choice.preset, epochs)
     return [
@@ -109,81 +118,97 @@ def lengthened(block: Sequence[Entry], choice: Choice, epochs: int) -> list[Entr
 
 
 class Clock:
-    """How much time is left, and what fits into it, by measured speeds."""
+    """How much time is left, how many trainings run at once, and what fits, by measured speeds."""
 
     def __init__(self, at: Context) -> None:
-        self.end = time.monotonic() + at.seconds
-        self.speeds: dict[images.Setting, tuple[float, float]] = {}  # of steps, of evaluation
+        self.at, self.count = at, at.parallel
+        self.speeds: dict[images.Setting, dict[str, float]] = {}
+        told = at.home.read(STATE).get("check", {}).get("images", {}).get("status", "")
+        if told.startswith(("stopped", "killed")):
+            print(f"one training at a time: the images of several were {told}", flush=True)
+            self.count = 1
 
     def left(self) -> float:
         """Seconds that runs may fill."""
-        return FILL * (self.end - time.monotonic())
+        return FILL * (self.at.until - time.monotonic())
 
-    def epochs(self, blocks: Sequence[Sequence[Entry]], data: Dataset, at: Context) -> int:
-        """That all of these runs can have."""
-        cost = sum(self.cost(entry, data, at) for block in blocks for entry in block)
-        return int(self.left() / cost)
+    def kept(self, blocks: Sequence[Block], data: Dataset) -> list[Block]:
+        """The first of them, so many that all get the epochs without which they say nothing."""
+        kept = [block for block in blocks if self.speed(block[0], data)] or [blocks[0]]
+        while len(kept) > 1 and self.epochs(kept, data) < (FEWEST if len(kept) == 2 else WANTED):
+            kept.pop()
+        return kept
 
-    def fitting(self, entries: Sequence[Entry], data: Dataset, at: Context) -> list[Entry]:
-        """The first of them, as many as fit whole."""
-        found: list[Entry] = []
-        used = 0.0
-        for entry in entries:
-            used += entry.training.epochs * self.cost(entry, data, at)
-            if used > self.left():
-                break
-            found.append(entry)
-        return found
+    def epochs(self, blocks: Sequence[Block], data: Dataset) -> int:
+        """That all of these runs can have; 0 where one cannot be trained at all."""
+        runs = [entry for block in blocks for entry in block]
+        cost = sum(self.cost(entry, data) for entry in runs)
+        return int((self.left() - OVERHEAD * len(runs)) / cost) if cost < math.inf else 0
 
-    def cost(self, entry: Entry, data: Dataset, at: Context) -> float:
-        """Seconds of an epoch of a run, its share of what several at once take."""
-        steps, evaluation = self._speed(kind_of(entry), data, at)
-        tests, rare = len(data.y_test), 1 / entry.training.evaluate_every
-        judged = tests * (1 + rare * (3 if entry.training.method.feeds_back else 1))
-        return len(data.y_train) / steps + judged / evaluation
+    def fitting(self, entries: Sequence[Entry], data: Dataset) -> list[Entry]:
+        """The first of them, as many as fit whole; the last ones run with fewer beside them."""
+        for count in range(len(entries), 0, -1):
+            full = count - count % self.count
+            seconds = sum(
+                OVERHEAD + e.training.epochs * self.cost(e, data, alone=i >= full)
+                for i, e in enumerate(entries[:count])
+            )
+            if seconds <= self.left():
+                return list(entries[:count])
+        return []
 
-    def _speed(self, kind: images.Setting, data: Dataset, at: Context) -> tuple[float, float]:
+    def cost(self, entry: Entry, data: Dataset, alone: bool = False) -> float:
+        """Seconds of an epoch of a run: its share of what several at once take, or of one alone."""
+        speed = self.speed(entry, data)
+        if not speed:
+            return math.inf
+        alone = alone or self.count == 1
+        run, tests = entry.training, len(data.y_test)
+        rare = min(1.0, RARELY + 1 / run.evaluate_every)
+        judged = tests * (1 + rare * (3 if run.method.feeds_back else 1))
+        steps = speed["alone" if alone else "together"]
+        return len(data.y_train) / steps + judged / speed["evaluation"]
+
+    def speed(self, entry: Entry, data: Dataset) -> dict[str, float]:
+        """Images a second alone, together and of an evaluation; empty where it does not run."""
+        kind = kind_of(entry)
         if kind not in self.speeds:
-            rows = at.home.read(MEASURED).get("images", {}).get("rows", [])
+            rows = self.at.home.read(MEASURED).get("images", {}).get("rows", [])
             known = [r for r in rows if (r["network"], r["batch"]) == kind and "failed" not in r]
             # of another number at once, or of none: a few seconds tell
-            row = next((r for r in known if r["at once"] == at.parallel), None)
-            row = row or images.measured(kind, data, at)
+            row = next((r for r in known if r["at once"] == self.at.parallel), None)
+            row = row or images.measured(kind, data, self.at)
+            self.speeds[kind] = {} if "failed" in row else row
             if "failed" in row:
-                raise RuntimeError(f"{kind} cannot be trained: {row['failed']}")
-            self.speeds[kind] = row["together"], row["evaluation"]
+                print(f"{kind} cannot be trained: {row['failed']}", flush=True)
+            elif row["together"] <= row["alone"]:
+                print(f"one training at a time: {kind} is no faster with several", flush=True)
+                self.count = 1
         return self.speeds[kind]
 
 
-def trained(block: Sequence[Entry], data: Dataset, at: Context) -> list[Entry]:
-    """Train these runs, several at once; those that were done, whatever ended it."""
+def trained(block: Block, data: Dataset, clock: Clock) -> list[Entry]:
+    """Train these runs, several at once; those that were done. One that fails is told and left."""
     done: list[Entry] = []
+    at = clock.at
     best = at.home.read(STATE).get("best") or {}
 
+    def row(entry: Entry, event: Progress | Measured) -> None:
+        if isinstance(event, Measured):
+            at.home.append(ROWS, line(entry, event), COLUMNS)
+
     def task(entry: Entry, check: Check) -> None:
-        def row(event: Progress | Measured) -> None:
-            if isinstance(event, Measured):
-                at.home.append(ROWS, line(entry, event), COLUMNS)
+        how = {"graph": best.get("graph"), "form": best.get("form"), "device": at.device}
+        places = (entry.training, data, at.work / "results")
+        try:
+            run_training(*places, every=None, report=partial(row, entry), check=check, **how)
+            done.append(entry)
+            at.home.archive(RESULTS, list((at.work / "results").glob("training-*.npz")))
+            print(f"done: {entry.name}", flush=True)
+        except Exception as error:
+            print(f"NOT done: {entry.name}: {failure(error)}", flush=True)
 
-        run_training(
-            entry.training,
-            data,
-            at.work / "results",
-            device=at.device,
-            graph=best.get("graph"),
-            form=best.get("form"),
-            every=None,
-            report=row,
-            check=check,
-        )
-        done.append(entry)
-        at.home.archive(RESULTS, list((at.work / "results").glob("training-*.npz")))
-        print(f"done: {entry.name}", flush=True)
-
-    try:
-        at_once([partial(task, entry) for entry in block], at.parallel)
-    except Exception as error:  # the runs that are done stay, and the next block is tried
-        print(f"NOT trained: {error}", flush=True)
+    at_once([partial(task, entry) for entry in block], clock.count)
     return done
 
 
@@ -194,7 +219,7 @@ def line(entry: Entry, event: Measured) -> dict[str, Any]:
     return own | {"seed": run.seed, "epochs": run.epochs, "epoch": event.epoch, **event.row}
 
 
-def report(blocks: Sequence[Sequence[Entry]], done: Sequence[Entry], at: Context) -> bool:
+def report(blocks: Sequence[Block], done: Sequence[Entry], at: Context) -> bool:
     """Print the last epoch of each run that is done; whether all are."""
     wanted = sum(map(len, blocks))
     found = collect(done, at.work / "results")[0]
