@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from efsgd.deep.data import Dataset
+from efsgd.deep.fused import switched_off
 from efsgd.deep.graph import WARM_UP
 from efsgd.deep.loop import library_flags, own_stream
 from efsgd.deep.machine import FORMS, Form, Means
@@ -62,7 +63,8 @@ def chosen(training: Training, data: Dataset, means: Means) -> Means:
 
 def candidates(method: Method, means: Means) -> Iterator[Means]:
     """What to try, the best first; the last one must work."""
-    signs = type(method.compresses) in KINDS and missing(means.device.type) is None
+    lacking = switched_off() or missing(means.device.type)
+    signs = type(method.compresses) in KINDS and lacking is None
     forms: tuple[Form, ...] = ("triton", "foreach") if signs else ("foreach",)
     if means.form is not None:
         forms = (means.form,)
@@ -86,9 +88,14 @@ def _first_that_works(training: Training, data: Dataset, means: Means) -> Means:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what went wrong first: the end of a failed capture fails once more."""
-    while isinstance(error.__context__, Exception):
-        error = error.__context__
+    """What went wrong, and what went wrong first: the end of a failed capture fails once more."""
+    first = error
+    while isinstance(first.__context__, Exception):
+        first = first.__context__
+    return _line(error) if first is error else f"{_line(error)}; at first {_line(first)}"
+
+
+def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 

@@ -170,6 +170,29 @@ def test_the_commit_that_was_carried_reaches_every_stage(tmp_path):
     assert own["EFSGD_COMMIT"] == "v1-3-gabc"
 
 
+def test_data_that_are_there_are_not_unpacked_again(tmp_path):
+    quarter, file = module("quarter_hour"), tmp_path / "packed.npz"
+    file.touch()
+    own = given(tmp_path, call="train", data=str(file))
+    home = module("home").Home(own.out, own.work)
+
+    def names():
+        return [stage.name for group in quarter.groups(own) for stage in group]
+
+    assert names() == ["decode", "train"]
+    home.update("state.json", {"data": {"given": str(file), "what": str(tmp_path / "gone.npz")}})
+    assert names() == ["decode", "train"]
+    home.update("state.json", {"data": {"given": str(file), "what": str(file)}})
+    assert names() == ["train"]
+    own.expect = "another-0123"
+    assert names() == ["decode", "train"]
+    own.expect = None
+    own.data = str(tmp_path / "other.npz")
+    assert names() == ["decode", "train"]
+    own.only = "decode"
+    assert names() == ["decode"]
+
+
 def test_the_gpu_tests_are_asked_for_as_such(tmp_path):
     quarter = module("quarter_hour")
     words = quarter.command(quarter.Stage("tests", 9, 1), given(tmp_path, small=False), 9)
@@ -360,6 +383,8 @@ def test_one_at_a_time_where_several_hang_or_gain_nothing(training):
     clock.kept(blocks, Sizes)
     assert clock.count == 4
     at.home.update("state.json", {"check": {"images": {"status": "stopped after 80 s, by force"}}})
+    assert own.Clock(at).count == 4  # it was late, but several at once did run
+    at.home.update("measured.json", {"images": {"rows": []}})
     assert own.Clock(at).count == 1
     at.home.update("state.json", {"check": {"images": {"status": "well"}}})
     rows = [{"network": "vgg19", "batch": 128, "alone": 2.0, "together": 1.9}]

@@ -25,7 +25,7 @@ def decode(at: Context) -> bool:
             _unpack(at.decoder, place)
         what = str(place)
     data = load(what)
-    known = {"what": what, "name": data.name, "digest": data.digest}
+    known = {"given": at.data, "what": what, "name": data.name, "digest": data.digest}
     known |= {"training images": len(data.y_train), "test images": len(data.y_test)}
     at.home.update(STATE, {"data": known})
     print(f"{data.name}: {known}")

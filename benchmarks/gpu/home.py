@@ -86,7 +86,8 @@ class Home:
     def _room(self, name: str, size: int) -> Path:
         path = self.folder / name
         self.folder.mkdir(parents=True, exist_ok=True)
-        others = [p for p in self.folder.iterdir() if p.is_file() and p != path]
+        files = [p for p in self.folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+        others = [p for p in files if p != path]
         if len(others) >= self.files:
             told = f"{self.folder} holds {len(others)} files, and {self.files} may come home"
             raise OSError(f"{told}: {name} was not written, raise --files")

@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--most", type=float, help="seconds of a stage at most, for --rehearse")
     made.add_argument("--only", default="", help="stages, separated by commas  [default: all]")
     made.add_argument("--share", default="1/1", metavar="I/N", help="of the runs of `more`")
-    made.add_argument("--epochs", type=int, help="of `train`, instead of as many as fit")
+    made.add_argument("--epochs", type=int, help="of every run, instead of as many as fit")
     made.add_argument("--parallel", type=int, default=4, help="trainings at once")
     made.add_argument("--files", type=int, default=8, help="that may come home")
     made.add_argument("--mib", type=float, default=16.0, help="the size of each at most")
@@ -170,14 +170,24 @@ def groups(given: argparse.Namespace) -> list[Group]:
     """The stages of a call, or some of them; ValueError for a name that is none."""
     every = CALLS[given.call]
     known = [stage.name for group in every for stage in group]
-    names = given.only.split(",") if given.only else known
+    names = given.only.split(",") if given.only else list(known)
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"{given.call} has no stage {unknown[0]}: choose from {', '.join(known)}")
+    if not given.only and given.call != "check" and decoded(given):
+        names.remove(DECODE.name)
     chosen = [tuple(stage for stage in group if stage.name in names) for group in every]
     if given.most is not None:
         own = {"most": given.most, "least": 0.0}
         chosen = [tuple(replace(stage, **own) for stage in group) for group in chosen]
     return [group for group in chosen if group]
+
+
+def decoded(given: argparse.Namespace) -> bool:
+    """Whether an earlier call has unpacked these data, and they are still there."""
+    known = Home(given.out, given.work).read(STATE).get("data", {})
+    same = known.get("given") == str(_absolute(given.data))
+    same = same and given.expect in (None, known.get("name"))
+    return same and Path(known["what"]).is_file()
 
 
 def call(given: argparse.Namespace) -> int:
@@ -200,7 +210,10 @@ def call(given: argparse.Namespace) -> int:
         for stage, future in zip(begun, runs, strict=True):
             told[stage.name] = future.result()
             print(f"== {stage.name}: {told[stage.name]['status']}", flush=True)
-        home.update(STATE, {given.call: told})
+        try:
+            home.update(STATE, {given.call: told})
+        except OSError as error:  # a full folder is no reason to stop
+            print(f"== {error}", flush=True)
     return int(any(one["status"] != "well" for one in told.values()))
 
 

@@ -44,8 +44,9 @@ Block = Sequence[Entry]  # runs of one network and batch size
 
 
 def train(at: Context) -> bool:
-    """The short comparison, block by block; whether all of its runs were done."""
+    """The short comparison, block by block; whether all runs that were begun were done."""
     clock, data = Clock(at), needed(at)
+    at.home.update(MEASURED, {})  # it comes home with what was planned by it
     choice = Choice(
         PRESETS["short"], data=(data.name,), evaluate_every=EVERY, precision=at.precision
     )
@@ -54,6 +55,7 @@ def train(at: Context) -> bool:
     blocks = by_block(entries_of(choice, data))
     kept = clock.kept(blocks, data)
     done: list[Entry] = []
+    begun: list[Block] = []
     most = at.epochs or EPOCHS
     for i, block in enumerate(blocks):
         # those that are not kept come last, and get what is left by then
@@ -65,8 +67,9 @@ def train(at: Context) -> bool:
             print(f"left out, {epochs} epochs would fit: {', '.join(e.name for e in block)}")
             continue
         print(f"{epochs} epochs: {', '.join(entry.name for entry in block)}", flush=True)
+        begun.append(block)
         done += trained(lengthened(block, choice, epochs), data, clock)
-    return report(blocks, done, at)
+    return report(begun, done, at)
 
 
 def more(at: Context) -> bool:
@@ -124,9 +127,14 @@ class Clock:
         self.at, self.count = at, at.parallel
         self.speeds: dict[images.Setting, dict[str, float]] = {}
         told = at.home.read(STATE).get("check", {}).get("images", {}).get("status", "")
-        if told.startswith(("stopped", "killed")):
+        if told.startswith(("stopped", "killed")) and not self.rows():
             print(f"one training at a time: the images of several were {told}", flush=True)
             self.count = 1
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What the stage images has measured."""
+        found: list[dict[str, Any]] = self.at.home.read(MEASURED).get("images", {}).get("rows", [])
+        return [row for row in found if "failed" not in row]
 
     def left(self) -> float:
         """Seconds that runs may fill."""
@@ -173,8 +181,7 @@ class Clock:
         """Images a second alone, together and of an evaluation; empty where it does not run."""
         kind = kind_of(entry)
         if kind not in self.speeds:
-            rows = self.at.home.read(MEASURED).get("images", {}).get("rows", [])
-            known = [r for r in rows if (r["network"], r["batch"]) == kind and "failed" not in r]
+            known = [row for row in self.rows() if (row["network"], row["batch"]) == kind]
             # of another number at once, or of none: a few seconds tell
             row = next((r for r in known if r["at once"] == self.at.parallel), None)
             row = row or images.measured(kind, data, self.at)
@@ -220,7 +227,7 @@ def line(entry: Entry, event: Measured) -> dict[str, Any]:
 
 
 def report(blocks: Sequence[Block], done: Sequence[Entry], at: Context) -> bool:
-    """Print the last epoch of each run that is done; whether all are."""
+    """Print the last epoch of each run that is done; whether all of these blocks are."""
     wanted = sum(map(len, blocks))
     found = collect(done, at.work / "results")[0]
     columns = ("test_accuracy", "virtual_test_accuracy", "phi_p", "images_per_second")
