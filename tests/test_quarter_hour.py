@@ -481,5 +481,5 @@ def test_the_target_of_the_step_is_a_ratio_of_accesses():
             assert steps.within([good | ratio], decay) == met
     fine = good | {f"graph / {steps.BASELINE}": 1.0}
     assert steps.within([fine], 0.0)
-    for worse in ({"launches": 11}, {"waits": 1}, {"form": "foreach"}):
+    for worse in ({"launches": 11}, {"waits": 1}, {"form": "foreach"}, {"launches": float("nan")}):
         assert not steps.within([fine | worse], 0.0)
