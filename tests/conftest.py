@@ -9,7 +9,7 @@ from hypothesis import settings
 os.environ["MPLBACKEND"] = "Agg"
 
 # Of several test processes each has one thread, decided before torch is imported: threads of more
-# processes than there are cores spin while they wait for each other: 718 s on two cores, and 503 s with one thread each.
+# processes than there are cores spin while they wait for each other, a third of the time.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
