@@ -108,10 +108,9 @@ def _try(training: Training, data: Dataset, means: Means) -> None:
     images, flags = min(len(data.y_train), 2 * training.batch), (training.precision, means.device)
     with own_stream(means.device), library_flags(*flags), torch.enable_grad():
         session = Session(training, data.subset(images, 1), means)
+        session.feed.start(0)
         for _ in range(TRIED):
-            session.batch = 0
-            session.feed.start(0)
-            session.step()
+            session.first_step()
         torch.cuda.synchronize(means.device)
         if means.form == "triton":
             apart = distance(training.method, list(session.model.parameters()))

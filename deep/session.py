@@ -146,6 +146,12 @@ class Session:
         if self.form != self.optimizer.form:
             self._take_part()
 
+    def first_step(self) -> None:
+        """The first step of the epoch once more, to try it or to time it."""
+        self.batch = 0
+        self.feed.done.zero_()
+        self.step()
+
     def _full_step(self) -> None:
         self._step(self.forward, *self.feed.batch(self.training.batch))
 

@@ -75,9 +75,7 @@ class Race:
     def _steps(session: Session, check: Check, more: Callable[[int], bool]) -> int:
         taken = 0
         while more(taken):
-            session.batch = 0
-            session.feed.done.zero_()
-            session.step()
+            session.first_step()
             session.leash.wait(check, AHEAD)
             check()
             taken += 1

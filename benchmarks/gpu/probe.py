@@ -35,13 +35,7 @@ def measured(at: Context, data: Any, graph: bool, form: str) -> dict[str, Any]:
         with own_stream(at.device), library_flags(at.precision, at.device):
             session = Session(trial(at, data.name), data, means)
             session.feed.start(0)
-
-            def task() -> None:
-                session.batch = 0
-                session.feed.done.zero_()
-                session.step()
-
-            found["ms"] = timed(task, at, repeats, warm)
+            found["ms"] = timed(session.first_step, at, repeats, warm)
             if form == "triton":
                 found["apart"] = distance(
                     EF, list(session.model.parameters()), 1 if at.small else 3

@@ -135,7 +135,19 @@ def whole(rehearsal: Rehearsal) -> None:
     rehearsal.call("check", "--only", "decode,probe")
     trains(rehearsal)
     shutil.rmtree(rehearsal.folder / "work" / "results")
+    adds_up(rehearsal)
+    shutil.rmtree(rehearsal.folder / "work" / "results")
     stopped(rehearsal)
+
+
+def adds_up(rehearsal: Rehearsal) -> None:
+    """A sixth of the paper's twelve runs of a network at a batch size: two, whole."""
+    code, stages = rehearsal.call("more", "--epochs", 2, "--share", "1/6")
+    assert (code, stages["more"]["status"]) == (0, "well"), stages
+    with zipfile.ZipFile(rehearsal.out / RESULTS) as archive:
+        assert len(archive.namelist()) == 2
+    rows = (rehearsal.out / ROWS).read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 1 + 2 * 2
 
 
 def stopped(rehearsal: Rehearsal) -> None:
