@@ -6,11 +6,8 @@
 
 from __future__ import annotations
 
-from efsgd.deep.density import Density
-from efsgd.deep.obtain import run_training, train
-from efsgd.deep.optimiser import EFSGD
-from efsgd.deep.paper import ef_signsgd, sgdm, signsgd, signsgdm
-from efsgd.deep.training import Training, scaled_lr
+from efsgd.deep.optim import EFSGD, Density, ef_signsgd, sgdm, signsgd, signsgdm
+from efsgd.deep.training import Training, run_training, scaled_lr, train
 
 __all__ = [
     "EFSGD",

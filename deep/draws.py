@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from efsgd.base import Compressor, instance
 from efsgd.compressors import QSGD, Blockwise, Natural, RandK, Scaled, TernGrad
-from efsgd.packing import Shape
-from efsgd.sparse import count
+from efsgd.compressors.base import Compressor, instance
+from efsgd.compressors.packing import Shape
+from efsgd.compressors.sparse import count
 
 
 @singledispatch

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from efsgd import compressors as lib
-from efsgd.base import Compressor
+from efsgd.compressors.base import Compressor
+from efsgd.compressors.sparse import count
 from efsgd.deep.draws import as_tensors, draw, missing, registered
-from efsgd.sparse import count
 
 __all__ = ["Kernel", "apply", "as_tensors", "draw", "kernel"]
 

@@ -29,12 +29,22 @@ from efsgd.compressors import (
     TwoMeans,
     compressor,
 )
-from efsgd.ef21 import EF21, EF21SGDM, EControl, EF21Plus
-from efsgd.engine import Run, run
-from efsgd.methods import EFSGD, SGD, CompressedSGD, Method, SignSGD, Signum
-from efsgd.problem import Optimum, Problem
-from efsgd.simulate import Diverged
-from efsgd.variants import FullyCorrectiveEF, GradientEF, PostMomentumEF
+from efsgd.engine import Diverged, Optimum, Problem, Run, run
+from efsgd.methods import (
+    EF21,
+    EF21SGDM,
+    EFSGD,
+    SGD,
+    CompressedSGD,
+    EControl,
+    EF21Plus,
+    FullyCorrectiveEF,
+    GradientEF,
+    Method,
+    PostMomentumEF,
+    SignSGD,
+    Signum,
+)
 from efsgd.wire import HEADER, decode
 
 __all__ = [

@@ -14,23 +14,20 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.base import Compressor
+from efsgd.compressors.base import Compressor
+from efsgd.sources import classes_in, files_of, is_frozen
 
 Json = dict[str, Any]
 T = TypeVar("T")
-
-PACKAGES = ("efsgd", "efsgd.convex")  # whose sources decide whether a result is up to date
 
 
 def optional(default: T) -> T:
@@ -44,13 +41,15 @@ def optional(default: T) -> T:
 
 
 def spec_of(value: Any) -> Json:
-    """What a frozen dataclass is, in JSON: {"type": "module.Name", field: ...}, at any depth.
+    """What a frozen dataclass is, in JSON: {"type": "package.Name", field: ...}, at any depth.
 
-    A compressor is its spec string; an array or a sparse matrix is its SHA-256, shape and dtype. A
-    field declared with ``optional`` is left out while it has its default.
+    The type is the name under which its users import it (:func:`public_name`), so that a result
+    outlives a move of the module in which its class stands. A compressor is its spec string; an
+    array or a sparse matrix is its SHA-256, shape and dtype. A field declared with ``optional`` is
+    left out while it has its default.
     Raises ValueError with the name of the field that cannot be written down.
     """
-    if not _is_frozen(value):
+    if not is_frozen(value):
         raise ValueError(f"only a frozen dataclass has a spec, not {value!r}: make it one")
     spec: Json = _described(value, type(value).__name__)
     return spec
@@ -66,20 +65,34 @@ def as_text(value: Json) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def made_by(work: Any = None, packages: tuple[str, ...] | None = None) -> Json:
+def public_name(cls: type) -> str:
+    """The name of a class in the highest package of efsgd that exports it, such as efsgd.Signum.
+
+    A class that no package exports, or of somebody else's, has the name of its module before it.
+    """
+    words = cls.__module__.split(".")
+    if words[0] == "efsgd":
+        for length in range(1, len(words)):
+            package = sys.modules[".".join(words[:length])]
+            name = cls.__qualname__
+            if name in getattr(package, "__all__", ()) and getattr(package, name) is cls:
+                return f"{package.__name__}.{name}"
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def made_by(work: Any = None) -> Json:
     """What would make a result now: versions, sources, machine, UTC time.
 
-    ``code`` covers ``packages`` (by default those that ``work.packages`` names, else PACKAGES) and,
-    with ``work``, the files that define its classes outside efsgd. It is None where such a class
-    has no file (an interactive session), so nobody can tell. ``git`` is what ``git describe`` says
-    of efsgd's checkout and, where it has no answer, as in a copy without .git, the environment
-    variable EFSGD_COMMIT; ``efsgd`` is the version installed, else that in setup.cfg.
+    ``code`` is a digest of the source files that the classes in ``work`` depend on
+    (:mod:`efsgd.sources`). It is None without work, and where such a class has no file (an
+    interactive session), so that nobody can tell. ``git`` is what ``git describe`` says of efsgd's
+    checkout and, where it has no answer, as in a copy without .git, the environment variable
+    EFSGD_COMMIT; ``efsgd`` is the version installed, else that in setup.cfg.
     """
-    packages = packages or tuple(getattr(work, "packages", PACKAGES))
     return {
         "efsgd": _version("efsgd"),
         "git": _git_describe(),
-        "code": _code((*_sources(packages), *sorted(set(_outside(work)), key=str))),
+        "code": _code(frozenset(classes_in(work))),
         "numpy": np.__version__,
         "scipy": _version("scipy"),
         "python": platform.python_version(),
@@ -87,11 +100,6 @@ def made_by(work: Any = None, packages: tuple[str, ...] | None = None) -> Json:
         "device": "cpu",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _is_frozen(value: Any) -> bool:
-    params = getattr(type(value), "__dataclass_params__", None)
-    return params is not None and bool(params.frozen)
 
 
 def _described(value: Any, where: str) -> Any:
@@ -105,7 +113,7 @@ def _described(value: Any, where: str) -> Any:
         return [_described(item, f"{where}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, Compressor) and value.name:
         return str(value)
-    if _is_frozen(value):
+    if is_frozen(value):
         return _described_fields(value, where)
     if hasattr(value, "tocsr"):
         return _sparse_digest(value)
@@ -118,7 +126,7 @@ def _described(value: Any, where: str) -> Any:
 
 
 def _described_fields(value: Any, where: str) -> Json:
-    described = {"type": f"{type(value).__module__}.{type(value).__qualname__}"}
+    described = {"type": public_name(type(value))}
     for field in dataclasses.fields(value):
         name, at = field.name, f"{where}.{field.name}"
         if name == "type":
@@ -145,37 +153,17 @@ def _sparse_digest(matrix: Any) -> Json:
     return {"sha256": sha.hexdigest(), "shape": list(rows.shape), "dtype": rows.dtype.str}
 
 
-def _outside(value: Any) -> Iterator[str | None]:
-    """The source files of the classes in a work that are not efsgd's; None for no file."""
-    if isinstance(value, tuple | list):
-        for item in value:
-            yield from _outside(item)
-    if not _is_frozen(value):
-        return
-    module = type(value).__module__
-    if module.partition(".")[0] != "efsgd":
-        yield getattr(sys.modules.get(module), "__file__", None)
-    for field in dataclasses.fields(value):
-        yield from _outside(getattr(value, field.name))
-
-
 @cache
-def _sources(packages: tuple[str, ...]) -> tuple[str, ...]:
-    """The source files of some packages, in order."""
-    found = [find_spec(package) for package in packages]
-    folders = [Path(at) for spec in found if spec for at in spec.submodule_search_locations or ()]
-    return tuple(str(file) for folder in folders for file in sorted(folder.glob("*.py")))
-
-
-@cache
-def _code(files: tuple[str | None, ...]) -> str | None:
-    """SHA-256 over some source files; None where one is missing."""
+def _code(classes: frozenset[type]) -> str | None:
+    """SHA-256 over the sources of these classes, by name; None where one is missing."""
+    if not classes:
+        return None
     sha = hashlib.sha256()
-    for name in files:
-        if name is None or not (file := Path(name)).is_file():
+    for name, file in sorted(files_of(classes).items()):
+        if file is None or not file.is_file():
             return None
         content = file.read_bytes()
-        sha.update(f"{file.parent.name}/{file.name} {len(content)}\n".encode() + content)
+        sha.update(f"{name} {len(content)}\n".encode() + content)
     return sha.hexdigest()
 
 
@@ -198,8 +186,8 @@ def _metadata() -> dict[str, str]:
         parser.read(_root() / "setup.cfg", encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError):
         return {}
-    found = dict(parser["metadata"]) if "metadata" in parser else {}
-    return found if found.get("name") == "efsgd" else {}
+    metadata = dict(parser["metadata"]) if "metadata" in parser else {}
+    return metadata if metadata.get("name") == "efsgd" else {}
 
 
 @cache
@@ -211,11 +199,11 @@ def _git_describe() -> str | None:
 def _git_answer() -> str | None:
     if not ((_root() / ".git").exists() and _metadata()):
         return None
-    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "-C", str(_root()), "describe", "--always", "--dirty", "--tags"]
     try:
         answer = subprocess.run(
-            command, env=own, capture_output=True, text=True, timeout=10, check=True
+            command, env=environment, capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -72,8 +72,8 @@ class Result:
         return self.arrays[name]
 
 
-def place(work: Work, directory: str | Path) -> Path:
-    """Where the result of ``work`` lies: directory/<kind>-<key>.npz, kind being its class."""
+def place(work: Any, directory: str | Path) -> Path:
+    """Where the result of a frozen dataclass lies: directory/<kind>-<key>.npz, kind its class."""
     return Path(directory) / f"{type(work).__name__.lower()}-{key(spec_of(work))}.npz"
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.base import positive
+from efsgd.checks import positive
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,23 @@ class AdaGradNorm(Schedule):
         """Return the step sizes (R, 1) and the sums of squares so far."""
         total = (self.b0**2 if state is None else state) + np.vecdot(g, g)[:, None]
         return self.lr / np.sqrt(total), total
+
+
+@dataclass(frozen=True)
+class PerReplicate(Schedule):
+    """One constant step size for each replicate; what ``Run(lr=(0.1, 0.2))`` means."""
+
+    lr: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse step sizes that are not positive."""
+        for value in self.lr:
+            Constant(value)
+
+    def adapt(self, t: int, g: Array, state: Any) -> tuple[Array, Any]:
+        """The step sizes as a column."""
+        column = np.array(self.lr)[:, None] if state is None else state
+        return column, column
 
 
 @dataclass(frozen=True)

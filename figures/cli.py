@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from efsgd.figures import bounds_options, options, user_options
+from efsgd.figures import options
+from efsgd.figures.bounds.options import BOUNDS
+from efsgd.figures.cifar.options import CIFAR, TUNE
+from efsgd.figures.own_data.options import USER_DATA, given
 
 if TYPE_CHECKING:
     from efsgd.figures.make import Options
@@ -78,7 +81,7 @@ def convex_pictures() -> tuple[Any, ...]:
 
 def cifar_pictures() -> tuple[Any, ...]:
     """The deep figures, one of each for every model and data set; to know them needs no torch."""
-    from efsgd.figures.deep import PICTURES
+    from efsgd.figures.cifar.command import PICTURES
 
     return PICTURES
 
@@ -92,7 +95,7 @@ def theory_pictures() -> tuple[Any, ...]:
 
 def bounds_pictures() -> tuple[Any, ...]:
     """The delta zoo; to know it needs neither cvxpy nor matplotlib."""
-    from efsgd.figures.bounds import PICTURES
+    from efsgd.figures.bounds.command import PICTURES
 
     return PICTURES
 
@@ -157,7 +160,7 @@ def show(file: Path) -> None:
 
 
 @main.command()
-@options.add(user_options.USER_DATA)
+@options.add(USER_DATA)
 @options.figure_command
 def convex(names: tuple[str, ...], results: Path, **told: Any) -> None:
     """The paper's convex figures, or its methods on data of your own.
@@ -166,16 +169,16 @@ def convex(names: tuple[str, ...], results: Path, **told: Any) -> None:
     methods run on that file instead. Results are kept in RESULTS/convex and used again, unless the
     code or a version has changed.
     """
-    own = user_options.given(told, names)
+    own = given(told, names)
     if own["data"] is not None:
-        from efsgd.figures.convex import on_data
+        from efsgd.figures.own_data.command import on_data
 
         sys.exit(on_data(shared("convex", told | {"results": results}), **own))
     run_track("convex", names, results, told)
 
 
 @main.command()
-@options.add(options.CIFAR)
+@options.add(CIFAR)
 @options.figure_command
 def cifar(names: tuple[str, ...], **told: Any) -> None:
     """The paper's deep experiments.
@@ -184,13 +187,13 @@ def cifar(names: tuple[str, ...], **told: Any) -> None:
     those that are NAMEd. Stopped by Ctrl-C, the same command goes on. Results of several machines
     are merged by copying them together. Claims are made for the paper's own grid only.
     """
-    from efsgd.figures.deep import cifar as run
+    from efsgd.figures.cifar.command import cifar as run
 
     sys.exit(run(names, shared("cifar", told), **told))
 
 
 @main.command()
-@options.add(bounds_options.BOUNDS)
+@options.add(BOUNDS)
 @options.figure_command
 def bounds(names: tuple[str, ...], **told: Any) -> None:
     """Does each compressor keep its word, and what proves it?
@@ -200,7 +203,7 @@ def bounds(names: tuple[str, ...], **told: Any) -> None:
     those of --compressor, or your own of --module. Results of built-in ones are kept in
     RESULTS/bounds. A vector that breaks a claim is saved in OUT, and the exit code is 1.
     """
-    from efsgd.figures.bounds import bounds as run
+    from efsgd.figures.bounds.command import bounds as run
 
     sys.exit(run(names, shared("bounds", told), **told))
 
@@ -218,7 +221,7 @@ def theory(names: tuple[str, ...], results: Path, **told: Any) -> None:
 
 
 @main.command()
-@options.add(options.TUNE)
+@options.add(TUNE)
 @options.shared
 def tune(**told: Any) -> None:
     """Search for step sizes on held-out images.
@@ -226,7 +229,7 @@ def tune(**told: Any) -> None:
     Trains every method and batch size with each step size, names the best and draws the search.
     Results are kept in RESULTS/cifar; a run that diverges stops early.
     """
-    from efsgd.figures.tune import tune as run
+    from efsgd.figures.cifar.tune import tune as run
 
     sys.exit(run(shared("cifar", told), **told))
 

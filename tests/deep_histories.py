@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from efsgd.figures import paper
-from efsgd.figures.cifar_grid import SIZES, Choice, Source, grid
-from efsgd.figures.cifar_presets import PRESETS
-from efsgd.figures.cifar_results import RARE, studies
+from efsgd.figures.cifar import paper
+from efsgd.figures.cifar.grid import SIZES, Choice, Source, grid
+from efsgd.figures.cifar.presets import PRESETS
+from efsgd.figures.cifar.study import RARE, studies
 from efsgd.results import Result, key, made_by, save, spec_of
 
 SCORES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")

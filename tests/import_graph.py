@@ -1,6 +1,7 @@
 """The imports of our four packages, read from their sources with ast; none of them is run."""
 
 import ast
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -27,25 +28,39 @@ class Import:
 
 
 def sources() -> dict[str, str]:
-    """Module name -> its source, of everything in the four folders."""
-    return {
-        package if path.stem == "__init__" else f"{package}.{path.stem}": path.read_text("utf-8")
-        for package, folder in FOLDERS.items()
-        for path in sorted(folder.glob("*.py"))
-    }
+    """Module name -> its source, of everything in the four folders and the folders inside them."""
+    modules = {}
+    for package, top in FOLDERS.items():
+        for folder, inside, names in os.walk(top):  # which follows no link
+            inside.sort()
+            words = [package, *Path(folder).relative_to(top).parts]
+            for path in sorted(Path(folder, name) for name in names if name.endswith(".py")):
+                name = words if path.stem == "__init__" else [*words, path.stem]
+                modules[".".join(name)] = path.read_text("utf-8")
+    return modules
+
+
+def packages(modules: dict[str, str]) -> set[str]:
+    """Those of the modules that hold others."""
+    return {name.rpartition(".")[0] for name in modules} & set(modules)
+
+
+def inside(name: str, package: str) -> bool:
+    """Whether a name is that of a package or of something in it."""
+    return f"{name}.".startswith(f"{package}.")
 
 
 def area(name: str) -> str:
     """What a rule speaks of: one of our packages, or the first word of anybody else's."""
-    ours = [package for package in FOLDERS if f"{name}.".startswith(f"{package}.")]
+    ours = [package for package in FOLDERS if inside(name, package)]
     return max(ours, key=len) if ours else name.partition(".")[0]
 
 
-def imports(module: str, source: str) -> Iterator[Import]:
-    """Every import of `module`, also the relative ones and the calls of import_module."""
+def imports(source: str) -> Iterator[Import]:
+    """Every import in a source, also the calls of import_module; relative ones are banned."""
 
     def visit(node: ast.AST, late: bool, typing: bool) -> Iterator[Import]:
-        for name in _names(node, area(module)):
+        for name in _names(node):
             yield Import(name, node.lineno, late or typing, typing)
         late = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         guarded = node.body if _is_type_checking(node) else []
@@ -59,14 +74,13 @@ def _is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test).split(".")[-1] == "TYPE_CHECKING"
 
 
-def _names(node: ast.AST, package: str) -> list[str]:
+def _names(node: ast.AST) -> list[str]:
     match node:
         case ast.Import():
             return [alias.name for alias in node.names]
         case ast.ImportFrom(module=module, level=level):
-            words = package.split(".")
-            base = words[: len(words) + 1 - level] if level else []
-            return [".".join([*base, *filter(None, [module]), alias.name]) for alias in node.names]
+            prefix = "." * level + (module or "")
+            return [f"{prefix}.{alias.name}" for alias in node.names]
         case ast.Call(func=ast.Name(id=called) | ast.Attribute(attr=called)) if called in BY_NAME:
             argument = node.args[0] if node.args else None
             known = isinstance(argument, ast.Constant) and isinstance(argument.value, str)
@@ -74,17 +88,30 @@ def _names(node: ast.AST, package: str) -> list[str]:
     return []
 
 
-def arrows(module: str, source: str, among: dict[str, str]) -> Iterator[tuple[str, Import]]:
+def arrows(source: str, among: dict[str, str]) -> Iterator[tuple[str, Import]]:
     """Each import of a module that is `among` ours, as (that module, the import).
 
     A name that is no module belongs to the package that it is taken from.
     """
-    for found in imports(module, source):
-        target = found.name
+    for one in imports(source):
+        target = one.name
         while target and target not in among:
             target = target.rpartition(".")[0]
         if target:
-            yield target, found
+            yield target, one
+
+
+def rooms(graph: dict[str, set[str]], package: str) -> dict[str, set[str]]:
+    """The graph between what stands directly in a package: its modules and folders."""
+
+    def room(module: str) -> str:
+        return module[len(package) + 1 :].partition(".")[0] if inside(module, package) else ""
+
+    among: dict[str, set[str]] = {room(module): set() for module in graph if room(module)}
+    for module, targets in graph.items():
+        if room(module):
+            among[room(module)] |= {room(target) for target in targets} - {"", room(module)}
+    return among
 
 
 def circle(graph: dict[str, set[str]]) -> list[str]:

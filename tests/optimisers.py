@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from efsgd.base import Compressor
+from efsgd.compressors.base import Compressor
 from efsgd.deep import EFSGD
 from efsgd.deep.kernels import draw
-from efsgd.methods import Method
+from efsgd.methods.base import Method
 
 SHAPES = ((3, 4), (5,), ())
 Tensors = list[Tensor]

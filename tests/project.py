@@ -1,6 +1,7 @@
 """What setup.cfg, pyproject.toml, constraints.txt and the tests say, for tests and benchmarks."""
 
 import configparser
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -33,9 +34,17 @@ def shown(value: object) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
+def python_path(test_file: str) -> str:
+    """PYTHONPATH for a process that imports efsgd, what a test file holds, and its helpers."""
+    import efsgd
+
+    folders = (Path(efsgd.__file__).parents[1], Path(test_file).parent, ROOT / "tests")
+    return os.pathsep.join(str(folder) for folder in folders)
+
+
 def gpu_test_files() -> list[str]:
     """The files that hold tests marked gpu, from the root of the repository."""
     marked = re.compile(r"^\s*@?pytest\.mark\.gpu\b", re.MULTILINE)
-    files = sorted((ROOT / "tests").glob("test_*.py"))
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
     found = [file for file in files if marked.search(file.read_text(encoding="utf-8"))]
     return [file.relative_to(ROOT).as_posix() for file in found]

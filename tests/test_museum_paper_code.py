@@ -17,14 +17,14 @@ from torch import nn
 
 import efsgd
 from efsgd.deep import EFSGD
-from efsgd.deep.data import Dataset, load
-from efsgd.deep.density import density as density_of
-from efsgd.deep.evaluate import evaluate
-from efsgd.deep.obtain import train
-from efsgd.deep.session import Session
-from efsgd.deep.training import Training
-from efsgd.figures.cifar_presets import METHODS
-from efsgd.figures.cifar_results import Cell
+from efsgd.deep.data.dataset import Dataset, load
+from efsgd.deep.optim.density import density as density_of
+from efsgd.deep.training.evaluate import evaluate
+from efsgd.deep.training.obtain import train
+from efsgd.deep.training.session import Session
+from efsgd.deep.training.training import Training
+from efsgd.figures.cifar.presets import METHODS
+from efsgd.figures.cifar.study import Cell
 from efsgd.results import Result
 
 HALL = Hall(__file__)

@@ -7,7 +7,7 @@ from pathlib import Path
 from home import STATE
 from measure import Context
 
-from efsgd.deep.data import Dataset, load
+from efsgd.deep.data.dataset import Dataset, load
 
 
 def decode(at: Context) -> bool:

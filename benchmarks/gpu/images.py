@@ -16,15 +16,16 @@ from measure import Context, failure, matmul_rate, table, write
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from efsgd.deep import evaluate
-from efsgd.deep.data import Dataset
-from efsgd.deep.loop import AHEAD, Check, library_flags, own_stream
-from efsgd.deep.machine import Means
+from efsgd.deep.data.dataset import Dataset
 from efsgd.deep.models import build
-from efsgd.deep.parallel import at_once
-from efsgd.deep.session import Session
-from efsgd.deep.training import Training
-from efsgd.figures.cifar_presets import METHODS
+from efsgd.deep.training import evaluate
+from efsgd.deep.training.device import AHEAD, library_flags, own_stream
+from efsgd.deep.training.interruptions import Check
+from efsgd.deep.training.machine import Means
+from efsgd.deep.training.parallel import at_once
+from efsgd.deep.training.session import Session
+from efsgd.deep.training.training import Training
+from efsgd.figures.cifar.presets import METHODS
 
 Setting = tuple[str, int]  # network and batch size
 SETTINGS: tuple[Setting, ...] = (("vgg19", 128), ("vgg19", 8), ("resnet18", 128))

@@ -13,8 +13,8 @@ import torch
 from home import MEASURED, Home
 from on_gpu import WAITED, synchronisation
 
-from efsgd.deep.graph import capturing
-from efsgd.deep.loop import own_stream
+from efsgd.deep.training.device import own_stream
+from efsgd.deep.training.graph import capturing
 
 Task = Callable[[], Any]
 

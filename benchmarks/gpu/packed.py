@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from efsgd.deep.data import load
+from efsgd.deep.data.dataset import load
 
 DECODER = '''"""python standin_from_jpeg.py OUT.npz"""
 import io

@@ -14,7 +14,7 @@ import efsgd
 from efsgd.deep import EFSGD
 from efsgd.deep.kernels import apply, as_tensors
 from efsgd.deep.models import build
-from efsgd.methods import Method
+from efsgd.methods.base import Method
 
 STEPS, LR = 20, 0.05
 SHAPES = ((64, 16, 3, 3), (64,), (10, 64), (10,), (3, 1))

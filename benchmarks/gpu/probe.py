@@ -9,12 +9,12 @@ from data import standin
 from home import STATE
 from measure import Context, failure, table, timed, write
 
-from efsgd.deep.choice import APART, distance
-from efsgd.deep.loop import library_flags, own_stream
-from efsgd.deep.machine import Means
-from efsgd.deep.session import Session
-from efsgd.deep.training import Training
-from efsgd.figures.cifar_presets import METHODS
+from efsgd.deep.training.choice import APART, distance
+from efsgd.deep.training.device import library_flags, own_stream
+from efsgd.deep.training.machine import Means
+from efsgd.deep.training.session import Session
+from efsgd.deep.training.training import Training
+from efsgd.figures.cifar.presets import METHODS
 
 ORDER = ((False, "foreach"), (True, "foreach"), (False, "triton"), (True, "triton"))
 EF = METHODS["ef-signsgd"]

@@ -22,15 +22,16 @@ from data import loaded
 from home import MEASURED, RESULTS, ROWS, STATE
 from measure import Context, failure, table
 
-from efsgd.deep.data import Dataset
-from efsgd.deep.history import NAMES
-from efsgd.deep.loop import Check, Measured, Progress
-from efsgd.deep.obtain import run_training
-from efsgd.deep.parallel import at_once
-from efsgd.figures.cifar_grid import Choice, Entry, Source, grid, part_of, schedule, share
-from efsgd.figures.cifar_presets import PRESETS
-from efsgd.figures.cifar_results import collect
-from efsgd.figures.paper import EPOCHS
+from efsgd.deep.data.dataset import Dataset
+from efsgd.deep.training.events import Measured, Progress
+from efsgd.deep.training.history import NAMES
+from efsgd.deep.training.interruptions import Check
+from efsgd.deep.training.obtain import run_training
+from efsgd.deep.training.parallel import at_once
+from efsgd.figures.cifar.grid import Choice, Entry, Source, grid, part_of, schedule, share
+from efsgd.figures.cifar.paper import EPOCHS
+from efsgd.figures.cifar.presets import PRESETS
+from efsgd.figures.cifar.study import collect
 
 ROOT = Path(__file__).resolve().parents[2]
 FILL = 0.9  # of the time that the estimate may fill

@@ -1,0 +1,174 @@
+"""Logistic regression with an l2 penalty, and its optimum with a certificate in closed form.
+
+f(w) = (1/n) sum_i log(1 + exp(-y_i <a_i, w>)) + (l2/2) |w|^2 with labels y_i in {-1, +1}.
+
+The dual, with a_i = sigma(-y_i <a_i, w>) read off at w, gives the lower bound f(w) - gap on the
+minimum, and with it gap = |grad f(w)|^2 / (2 l2) exactly: the entropies cancel (derived here;
+tests/test_logistic.py compares with the dual written out). It costs one gradient, at any size.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from efsgd.arrays import Array
+from efsgd.convex.problems.linear_model import LinearModel, Samples
+from efsgd.convex.problems.optima import Certificate
+from efsgd.engine.problem import Optimum
+
+NEWTON_STEPS = 100
+CG_STEPS = 1000  # for one Newton step
+GAP = 1e-15  # relative to f: where Newton's method ends
+
+
+class Logistic(LinearModel):
+    """The objective of this module; a subclass says what its ``data`` and ``l2`` are."""
+
+    curvature = 0.25
+
+    @property
+    @abstractmethod
+    def data(self) -> LogisticRegression:
+        """Training rows and, perhaps, test rows."""
+
+    def values(self, z: Array, y: Array) -> Array:
+        """log(1 + exp(-y z)), which never overflows."""
+        found: Array = np.logaddexp(0.0, -y * z)
+        return found
+
+    def slopes(self, z: Array, y: Array) -> Array:
+        """-y sigma(-y z), in the place of z."""
+        z *= y
+        with np.errstate(over="ignore"):  # 1/(1 + inf) is 0, as it should be
+            np.exp(z, out=z)
+        z += 1
+        return np.divide(-y, z, out=z)
+
+    def measure(self, x: Array) -> dict[str, Array]:
+        """train_loss and train_accuracy, and with test rows test_loss and test_accuracy.
+
+        The losses are without the penalty. A prediction <a_i, w> of exactly 0 is wrong.
+        """
+        data = self.data
+        series = self._measured("train", data.train.apply(x), data.y)
+        if data.test is not None and data.y_test is not None:
+            series |= self._measured("test", data.test.apply(x), data.y_test)
+        return series
+
+    @cached_property
+    def optimum(self) -> Optimum | None:
+        """The minimiser and its value; None for l2 = 0, where there may be none.
+
+        Raises ArithmeticError where Newton's method ends with a gap above 1e-10 relative to f.
+        """
+        if not self.l2:
+            return None
+        w = minimise(self)
+        f = float(self.loss(w[None])[0])
+        if not self.gap(w) <= 1e-10 * f:
+            raise ArithmeticError(
+                f"Newton's method stopped with a duality gap of {self.gap(w):.1e} at f = {f:.6g}: "
+                "scale the columns of X or use a larger l2"
+            )
+        return Optimum(w, f)
+
+    def gap(self, w: Array) -> float:
+        """The duality gap |grad f(w)|^2 / (2 l2) at w (d,): f(w) exceeds min f by no more."""
+        g = self.full_gradient(w[None])[0]
+        return float(g @ g) / (2 * self.l2)
+
+    def certificate(self) -> Certificate:
+        """The optimum with its lower bound; |w - w*| is at most sqrt(2 gap / l2)."""
+        best = self.optimum
+        if best is None:
+            raise ValueError("l2 = 0 has no certified optimum: use l2 > 0")
+        gap = self.gap(best.x)
+        return Certificate(best.x, best.f, best.f - gap, gap, "optimal", "Newton-CG, duality gap")
+
+    def expression(self, x: Any) -> Any:
+        """f as a cvxpy expression of the variable x, (d,)."""
+        import cvxpy as cp
+
+        data = self.data
+        margins = cp.multiply(data.y, data.train.matrix @ x)
+        return cp.sum(cp.logistic(-margins)) / self.n + (self.l2 / 2) * cp.sum_squares(x)
+
+    def _measured(self, rows: str, z: Array, y: Array) -> dict[str, Array]:
+        labels = y[:, None]
+        accuracy = np.mean(labels * z > 0, axis=0)
+        return {f"{rows}_accuracy": accuracy, f"{rows}_loss": self.values(z, labels).mean(0)}
+
+
+@dataclass(frozen=True, eq=False)
+class LogisticRegression(Samples, Logistic):
+    """Logistic regression on X (n, d), an array or a scipy.sparse matrix, with y (n,) of -1 and +1.
+
+    ``l2`` is the weight of the penalty (l2/2)|w|^2, at least 0. ``X_test``, ``y_test`` only add
+    series to the history. Do not change the arrays afterwards.
+    """
+
+    l2: float = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit together, other labels and a negative l2."""
+        super().__post_init__()
+        if isinstance(self.l2, bool) or not 0 <= self.l2 < np.inf:
+            raise ValueError(f"l2 must be at least 0 and finite, not {self.l2}: try 1/n")
+        for name, y in (("y", self.y), ("y_test", self.y_test)):
+            wrong = None if y is None else np.asarray(y)[~np.isin(y, (-1, 1))]
+            if wrong is not None and wrong.size:
+                raise ValueError(f"{name} holds the label {wrong[0]:g}: map the classes to -1, +1")
+
+    @cached_property
+    def data(self) -> LogisticRegression:
+        """Itself."""
+        return self
+
+
+def minimise(problem: Logistic) -> Array:
+    """The minimiser w (d,) by Newton's method; each step by conjugate gradients, no d x d matrix.
+
+    Ends at a relative gap of GAP, or where rounding stops all progress.
+    """
+    w = np.zeros(problem.d)
+    f, g = float(problem.loss(w[None])[0]), problem.full_gradient(w[None])[0]
+    for _ in range(NEWTON_STEPS):
+        if g @ g <= 2 * problem.l2 * GAP * f:
+            break
+        p = _newton_step(problem, w, g)
+        t, descent = 1.0, float(g @ p)
+        while (tried := float(problem.loss((w + t * p)[None])[0])) > f + 1e-4 * t * descent:
+            t /= 2
+            if t < 1e-3:
+                break
+        ahead = w + t * p
+        found = problem.full_gradient(ahead[None])[0]
+        if t < 1e-3 and found @ found >= 0.25 * (g @ g):  # differences of f are rounding by now
+            break
+        w, f, g = ahead, tried, found
+    return w
+
+
+def _newton_step(problem: Logistic, w: Array, g: Array) -> Array:
+    """p with H p = -g to a residual that shrinks with |g|, H the Hessian at w."""
+    from scipy.sparse.linalg import LinearOperator, cg
+
+    train = problem.data.train
+    z = train.apply(w[None])
+    curvature = np.exp(-np.logaddexp(0, z) - np.logaddexp(0, -z)) / problem.n  # sigma' / n
+
+    def hessian(v: Array) -> Array:
+        product = train.apply(v.reshape(1, -1))
+        product *= curvature
+        found: Array = train.adjoint(product)[0] + problem.l2 * v.ravel()
+        return found
+
+    H = LinearOperator((problem.d, problem.d), matvec=hessian, dtype=np.float64)
+    size = float(np.linalg.norm(g))
+    p: Array = cg(H, -g, rtol=min(0.1, np.sqrt(size)), maxiter=CG_STEPS)[0]
+    return p

@@ -1,0 +1,66 @@
+"""The memory of error feedback against the error lemma: runs that bring their own bounds' letters.
+
+Each result holds what :mod:`efsgd.bounds` needs to judge it: the step sizes, sigma and delta.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from efsgd.arrays import Array
+from efsgd.compressors.base import Compressor
+from efsgd.convex.problems.bounded_noise import BoundedNoise, Slope
+from efsgd.engine.runs import Run, run
+from efsgd.methods.feedback import EFSGD
+from efsgd.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Memories:
+    """E|e_t|^2 of error feedback with this compressor, on each problem with each of the step sizes.
+
+    Arrays: "step" (S,), the recorded t; "squared" (P, V, S), the mean of |e_t|^2 over the
+    replicates, and "error" its standard error, 0 for one replicate; "lrs" (V, T), the step sizes;
+    "sigma" (P,) and the number "delta"; "virtual_residual" (P, V, S).
+    """
+
+    compressor: Compressor
+    problems: tuple[BoundedNoise | Slope, ...]
+    rates: tuple[float | Schedule, ...]
+    steps: int
+    record: int
+    seed: int = 0
+    replicates: int = 1
+
+    @property
+    def cost(self) -> float:
+        """The steps of all runs together."""
+        return float(self.steps * len(self.rates) * len(self.problems) * self.replicates)
+
+    def compute(self) -> dict[str, Array]:
+        """Run it once for each problem and step size, with the same noise."""
+        found = [[self._one(problem, rate) for rate in self.rates] for problem in self.problems]
+        squares = np.array([[history["memory_norm"] ** 2 for history in row] for row in found])
+        residuals = np.array([[history["virtual_residual"] for history in row] for row in found])
+        spread = squares.std(axis=3, ddof=1) if self.replicates > 1 else 0 * squares[..., 0]
+        return {
+            "step": found[0][0]["step"],
+            "squared": squares.mean(axis=3),
+            "error": spread / np.sqrt(self.replicates),
+            "virtual_residual": residuals.max(axis=3),
+            "lrs": np.stack([self._lrs(rate) for rate in self.rates]),
+            "sigma": np.array([problem.sigma for problem in self.problems]),
+            "delta": np.array(self.compressor.delta(self.problems[0].d)),
+        }
+
+    def _one(self, problem: BoundedNoise | Slope, rate: float | Schedule) -> dict[str, Array]:
+        method, metrics = EFSGD(self.compressor), ("memory_norm", "virtual_residual")
+        rest = (self.steps, self.seed, self.replicates)
+        return run(Run(problem, method, rate, *rest, record=self.record, metrics=metrics))
+
+    def _lrs(self, rate: float | Schedule) -> Array:
+        if not isinstance(rate, Schedule):
+            return np.full(self.steps, float(rate))
+        return np.array([rate(t) for t in range(self.steps)])

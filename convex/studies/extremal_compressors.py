@@ -1,0 +1,101 @@
+"""Compressors that leave the worst error their delta allows: they attain the theorems' exact forms.
+
+Neither is one to train with. They know the run that they are meant for, see
+:mod:`efsgd.convex.studies.theorem_three` and :mod:`efsgd.convex.studies.theorem_two`;
+|C(p)-p|^2 = (1-delta)|p|^2 holds for every p.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from efsgd.arrays import Array, Generator
+from efsgd.compressors.base import Compressor
+from efsgd.compressors.guarantee import Guarantee
+from efsgd.compressors.packing import Shape
+
+
+@lru_cache(maxsize=8)
+def slopes(T: int, c: float) -> Array:
+    """Unit vectors u_0, ..., u_T with inner products c in [-1/T, 1], the rows of (T+1, T+1).
+
+    The symmetric root of their Gram matrix, a on the diagonal and b beside it; read only.
+    """
+    n = T + 1
+    own, common = np.sqrt(1 - c), np.sqrt(max(0.0, 1 + T * c))  # roots of the eigenvalues
+    b = (common - own) / n
+    u: Array = np.full((n, n), b) + own * np.eye(n)
+    u.setflags(write=False)
+    return u
+
+
+@dataclass(frozen=True)
+class Onward(Compressor):
+    """p - q|p| u_(t+1) where u_t is the slope closest to p: the error points onward."""
+
+    T: int
+    c: float
+    claimed: float
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """Holds for every x, with equality."""
+        return "pathwise"
+
+    def apply(self, x: Array, drawn: object = None) -> Array:
+        """C of each vector of x (..., T+1)."""
+        u = slopes(self.T, self.c)
+        after = np.minimum((x @ u.T).argmax(axis=-1) + 1, self.T)
+        length = np.sqrt((1 - self.claimed) * np.vecdot(x, x))
+        sent: Array = x - length[..., None] * u[after]
+        return sent
+
+    def _delta(self, d: int) -> float:
+        return self.claimed
+
+
+@dataclass(frozen=True)
+class AlongVirtual(Compressor):
+    """p - q|p| v/|v|, v being the new virtual iterate x - e: the error is worst for the next step.
+
+    It knows where the run starts and carries (v, e) as its state: with e the memory before the
+    step, p - e = lr g is what v moves by.
+    """
+
+    start: float
+    claimed: float
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """Holds for every x, with equality."""
+        return "pathwise"
+
+    def draw(self, shape: Shape, rng: Generator | None = None, state: Any = None) -> Any:
+        """(v, e) before the step; no randomness."""
+        if state is not None:
+            return state
+        v, e = np.zeros(shape), np.zeros(shape)
+        v[..., 0] = self.start
+        return [v, e]
+
+    def apply(self, x: Array, drawn: Any = None) -> Array:
+        """C of each vector of x (..., d)."""
+        sent: Array = x - self._left(x, drawn)[1]
+        return sent
+
+    def next_state(self, x: Array, drawn: Any) -> Any:
+        """(v, e) after the step."""
+        return self._left(x, drawn)
+
+    def _left(self, p: Array, drawn: Any) -> list[Array]:
+        before, e = drawn
+        v = before - (p - e)
+        length = np.sqrt((1 - self.claimed) * np.vecdot(p, p)[..., None])
+        return [v, length * v / np.sqrt(np.vecdot(v, v))[..., None]]
+
+    def _delta(self, d: int) -> float:
+        return self.claimed

@@ -1,0 +1,114 @@
+"""Theorem II at work: a smooth nonconvex problem with all its constants known, and a worst case.
+
+The worst case (derived here) shows that the middle term L lr sigma^2 of Theorem II cannot be
+halved. On f = L|x|^2/2 in the plane the noise is orthogonal to x, so that it always lengthens the
+virtual iterate v = x - e, and the compressor leaves an error along v as long as it may. With
+h = lr L, r = |v| and a = |e|, so that |x| = r + a:
+
+    r+^2 = r^2 - 2hr(r+a) + h^2(r+a)^2 + lr^2 s^2
+    a+^2 = (1-delta)((a + h(r+a))^2 + lr^2 s^2)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import hypot, sqrt
+
+import numpy as np
+
+from efsgd.arrays import Array
+from efsgd.compressors.base import Compressor
+from efsgd.convex.problems.valleys import Crosswind, Valleys
+from efsgd.convex.studies.extremal_compressors import AlongVirtual
+from efsgd.engine.runs import Run, run
+from efsgd.methods.feedback import EFSGD
+
+
+@dataclass(frozen=True)
+class MeanGradients:
+    """The mean over s = 0, ..., t of E|grad f(x_s)|^2 under error feedback, for each step size.
+
+    Arrays: "mean" (V, T+1), over ``replicates`` runs; "lr" (V,); "f0", "L", "sigma" and "delta",
+    numbers; "virtual_residual" (T+1,).
+    """
+
+    compressor: Compressor
+    problem: Valleys
+    rates: tuple[float, ...]
+    steps: int
+    seed: int = 0
+    replicates: int = 20
+
+    @property
+    def cost(self) -> float:
+        """The steps of all runs together."""
+        return float(self.steps * len(self.rates) * self.replicates)
+
+    def compute(self) -> dict[str, Array]:
+        """One run, in which each step size has its replicates."""
+        lrs = tuple(lr for lr in self.rates for _ in range(self.replicates))
+        metrics = ("gradient_squared", "virtual_residual")
+        method, start = EFSGD(self.compressor), (self.seed, len(lrs))
+        history = run(Run(self.problem, method, lrs, self.steps, *start, record=1, metrics=metrics))
+        squared = history["gradient_squared"].reshape(self.steps + 1, len(self.rates), -1)
+        many = np.arange(1, self.steps + 2)
+        return {
+            "mean": (squared.mean(axis=2).cumsum(axis=0) / many[:, None]).T,
+            "virtual_residual": history["virtual_residual"].max(axis=1),
+            "lr": np.array(self.rates),
+            **{name: np.array(getattr(self.problem, name)) for name in ("f0", "L", "sigma")},
+            "delta": np.array(self.compressor.delta(self.problem.d)),
+        }
+
+
+@dataclass(frozen=True)
+class Halved:
+    """The worst case of the module docstring, replayed as a run from 1.02 times where it settles.
+
+    Arrays over t = 0, ..., T: "squared", |grad f(x_t)|^2, which no draw changes; "recursion", the
+    same from the recursion; "achieved" (T,), the delta of each step; and the numbers "lr", "L",
+    "delta", "noise", "f0".
+    """
+
+    lr: float = 0.1
+    delta: float = 0.9
+    L: float = 1.0
+    noise: float = 1.0
+    steps: int = 10_000
+    seed: int = 0
+
+    @property
+    def cost(self) -> float:
+        """The steps."""
+        return float(self.steps)
+
+    def compute(self) -> dict[str, Array]:
+        """The run, and the recursion beside it."""
+        start = 1.02 * self._settled()
+        method = EFSGD(AlongVirtual(start, self.delta))
+        metrics = ("gradient_squared", "achieved_delta", "virtual_residual")
+        problem = Crosswind(start, self.noise, self.L)
+        one = Run(problem, method, self.lr, self.steps, self.seed, record=1, metrics=metrics)
+        history, numbers = run(one), ("lr", "delta", "L", "noise")
+        return {
+            "squared": history["gradient_squared"][:, 0],
+            "recursion": np.array([(self.L * x) ** 2 for x in self._lengths(start, self.steps)]),
+            "achieved": history["achieved_delta"][:-1, 0],
+            "virtual_residual": history["virtual_residual"][:, 0],
+            "f0": np.array(self.L / 2 * start**2),
+            **{name: np.array(getattr(self, name)) for name in numbers},
+        }
+
+    def _lengths(self, start: float, steps: int) -> list[float]:
+        """|x_t| = r + a for t = 0, ..., steps."""
+        r, a, h = start, 0.0, self.lr * self.L
+        lengths = [start]
+        for _ in range(steps):
+            x, across = r + a, self.lr * self.noise
+            r, a = hypot(r - h * x, across), sqrt(1 - self.delta) * hypot(a + h * x, across)
+            lengths.append(r + a)
+        return lengths
+
+    def _settled(self) -> float:
+        """Where |x_t| settles, whatever the start."""
+        return self._lengths(1.0, 2000)[-1]  # by 1 - h at each step, to the last bit

@@ -1,0 +1,11 @@
+"""Does a compressor keep its word: an adversarial search, and certificates by convex programmes."""
+
+from efsgd.convex.verification.certificates import DeltaCertificate, certificate
+from efsgd.convex.verification.verification import Verification, verify
+
+__all__ = [
+    "DeltaCertificate",
+    "Verification",
+    "certificate",
+    "verify",
+]

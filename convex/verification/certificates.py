@@ -1,0 +1,239 @@
+"""What proves the delta or omega of each built-in compressor: a solved programme where there is
+one, otherwise the argument, which is called so.
+
+A certificate is about the compressor's formula. That the code computes this formula is what the
+search of :mod:`efsgd.convex.verification` and the tests are for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from efsgd.compressors import (
+    QSGD,
+    Blockwise,
+    Identity,
+    LowRank,
+    Natural,
+    RandK,
+    Scaled,
+    ScaledSign,
+    SignTopK,
+    TernGrad,
+    Threshold,
+    TopK,
+    TwoMeans,
+)
+from efsgd.compressors.base import Compressor, instance
+from efsgd.compressors.sparse import count
+from efsgd.convex.verification import programmes
+from efsgd.convex.verification.programmes import Proof
+
+TOLERANCE = 1e-7  # of the claim: what the solver may leave between it and the proof
+ROUNDING = 1e-9
+FITTED = "fitted sorted-cone LP"
+BY_HAND = (
+    "argument",
+    "identity",
+    "not solved",
+    FITTED,
+)  # kinds that a computation alone proves not
+
+
+@dataclass(frozen=True)
+class DeltaCertificate:
+    """A proof that delta is at least ``value``, or omega at most that.
+
+    ``kind`` "argument" or "identity" is a line of reasoning, for which no programme was solved;
+    "not solved" a programme that is too large, with the value NaN; a "fitted" one was solved for a
+    form that the compressor has at all vectors where it was tried, see
+    :mod:`efsgd.convex.verification.fitted_form`.
+    """
+
+    kind: str
+    quantity: Literal["delta", "omega"]
+    value: float  # recomputed from a point that was made feasible; NaN if nothing is proven
+    claimed: float
+    dual: float  # the programme's dual value: it can prove nothing better; NaN without a programme
+    seconds: float
+    text: str
+
+    @property
+    def gap(self) -> float:
+        """What the proof lacks to the claim; negative where it proves more."""
+        return self.claimed - self.value if self.quantity == "delta" else self.value - self.claimed
+
+    @property
+    def solved(self) -> bool:
+        """Whether a computation alone proves it: a convex programme, or exact arithmetic."""
+        return self.kind not in BY_HAND
+
+    def holds(self) -> bool:
+        """Whether the claim is proven, to the accuracy of the solver."""
+        return self.gap <= TOLERANCE * abs(self.claimed) + ROUNDING
+
+    def __str__(self) -> str:
+        """One line."""
+        if math.isnan(self.value):
+            return f"{self.kind}: {self.text}"
+        least = ">=" if self.quantity == "delta" else "<="
+        return f"{self.quantity} {least} {self.value:.9g} by {self.kind}: {self.text}"
+
+
+def certificate(compressor: Compressor, d: int) -> DeltaCertificate | None:
+    """What proves the delta, or the omega, that ``compressor`` claims at dimension d >= 1.
+
+    None for compressors that claim nothing, and for those that are not built in: what these are
+    tried for is :func:`efsgd.convex.verification.fitted_form.fitted`.
+    """
+    c = instance(compressor)
+    if d < 1:
+        raise ValueError(f"d must be at least 1 to certify a bound, not {d}")
+    try:
+        return stated(proven(c, d), c, d)
+    except ValueError as error:  # a programme that is too large says so
+        return stated(Proof("not solved", math.nan, str(error)), c, d)
+
+
+def stated(proof: Proof | None, c: Compressor, d: int) -> DeltaCertificate | None:
+    """The proof beside what is claimed; None for none."""
+    if proof is None:
+        return None
+    quantity: Literal["delta", "omega"] = "omega" if c.guarantee == "unbiased" else "delta"
+    claimed = c.omega(d) if quantity == "omega" else c.delta(d)
+    found = (proof.value, claimed, proof.dual, proof.seconds, proof.text)
+    return DeltaCertificate(proof.kind, quantity, *found)
+
+
+def proven(c: Compressor, d: int) -> Proof | None:
+    """The proof of delta, or of omega for an unbiased compressor; None where there is none."""
+    if type(c) is Scaled:
+        return scaled(c.compressor, c.factor, d)
+    if type(c) is Blockwise:
+        proofs = [proven(c.compressor, b) for b in sorted(set(c._blocks(d)))]
+        return _weakest(proofs, greatest=c.guarantee == "unbiased")
+    prove = PROOFS.get(type(c))
+    return None if prove is None else prove(c, d)
+
+
+def scaled(inner: Compressor, a: float, d: int) -> Proof | None:
+    """The proof of delta for x -> a C(x), from that of C (arXiv 1901.09847, Theorem IV; otherwise
+    derived here): 2a - a^2(1+omega) if C is unbiased, a(2-a) delta if it is a projection or the
+    scaled sign, else 1 - (a sqrt(1-delta) + |1-a|)^2.
+    """
+    if a == 1:
+        return proven(inner, d)
+    if type(inner) is Scaled:
+        return scaled(inner.compressor, a * inner.factor, d)
+    if type(inner) is Blockwise:
+        proofs = [scaled(inner.compressor, a, b) for b in sorted(set(inner._blocks(d)))]
+        return _weakest(proofs)
+    if type(inner) is Natural and inner.nearest:
+        return programmes.nearest_power(a)
+    proof = proven(inner, d)
+    if proof is None:
+        return None
+    text = f"scaled by {a:.4g}, {proof.text}"
+    value, dual = (_of_scaled(inner, a, bound) for bound in (proof.value, proof.dual))
+    return replace(proof, value=value, dual=dual, text=text)
+
+
+def _of_scaled(inner: Compressor, a: float, bound: float) -> float:
+    """delta of x -> a C(x) where C has this delta or omega; NaN for NaN."""
+    if math.isnan(bound):
+        return bound
+    if inner.guarantee == "unbiased":
+        delta = a * (2.0 - a * (1.0 + bound))
+    elif inner.projection or type(inner) is ScaledSign:
+        delta = a * (2.0 - a) * bound
+    else:
+        delta = 1.0 - (a * math.sqrt(max(0.0, 1.0 - bound)) + abs(1.0 - a)) ** 2
+    return max(0.0, delta)
+
+
+def _weakest(proofs: Sequence[Proof | None], greatest: bool = False) -> Proof | None:
+    """The weakest of the proofs for the blocks, of the least delta or the greatest omega."""
+    known = [proof for proof in proofs if proof is not None]
+    if len(known) < len(proofs):
+        return None
+    worst = (max if greatest else min)(known, key=lambda proof: proof.value)
+    return replace(worst, seconds=sum(p.seconds for p in known), text=f"by blocks, {worst.text}")
+
+
+def _sign(c: ScaledSign, d: int) -> Proof:
+    """|x|^2 - |C(x)-x|^2 = (s_1 + .. + s_d)^2/d, and at least that if zeros stay zero."""
+    return _sum_of_first(d, d)
+
+
+def _sign_of_top(c: SignTopK, d: int) -> Proof:
+    """|x|^2 - |C(x)-x|^2 = (s_1 + .. + s_k)^2/k."""
+    return _sum_of_first(count(c.k, d), d)
+
+
+def _sum_of_first(k: int, d: int) -> Proof:
+    """By the sorted cone, delta of a compressor with s'Ms = (s_1 + .. + s_k)^2/k."""
+    if d > programmes.SIZE:
+        raise ValueError(f"d = {d} is too large for this programme: take {programmes.SIZE} at most")
+    kept = np.arange(d) < k
+    return programmes.sorted_cone(np.outer(kept, kept) / k)
+
+
+def _top(c: TopK, d: int) -> Proof:
+    return programmes.largest_shares(count(c.k, d), d)
+
+
+def _low_rank(c: LowRank, d: int) -> Proof:
+    return programmes.largest_shares(c._rank(d), min(c._sides(d)))
+
+
+def _levels(c: QSGD, d: int) -> Proof:
+    """The dual where it is tight, else by enumeration."""
+    if d >= 4 * c.s**2 or (d >= 3 and (4 * c.s**2 - d) % 8 == 0 and c.s <= programmes.SIZE):
+        return programmes.stochastic_levels(d, c.s)
+    return programmes.odd_squares(d, c.s)
+
+
+def _natural(c: Natural, d: int) -> Proof:
+    return programmes.nearest_power() if c.nearest else programmes.stochastic_powers()
+
+
+def _threshold(c: Threshold, d: int) -> Proof:
+    if c.l2 is not None:
+        text = "at most d-1 entries are dropped, each of a square below tau^2|x|^2/d"
+        return Proof("argument", 1.0 - (d - 1) * c.l2**2 / d, text)
+    if c.linf is not None:
+        text = "max|x|^2 is kept; at most d-1 are dropped, each of a square below tau^2 max|x|^2"
+        return Proof("argument", 1.0 / (1.0 + (d - 1) * c.linf**2), text)
+    return Proof("argument", 0.0, "small x are dropped; |C(x)-x|^2 < d lambda^2 is all that holds")
+
+
+def _two_means(c: TwoMeans, d: int) -> Proof:
+    text = "C projects on a space that holds sign(x): |C(x)|^2 >= |x|_1^2/d >= |x|^2/d"
+    return Proof("argument", 1.0 / d, text)
+
+
+def _random_entries(c: RandK, d: int) -> Proof:
+    k = count(c.k, d)
+    if c.unbiased:
+        return Proof("identity", d / k - 1, "E|C(x)|^2 = (d/k)|x|^2 and E C(x) = x for every x")
+    return Proof("identity", k / d, "each entry is kept with probability k/d, for every x")
+
+
+PROOFS: dict[type[Compressor], Callable[[Any, int], Proof]] = {
+    Identity: lambda c, d: Proof("identity", 1.0, "C(x) = x"),
+    ScaledSign: _sign,
+    TwoMeans: _two_means,
+    TopK: _top,
+    RandK: _random_entries,
+    QSGD: _levels,
+    TernGrad: lambda c, d: programmes.largest_and_sum(d),
+    Natural: _natural,
+    LowRank: _low_rank,
+    SignTopK: _sign_of_top,
+    Threshold: _threshold,
+}

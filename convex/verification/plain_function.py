@@ -1,0 +1,70 @@
+"""A plain function as a compressor, so that what it is said to guarantee can be checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import Parameter, signature
+from typing import Any
+
+import numpy as np
+
+from efsgd.arrays import Array, Generator
+from efsgd.compressors.base import Compressor
+from efsgd.compressors.guarantee import Guarantee
+
+
+class PlainFunction(Compressor):
+    """A function x -> C(x) of one vector (d,), or (x, rng) -> C(x), held to a given delta."""
+
+    def __init__(self, function: Callable[..., Any], delta: float) -> None:
+        object.__setattr__(self, "function", function)
+        object.__setattr__(self, "claim", delta)
+        object.__setattr__(self, "draws", _takes_generator(function))
+
+    function: Callable[..., Any]
+    claim: float
+    draws: bool
+
+    @property
+    def random(self) -> bool:
+        """Whether the function takes a generator."""
+        return self.draws
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """In the mean where the function is random."""
+        return "expectation" if self.draws else "pathwise"
+
+    def __call__(self, x: Any, rng: Generator | None = None) -> Array:
+        """C of each vector."""
+        extra = (rng,) if self.draws else ()
+        if x.ndim == 1:
+            return _real(self.function(x.copy(), *extra))
+        return np.stack([_real(self.function(v.copy(), *extra)) for v in x])
+
+    def _delta(self, d: int) -> float:
+        return self.claim
+
+    def __str__(self) -> str:
+        """The function's name."""
+        name = str(getattr(self.function, "__name__", type(self.function).__name__))
+        return "the function" if name == "<lambda>" else name
+
+
+def _real(sent: Any) -> Array:
+    """What a function returned, as float64."""
+    if np.iscomplexobj(sent):
+        raise ValueError("it is complex: return real numbers")
+    return np.asarray(sent, np.float64)
+
+
+def _takes_generator(function: Callable[..., Any]) -> bool:
+    """Whether the function has a second argument that it needs, or one called rng."""
+    try:
+        parameters = signature(function).parameters.values()
+    except ValueError:  # some built-in functions do not say
+        return False
+    by_place = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(by_place) > 1 and (
+        by_place[1].default is Parameter.empty or by_place[1].name == "rng"
+    )

@@ -1,0 +1,147 @@
+"""The step compiled: the loop of :mod:`efsgd.deep.optim.step` over all tensors as one function.
+
+Numbers become 0-dim tensors, so that a schedule recompiles nothing, and every structure gets a code
+object of its own, so that none uses up the recompilations that another is granted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import FunctionType
+from typing import Any, TypeAlias
+
+import torch
+import torch._dynamo.exc
+from torch import Tensor
+
+from efsgd.deep.kernels import kernel
+from efsgd.deep.optim.step import Lists, Numbers, Part, Rule, step
+
+WORTHWHILE = 2**20  # elements from which compiling pays
+SWITCH = "EFSGD_COMPILE"  # 0 in the environment: never compile
+SEVERAL = 8  # structures that one optimiser may have compiled by default; each takes seconds
+# The step waits for memory, so it must go over it as few times as possible.
+PASSES: dict[str, Any] = {
+    # p is cheap to compute again, and dear to store: writing it out costs a third of the step
+    "realize_reads_threshold": 64,
+    "realize_opcount_threshold": 300,
+    # else the checks of more than 64 gradients move away from what reads the gradients anyway
+    "reorder_for_locality": False,
+}
+# No pass over several tensors at once: with many streams the processor fetches too late. Two sums,
+# |p| and |g|, are of one tensor.
+APART: dict[str, Any] = {"cpp.max_horizontal_fusion_size": 2}
+
+
+def refusal(parts: Sequence[Part], force: bool) -> str | None:
+    """Why this step is not compiled, or None; ``force`` ignores what is only a matter of cost.
+
+    Whether compiling succeeds, only the first step shows.
+    """
+    devices = {x.device for part in parts for x in part.lists.x}
+    missing = "the parameters are on several devices" if len(devices) > 1 else None
+    missing = missing or switched_off() or compiler_missing(next(iter(devices)))
+    if missing or force:
+        return missing
+    if all(part.rule.dense for part in parts):
+        return "nothing is compressed"
+    elements = sum(x.numel() for part in parts for x in part.lists.x)
+    return f"{elements} elements are fewer than {WORTHWHILE}" if elements < WORTHWHILE else None
+
+
+def switched_off() -> str | None:
+    """Whether the environment rules out every compiled form."""
+    return f"{SWITCH} is 0" if os.environ.get(SWITCH) == "0" else None
+
+
+def compiler_missing(device: torch.device) -> str | None:
+    """What torch.compile lacks for this device, as far as one can see without trying."""
+    if device.type == "cuda":
+        return None if find_spec("triton") else "Triton is not installed"
+    if device.type != "cpu":
+        return f"nothing is compiled for {device.type}"
+    found = _compiler(os.environ.get("CXX"), os.environ.get("PATH"))
+    return None if found else "there is no C++ compiler"
+
+
+@cache  # looking through the PATH at every step would take as long as stepping small parameters
+def _compiler(cxx: str | None, path: str | None) -> bool:
+    names = (cxx, "g++", "clang++", "c++", "cl")
+    return any(name and shutil.which(name, path=path) for name in names)
+
+
+Structure: TypeAlias = tuple[tuple[Rule, Any], ...]  # what a compiled function is made for
+
+
+class CompilingFailedError(Exception):
+    """Nothing was compiled, and nothing has run; its text says why in one line."""
+
+
+def structure(parts: Sequence[Part]) -> Structure:
+    """The rule of each part, with the shape and dtype of its parameters."""
+    return tuple((part.rule, tuple((x.shape, x.dtype) for x in part.lists.x)) for part in parts)
+
+
+def compiled_step(
+    of: Structure, parts: Sequence[Part], check: bool
+) -> tuple[Tensor, list[Tensor | None]]:
+    """What ``step`` does, in one compiled function; the first call takes up to a minute.
+
+    Raises CompilingFailedError.
+    """
+    inputs = [(part.lists, _as_tensors(part.numbers), part.drawn) for part in parts]
+    try:
+        compiled = _compiled(of, check)
+    except Exception as error:  # such as a version of Python that torch does not compile for
+        raise CompilingFailedError(_first_line(error)) from error
+    try:
+        done: tuple[Tensor, list[Tensor | None]] = compiled(inputs)
+    except torch._dynamo.exc.TorchDynamoException as error:  # what the step itself raises is other
+        raise CompilingFailedError(_first_line(error)) from error
+    return done
+
+
+def _as_tensors(numbers: Numbers) -> Numbers:
+    """On the host, where a kernel reads a number without waiting for the device."""
+    return Numbers(
+        *(
+            n if isinstance(n, Tensor) else torch.tensor(n, dtype=torch.float64, device="cpu")
+            for n in numbers
+        )
+    )
+
+
+@cache
+def _compiled(of: Structure, check: bool) -> Callable[..., Any]:
+    rules = [rule for rule, _ in of]
+    kernels = [kernel(rule.compressor) for rule in rules]
+
+    def stepped(inputs: list[tuple[Lists, Numbers, list[Any]]]) -> Any:
+        parts = [
+            Part(lists, numbers, rule, own, drawn)
+            for (lists, numbers, drawn), rule, own in zip(inputs, rules, kernels, strict=True)
+        ]
+        return step(parts, check)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of itself here, which as an error ends it
+        import_module("torch._inductor.compile_fx")
+    code = stepped.__code__.replace(co_name=f"step_{len(_made)}")
+    _made.append(code)
+    alone = FunctionType(code, globals(), closure=stepped.__closure__)
+    options = PASSES | ({} if any(rule.measure for rule in rules) else APART)
+    return torch.compile(alone, fullgraph=True, dynamic=False, options=options)
+
+
+_made: list[Any] = []  # the code objects so far
+
+
+def _first_line(error: BaseException) -> str:
+    error = getattr(error, "inner_exception", error)  # what torch has wrapped
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

@@ -1,0 +1,320 @@
+"""EFSGD: SGD with compressed updates and error feedback, as a torch optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from efsgd.checks import whole
+from efsgd.compressors import compressor as compressor_of
+from efsgd.compressors.base import Compressor
+from efsgd.compressors.signs import ScaledSign
+from efsgd.deep.optim.checks import (
+    check_group,
+    check_options,
+    refuse_nonfinite,
+    with_gradient,
+)
+from efsgd.deep.optim.density import Density, density
+from efsgd.deep.optim.dispatch import Forms, Fused
+from efsgd.deep.optim.gather import buffers, part_of
+from efsgd.deep.optim.state_dict import packed, restore, restore_generators, unpacked
+from efsgd.deep.optim.step import Part, at_hand, length
+from efsgd.methods.base import Method
+from efsgd.methods.feedback import EFSGD as FeedbackMethod
+from efsgd.methods.sgd import SGD, CompressedSGD
+
+# what copies and pickles need besides state and groups
+KEPT = (
+    *("capturable", "nonfinite", "memory_dtype", "measure", "seed", "generators"),
+    *("_adopted", "_forms", "_skipped", "_measured", "_elsewhere"),
+)
+
+
+class EFSGD(Optimizer):
+    """Error feedback (arXiv 1901.09847, Algorithm 2): p = lr d + e, x <- x - C(p), e <- p - C(p).
+
+    d is the gradient after weight decay and momentum, in this order, as in ``torch.optim.SGD``. C
+    acts on each flattened parameter, or with ``scope="global"`` on all those of a group (and
+    device) as one vector. Without ``error_feedback`` it is x <- x - lr C(d); with ``Identity()``
+    besides, it is ``torch.optim.SGD`` to the bit. ``p.grad`` is never changed, and e is in units of
+    x: a new step size does not rescale it. ``compressor`` may be a spec such as "topk:0.01". All
+    arguments up to ``scope``, and ``maximize``, may differ by group.
+
+    - ``fused``: the step as one compiled function. None: where a compiler is at hand, there are
+      2^20 elements or more and something is compressed. What was taken stands in ``form`` and is
+      logged once (logger ``efsgd.deep``); if compiling fails, the plain form goes on, with a
+      warning. "triton": 2 k + 2 launches of kernels of our own for k groups of sign compressors,
+      and one for every 128 gradients that have moved, in half or single precision, on CUDA; no GPU
+      has run them yet, so None never takes them. EFSGD_COMPILE=0 in the environment rules out
+      both, and then True and "triton" raise.
+    - ``foreach``: where nothing is compiled, operators that take all tensors at once, instead of a
+      loop. None: on CUDA.
+    - ``capturable``: the step may be captured in a CUDA graph. ``lr`` becomes a tensor on the
+      device, which schedules fill; ``generators`` of random compressors must be registered with the
+      graph (``graph.register_generator_state``).
+    - ``nonfinite``: "skip" leaves parameters, memory and momentum as they are if any gradient holds
+      inf or NaN, and counts that in ``skipped``; "raise" names the parameter, and synchronises.
+    - ``memory_dtype``: of e, such as ``torch.bfloat16``. None: that of the parameter, or of the
+      state that is loaded.
+    - ``measure``: note the densities of every step, at a fifth of its cost; see :meth:`density`.
+    - ``seed``: of the generators, one a device, that random compressors draw from.
+
+    ``step`` does not wait for the device, but for "raise" and ``LowRank`` (whose SVD does). Raises
+    ValueError or TypeError for impossible numbers, also those that a schedule sets; for complex,
+    8-bit, sparse or sharded parameters, and one listed twice; and for a compressor that could
+    diverge behind error feedback.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor,
+        compressor: Compressor | str = ScaledSign(),
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        error_feedback: bool = True,
+        scope: Literal["tensor", "global"] = "tensor",
+        *,
+        foreach: bool | None = None,
+        fused: Fused = None,
+        capturable: bool = False,
+        maximize: bool = False,
+        nonfinite: Literal["skip", "raise"] = "skip",
+        memory_dtype: torch.dtype | None = None,
+        measure: bool = False,
+        seed: int = 0,
+    ) -> None:
+        """Check every number and tensor; the first step makes memory and momentum buffers."""
+        check_options(nonfinite, capturable, fused, memory_dtype)
+        self.capturable, self.nonfinite = capturable, nonfinite
+        self.memory_dtype, self.measure = memory_dtype, measure
+        self.seed = whole("seed", seed, 2**64 - 1, least=0)
+        self.generators: dict[torch.device, torch.Generator] = {}
+        self._adopted: list[tuple[Any, ...]] = []  # what each group was checked with
+        self._forms = Forms(foreach, False if capturable and not fused else fused)
+        self._skipped: Tensor | None = None
+        self._measured: list[tuple[Sequence[Tensor], Tensor]] = []
+        self._elsewhere = False  # inside virtual_iterate
+        shared = {
+            "lr": lr,
+            "compressor": compressor,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "error_feedback": error_feedback,
+            "scope": scope,
+            "maximize": maximize,
+        }
+        super().__init__(params, shared)
+
+    @classmethod
+    def of(cls, method: Method, params: Iterable[Any], lr: float | Tensor, **options: Any) -> EFSGD:
+        """The optimiser of a method of ``efsgd``: the same value that runs in NumPy."""
+        known = (SGD.step, CompressedSGD.step, FeedbackMethod.step)  # of subclasses too
+        if getattr(type(method), "step", None) not in known:
+            cure = "give an efsgd.SGD, CompressedSGD or EFSGD"
+            raise ValueError(f"no torch optimiser is known for {method!r}: {cure}")
+        if method.form == "undecayed":
+            raise ValueError("undecayed momentum exists in NumPy only: use heavy-ball or nesterov")
+        return cls(
+            params,
+            lr,
+            method.compresses,
+            momentum=method.momentum,
+            dampening=method.dampening,
+            weight_decay=method.weight_decay,
+            nesterov=method.form == "nesterov",
+            error_feedback=method.feeds_back,
+            **options,
+        )
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As in torch; a group that is refused is not added."""
+        super().add_param_group(param_group)
+        try:
+            self._adopted.append(self._adopt(self.param_groups[-1]))
+        except Exception:
+            self.param_groups.pop()
+            raise
+
+    def _adopt(self, group: dict[str, Any]) -> tuple[Any, ...]:
+        """Take a compressor's spec for it, and check the group; a captured lr is on the device."""
+        if isinstance(group["compressor"], str):
+            group["compressor"] = compressor_of(group["compressor"])
+        check_group(group)
+        if self.capturable and group["params"]:
+            x = group["params"][0]
+            dtype = torch.promote_types(x.dtype, torch.float32)
+            group["lr"] = torch.as_tensor(group["lr"], dtype=dtype).to(x.device)
+        return _checked(group)
+
+    # -- the step ----------------------------------------------------------------------------------
+
+    # traced, it would not count what it skips
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step; returns what ``closure`` returned, or None."""
+        if self._elsewhere:
+            raise RuntimeError("step() inside virtual_iterate(): leave its block first")
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        several = self._several()
+        if self.nonfinite == "raise":
+            refuse_nonfinite(self.param_groups)  # nothing has been made, drawn or changed
+        if several:
+            parts = [self._part(*one) for one in several]
+            ok, norms = self._forms.step(parts, check=self.nonfinite == "skip")
+            if ok is not None:
+                self.skipped.add_(ok.logical_not().to(self.skipped.device))
+            pairs = zip(several, norms, strict=True)
+            self._measured = [(xs, own) for (_, _, xs), own in pairs if own is not None]
+        return loss
+
+    def _several(self) -> list[tuple[dict[str, Any], torch.device, list[Tensor]]]:
+        """The parameters that have a gradient, by group and device."""
+        for i, group in enumerate(self.param_groups):
+            if self._adopted[i] != _checked(group):  # a schedule has put something else there
+                self._adopted[i] = self._adopt(group)
+        found = [(group, with_gradient(group)) for group in self.param_groups]
+        return [(group, *one) for group, by_device in found for one in by_device.items()]
+
+    def _part(
+        self, group: dict[str, Any], device: torch.device, xs: list[Tensor], draws: bool = True
+    ) -> Part:
+        """What a step of these parameters works on; memory and momentum that lack are made."""
+        generator = None
+        if draws and group["compressor"].random:
+            if device not in self.generators:
+                self.generators[device] = torch.Generator(device).manual_seed(self.seed)
+            generator = self.generators[device]
+        states = buffers(self.state, group, xs, self.memory_dtype)
+        return part_of(
+            group, device, xs, states, measure=self.measure, draws=draws, generator=generator
+        )
+
+    # -- what it reports ---------------------------------------------------------------------------
+
+    @property
+    def form(self) -> str:
+        """What the last step took: "compiled", "triton", "foreach" or "loop"; "" before it."""
+        return self._forms.taken
+
+    @property
+    def skipped(self) -> Tensor:
+        """How many steps were skipped for inf or NaN: 0-dim int64, on the first device."""
+        if self._skipped is None:
+            devices = [x.device for group in self.param_groups for x in group["params"]]
+            with torch.inference_mode(mode=False):  # steps outside it must be able to count
+                self._skipped = torch.zeros((), dtype=torch.int64, device=[*devices, "cpu"][0])
+        return self._skipped
+
+    def density(self) -> Density:
+        """phi of gradients and of corrected gradients, computed on the device.
+
+        Of the gradients at hand, and of what the next step would send of them: ask between
+        ``backward()`` and ``step()``. With ``measure=True`` of the last step.
+        """
+        if self.measure:
+            if not self._measured:
+                raise RuntimeError("no step has been measured: take one first")
+            return density(self._measured)
+        with torch.no_grad():
+            several = self._several()
+            if not several:
+                raise RuntimeError("there are no gradients: call backward() first")
+            return density([(one[2], at_hand(self._part(*one, draws=False))) for one in several])
+
+    @torch.no_grad()
+    def memory_norm(self) -> Tensor:
+        """|e|_2 over all parameters: 0-dim float64 on the first device; 0 without feedback."""
+        home = self.skipped.device
+        zero = torch.zeros((), dtype=torch.float64, device=home)
+        norms = [length(e, 2).to(home) for _, e in self._memories()]
+        total: Tensor = torch.linalg.vector_norm(torch.stack([zero, *norms]))
+        return total
+
+    def _memories(self) -> list[tuple[Tensor, Tensor]]:
+        """The parameters that have a memory, with it."""
+        every = [x for group in self.param_groups for x in group["params"]]
+        return [(x, self.state[x]["memory"]) for x in every if "memory" in self.state.get(x, {})]
+
+    @contextmanager
+    def virtual_iterate(self) -> Iterator[None]:
+        """Inside the block the parameters hold x - e, where SGD would be; then x to the bit."""
+        if self._elsewhere:
+            raise RuntimeError("virtual_iterate() inside virtual_iterate(): leave the first block")
+        pairs = self._memories()
+        before = [x.detach().clone() for x, _ in pairs]
+        self._elsewhere = True
+        try:
+            with torch.no_grad():
+                for x, e in pairs:
+                    x.copy_(x - e)
+            yield
+        finally:
+            with torch.no_grad():
+                for (x, _), held in zip(pairs, before, strict=True):
+                    x.copy_(held)
+            self._elsewhere = False
+
+    # -- saving ------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and strings only: a compressor is its spec, a generator its state."""
+
+        def pack(_: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+            return packed(state, generators=self.generators, seed=self.seed, skipped=self.skipped)
+
+        with self.register_state_dict_post_hook(pack, prepend=True):
+            return super().state_dict()
+
+    @torch.inference_mode(mode=False)  # what is loaded must bear to be changed outside it
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on as the saved one would, to the bit; one of ``torch.optim.SGD`` keeps its momentum.
+
+        What the saved groups do not say (compressor, scope, ...) stays as it was constructed.
+        Raises ValueError for a state that does not fit, and then nothing has changed.
+        """
+        sizes = [group["lr"] for group in self.param_groups]
+        given: list[dict[str, Any]] = []  # what the hooks of the user have made of it
+
+        def unpack(_: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+            given.append(state)
+            return unpacked(state, self.param_groups)
+
+        def finish(_: Optimizer) -> None:
+            (state,) = given
+            restore(self, state, sizes, self.memory_dtype)
+            self.seed = state.get("seed", self.seed)
+            devices = {x.device for group in self.param_groups for x in group["params"]}
+            restore_generators(self.generators, state, devices, self.seed)
+            if "skipped" in state:
+                self.skipped.copy_(state["skipped"])
+
+        with (
+            self.register_load_state_dict_pre_hook(unpack),
+            self.register_load_state_dict_post_hook(finish, prepend=True),
+        ):
+            super().load_state_dict(state_dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which torch would strip of everything but state and groups."""
+        return super().__getstate__() | {name: self.__dict__[name] for name in KEPT}
+
+
+def _checked(group: dict[str, Any]) -> tuple[Any, ...]:
+    """What decides whether the feedback of a group can diverge."""
+    return group["compressor"], group["error_feedback"], group["scope"]

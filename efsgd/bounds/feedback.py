@@ -1,0 +1,153 @@
+"""Bounds for error feedback: Lemma 3 and Theorems II to IV of the paper, and their sharper forms.
+
+The paper is arXiv 1901.09847; the letters and their domains are in :mod:`efsgd.bounds.letters`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from efsgd.arrays import Array
+from efsgd.bounds.letters import (
+    MINE,
+    PAPER,
+    Value,
+    contraction,
+    gap,
+    lag,
+    said_in,
+    settled,
+    waned,
+)
+
+# -- the memory ------------------------------------------------------------------------------------
+
+
+@said_in(f"{PAPER}, Lemma 3")
+def error_lemma(*, lr: Value, sigma: Value, delta: Value) -> Value:
+    """4(1-delta) lr^2 sigma^2/delta^2, which E|e_t|^2 never exceeds."""
+    return 4 * (1 - delta) * (lr * sigma / delta) ** 2
+
+
+@said_in(MINE)
+def error_sharp(*, lr: Value, sigma: Value, delta: Value, t: Value) -> Value:
+    """(lr sigma q(1-q^t)/(1-q))^2, the least bound on E|e_t|^2 at the step t.
+
+    C(x) = (1-q)x attains it on a constant gradient. For t -> oo it is (1+q)^2/4 of the lemma.
+    """
+    return (lr * sigma * lag(delta) * waned(delta, t)) ** 2
+
+
+@said_in(MINE)
+def error_varying(*, lrs: Array, sigmas: Value, delta: float) -> Array:
+    """(sum_{s<t} q^(t-s) lr_s sigma_s)^2, bounds on E|e_t|^2 for t = 0, ..., len(lrs).
+
+    ``lrs`` (T,) are the step sizes, ``sigmas`` one number or (T,), ``delta`` a number. The lemma
+    with lr_t in the place of lr is false. Attained as :func:`error_sharp` is.
+    """
+    if np.ndim(lrs) != 1 or np.ndim(delta) or np.shape(sigmas) not in ((), np.shape(lrs)):
+        shapes = f"{np.shape(lrs)}, {np.shape(sigmas)} and {np.shape(delta)}"
+        raise ValueError(f"lrs must be (T,), sigmas () or (T,) and delta a number, not {shapes}")
+    roots = [0.0]
+    for step in lrs * sigmas:
+        roots.append(contraction(delta) * (roots[-1] + step))
+    return np.array(roots) ** 2
+
+
+# -- smooth f --------------------------------------------------------------------------------------
+
+
+@said_in(f"{PAPER}, Theorem II")
+def theorem_two(
+    *, f0: Value, lr: Value, L: Value, sigma: Value, delta: Value, T: Value, rho: Value = 1.0
+) -> Value:
+    """A bound on the mean over t = 0, ..., T of E|grad f(x_t)|^2, for f L-smooth.
+
+    f0/(lr(1-rho/2)(T+1)) + L lr sigma^2/(2-rho) + 4 lr^2 L^2 sigma^2 (1-delta)/(rho(2-rho)delta^2)
+    """
+    memory = error_lemma(lr=lr, sigma=sigma, delta=delta)
+    return (2 * _descent(f0, lr, L, sigma, T) + L**2 * memory / rho) / (2 - rho)
+
+
+@said_in(f"{PAPER}, Theorem II, at the best rho ({MINE})")
+def theorem_two_best_rho(
+    *, f0: Value, lr: Value, L: Value, sigma: Value, delta: Value, T: Value
+) -> Value:
+    """The infimum of :func:`theorem_two` over rho, which lies at 2c/(c + (c^2 + 4Bc)^(1/2)) < 1.
+
+    B = f0/(lr(T+1)) + L lr sigma^2/2 and c = 4 lr^2 L^2 sigma^2 (1-delta)/delta^2; there it is
+    B + c/2 + (c^2 + 4Bc)^(1/2)/2.
+    """
+    c = L**2 * error_lemma(lr=lr, sigma=sigma, delta=delta)
+    return _solved(_descent(f0, lr, L, sigma, T), c)
+
+
+@said_in(MINE)
+def theorem_two_sharp(
+    *, f0: Value, lr: Value, L: Value, sigma: Value, delta: Value, T: Value
+) -> Value:
+    """A smaller bound on the same mean: B + A/2 + (A^2 + 4AB)^(1/2)/2 with A = (lr L sigma Q)^2.
+
+    B = f0/(lr(T+1)) + L lr sigma^2/2. By Cauchy-Schwarz over the steps, with the sharp memory.
+    """
+    A = (lr * L * sigma * lag(delta)) ** 2
+    return _solved(_descent(f0, lr, L, sigma, T), A)
+
+
+def _descent(f0: Value, lr: Value, L: Value, sigma: Value, T: Value) -> Value:
+    """B: what the virtual iterate, that of SGD, contributes."""
+    return f0 / (lr * (T + 1)) + L * lr * sigma**2 / 2
+
+
+def _solved(B: Value, A: Value) -> Value:
+    """The largest G with G <= B + (A G)^(1/2)."""
+    return B + A / 2 + np.sqrt(A**2 + 4 * A * B) / 2
+
+
+@said_in(MINE)
+def noise_free(*, f0: Value, L: Value, delta: Value, T: Value) -> Value:
+    """2 L f0 K/(T+1): min over t <= T of |grad f(x_t)|^2 with full gradients, f L-smooth.
+
+    At the step size :func:`noise_free_step`.
+    """
+    return 2 * L * f0 / (gap(delta) * (T + 1))
+
+
+@said_in(MINE)
+def noise_free_step(*, L: Value, delta: Value) -> Value:
+    """1/(K L)."""
+    return gap(delta) / L
+
+
+# -- convex f --------------------------------------------------------------------------------------
+
+
+@said_in(f"{PAPER}, Theorem III")
+def theorem_three(*, R: Value, lr: Value, sigma: Value, delta: Value, T: Value) -> Value:
+    """A bound on E f(mean of x_0, ..., x_T) - f*, for f convex.
+
+    R^2/(2 lr (T+1)) + lr sigma^2 (1/2 + 2(1-delta)^(1/2)/delta)
+    """
+    return _subgradient(R, lr, sigma, T) + 2 * lr * sigma**2 * contraction(delta) / delta
+
+
+@said_in(MINE)
+def theorem_three_exact(*, R: Value, lr: Value, sigma: Value, delta: Value, T: Value) -> Value:
+    """R^2/(2 lr (T+1)) + lr sigma^2 (1/2 + S_T), the mean over t = 0, ..., T of E f(x_t) - f*.
+
+    S_T is the mean of q(1-q^t)/(1-q), the sharp bound on the memory. Attained where
+    lr sigma (T+1) >= R. By Jensen it bounds E f(mean x) - f* too, which is known to attain it at
+    lr sigma (T+1) = R only.
+    """
+    return _subgradient(R, lr, sigma, T) + lr * sigma**2 * lag(delta) * settled(delta, T + 1)
+
+
+def _subgradient(R: Value, lr: Value, sigma: Value, T: Value) -> Value:
+    """The bound of SGD."""
+    return R**2 / (2 * lr * (T + 1)) + lr * sigma**2 / 2
+
+
+@said_in(f"{PAPER}, Theorem IV")
+def theorem_four(*, k: Value) -> Value:
+    """1/k, the delta in expectation of U/k, when U is unbiased and E|U(x)|^2 <= k|x|^2."""
+    return 1 / k

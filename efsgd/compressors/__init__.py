@@ -1,0 +1,31 @@
+"""All compressors in one place; each is a direct subclass of :class:`Compressor`."""
+
+from efsgd.compressors.base import Compressor, compressor
+from efsgd.compressors.guarantee import Guarantee
+from efsgd.compressors.lowrank import LowRank
+from efsgd.compressors.natural import Natural
+from efsgd.compressors.quantise import QSGD, TernGrad
+from efsgd.compressors.signs import ScaledSign, Sign, TwoMeans
+from efsgd.compressors.sparse import RandK, SignTopK, TopK
+from efsgd.compressors.threshold import Threshold
+from efsgd.compressors.wrappers import Blockwise, Identity, Scaled
+
+__all__ = [
+    "QSGD",
+    "Blockwise",
+    "Compressor",
+    "Guarantee",
+    "Identity",
+    "LowRank",
+    "Natural",
+    "RandK",
+    "Scaled",
+    "ScaledSign",
+    "Sign",
+    "SignTopK",
+    "TernGrad",
+    "Threshold",
+    "TopK",
+    "TwoMeans",
+    "compressor",
+]

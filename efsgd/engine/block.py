@@ -1,0 +1,23 @@
+"""Some replicates of a run, which step together, with everything decided that a run leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from efsgd.engine.problem import Problem
+from efsgd.methods.base import Method
+from efsgd.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Block:
+    """What the loop and the metrics need to know; the fields are those of :class:`efsgd.Run`."""
+
+    problem: Problem
+    method: Method
+    schedule: Schedule  # of the step sizes, also where the run has a number or a tuple
+    steps: int
+    replicates: int
+    recorded: tuple[int, ...]  # steps, increasing, from 0 to ``steps``
+    batch: int | None
+    metrics: tuple[str, ...] | None

@@ -1,0 +1,230 @@
+"""What is recorded of a run: quantities of the iterate, and of the step taken from it.
+
+================  ===============================================================================
+of (x_t, e_t)
+loss              f(x_t)
+distance          |x_t - x*|, where the problem knows its optimum
+memory_norm       |e_t|, for methods with feedback, in the units that the method names
+span_distance     dist(x_t, x_0 + span{g_0, ..., g_(t-1)}) (arXiv 1901.09847, section 5); by QR
+virtual_residual  |(x_t - e_t) - (x_0 - sum lr g)| relative to the largest |x_s| and |e_s|
+                  recorded up to t: 0 but for rounding, with feedback and without projection
+                  (x MINUS e; ``method.virtual`` where a method has another one)
+bytes             len(encode(...)) of all messages so far
+(others)          whatever ``problem.measure(x)`` returns
+                  (loss, distance, span_distance and these at ``method.answer``, which is x_t for
+                  all methods but FullyCorrectiveEF)
+of the step taken from x_t (NaN in the last row)
+achieved_delta    1 - |C(p_t) - p_t|^2/|p_t|^2
+phi_g, phi_p      density of g_t and of the corrected gradient p_t
+================  ===============================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from efsgd.arrays import Array, achieved_delta, density
+from efsgd.compressors.base import Compressor, drawn_for
+from efsgd.engine.block import Block
+from efsgd.methods.base import Memory, Method, StepSize, Update
+
+OF_STEPS = ("achieved_delta", "phi_g", "phi_p")
+SPAN_TOLERANCE = 1e-10  # a gradient this much out of the span, relatively, extends it
+SPAN_LIMIT = 2**28  # entries of the basis
+
+
+class History:
+    """Collects the chosen metrics of one block of replicates."""
+
+    def __init__(self, block: Block, x: Array) -> None:
+        self.problem, self.method, self.x0 = block.problem, block.method, x
+        shape = np.shape(block.problem.loss(x))
+        if shape != (len(x),):
+            raise ValueError(f"loss returned shape {shape} for x of shape {x.shape}")
+        self.steps = block.recorded
+        extra = self._measured(x)
+        self.names = _chosen(block, tuple(extra))
+        self.extra = bool(set(self.names) & set(extra))
+        shape = (len(self.steps), len(x))
+        self.values = {name: np.full(shape, np.nan) for name in self.names}
+        self.of_steps = bool(set(self.names) & set(OF_STEPS))
+        self.virtual = _Virtual(block.method, x) if "virtual_residual" in self.names else None
+        self.span = _Span(block, x) if "span_distance" in self.names else None
+        self.meter = _Meter(block.method.compresses, x) if "bytes" in self.names else None
+        self.watches = any(w is not None for w in (self.virtual, self.span, self.meter))
+        found = {
+            name: measured for name, measured in self._of_states().items() if name in self.names
+        }
+        self.of_states = [(self.values[name], measured) for name, measured in found.items()]
+
+    def _of_states(self) -> dict[str, Callable[[Array, Array, Memory], Any]]:
+        """How each quantity of (x_t, e_t) is found, from the answer, x_t and the memory."""
+        loss = self.problem.loss
+        of_states: dict[str, Callable[[Array, Array, Memory], Any]] = {
+            "loss": lambda at, x, memory: loss(at),
+            "distance": lambda at, x, memory: _norm(at - self.problem.optimum.x),  # type: ignore[attr-defined]
+            "memory_norm": lambda at, x, memory: _norm(memory.e),
+        }
+        if self.virtual is not None:
+            virtual = self.virtual
+            of_states["virtual_residual"] = lambda at, x, memory: virtual.residual(x, memory)
+        if self.span is not None:
+            span = self.span
+            of_states["span_distance"] = lambda at, x, memory: span.distance(at - self.x0)
+        if self.meter is not None:
+            meter = self.meter
+            of_states["bytes"] = lambda at, x, memory: meter.total
+        return of_states
+
+    def state(self, row: int, x: Array, memory: Memory) -> None:
+        """Record the quantities of (x_t, e_t)."""
+        at = self.method.answer(x, memory)
+        for series, measured in self.of_states:
+            series[row] = measured(at, x, memory)
+        if self.extra:
+            for name, value in self._measured(at).items():
+                if name in self.values:
+                    self.values[name][row] = value
+
+    def step(self, row: int | None, g: Array, lr: StepSize, update: Update) -> None:
+        """Take note of a step; ``row`` where it starts at a recorded iterate."""
+        if self.virtual is not None:
+            self.virtual.x -= lr * update.direction
+        if self.span is not None:
+            self.span.extend(g)
+        if self.meter is not None:
+            self.meter.add(update)
+        if row is not None and self.of_steps:
+            found = {
+                "achieved_delta": lambda: achieved_delta(update.p, update.sent),
+                "phi_g": lambda: density(g),
+                "phi_p": lambda: density(update.p),
+            }
+            for name in OF_STEPS:
+                if name in self.values:
+                    self.values[name][row] = found[name]()
+
+    def losses(self, rows: int, x: Array, look: int) -> Array:
+        """The losses that the last ``look`` steps can have recorded, or that of x, (rows, R)."""
+        if look == 1 or "loss" not in self.values:
+            return np.asarray(self.problem.loss(x))[None]
+        return self.values["loss"][max(rows - look, 0) : rows]
+
+    def arrays(self) -> dict[str, Array]:
+        """The history as arrays over time."""
+        return {"step": np.array(self.steps), **self.values}
+
+    def _measured(self, x: Array) -> dict[str, Array]:
+        measure = getattr(self.problem, "measure", None)
+        return {} if measure is None else dict(measure(x))
+
+
+def _norm(v: Any) -> Array:
+    length: Array = np.sqrt(np.vecdot(v, v))
+    return length
+
+
+def _chosen(block: Block, extra: tuple[str, ...]) -> tuple[str, ...]:
+    """The metrics to record: those asked for, or all that apply but the span distance."""
+    feeds_back = block.method.feeds_back
+    wanted = (
+        block.metrics is None or "distance" in block.metrics
+    )  # an optimum may take long to find
+    applies = {
+        "loss": True,
+        "distance": wanted and getattr(block.problem, "optimum", None) is not None,
+        "memory_norm": feeds_back,
+        "virtual_residual": block.method.has_virtual and not hasattr(block.problem, "project"),
+        "achieved_delta": True,
+        "phi_g": True,
+        "phi_p": True,
+        "bytes": True,
+    }
+    clash = {*applies, "step", "x_final", "span_distance"}.intersection(extra)
+    if clash:
+        raise ValueError(f"measure returns {min(clash)!r}, which the history has itself: rename it")
+    if isinstance(block.metrics, str):
+        raise ValueError(f"metrics must be a tuple of names: write ({block.metrics!r},)")
+    known = [*(name for name, here in applies.items() if here), *extra]
+    if block.metrics is None:
+        return tuple(known)
+    for name in block.metrics:
+        if name not in (*known, "span_distance"):
+            raise ValueError(
+                f"metrics: {name!r} is not recorded here, choose among {', '.join(known)} "
+                f"and span_distance"
+            )
+    return block.metrics
+
+
+class _Virtual:
+    """The iterate of SGD along the same gradients, x_0 - sum lr g."""
+
+    def __init__(self, method: Method, x: Array) -> None:
+        self.method, self.x = method, x.copy()
+        self.scale = np.zeros(len(x))  # the largest |x| and |e| recorded so far
+
+    def residual(self, x: Array, memory: Memory) -> Array:
+        """How far x - e is from it, relative to the largest |x| and |e| recorded so far."""
+        found = self.method.virtual(x, memory)
+        self.scale = np.maximum.reduce([self.scale, _norm(x), _norm(x - found)])
+        residual: Array = _norm(found - self.x) / np.where(self.scale > 0, self.scale, 1.0)
+        return residual
+
+
+class _Span:
+    """An orthonormal basis of the gradients so far, for each replicate, one column a step."""
+
+    def __init__(self, block: Block, x: Array) -> None:
+        replicates, d = x.shape
+        columns = min(block.steps, replicates * d)
+        if replicates * columns * d > SPAN_LIMIT:
+            raise ValueError(
+                f"span_distance over {block.steps} steps of {replicates} replicates in dimension "
+                f"{d} needs too much memory: use fewer steps or replicates"
+            )
+        self.basis = np.zeros((replicates, min(columns, 64), d))
+        self.size = 0
+
+    def extend(self, g: Array) -> None:
+        """Add what is new in g (R, d), orthogonalised twice; nothing where g lies in the span."""
+        rest = self._rest(self._rest(g))
+        length, whole = _norm(rest)[:, None], _norm(g)[:, None]
+        new = length > SPAN_TOLERANCE * whole
+        if not new.any():
+            return
+        if self.size == self.basis.shape[1]:
+            self.basis = np.concatenate([self.basis, np.zeros_like(self.basis)], axis=1)
+        self.basis[:, self.size] = np.where(new, rest / np.where(new, length, 1.0), 0.0)
+        self.size += 1
+
+    def distance(self, v: Array) -> Array:
+        """The distance of each row of v (R, d) from the span."""
+        return _norm(self._rest(v))
+
+    def _rest(self, v: Array) -> Array:
+        q = self.basis[:, : self.size]
+        inside: Array = np.matmul(np.matmul(v[:, None], q.swapaxes(1, 2)), q)[:, 0]
+        return v - inside
+
+
+class _Meter:
+    """Counts the bytes of all messages; where their size varies, by encoding each one."""
+
+    def __init__(self, c: Compressor, x: Array) -> None:
+        self.compressor = c
+        self.total = np.zeros(len(x))
+        self.each = 0
+        if c.fixed_size:
+            self.each = len(c.encode(np.zeros(x.shape[1]), np.random.default_rng(0)))
+
+    def add(self, update: Update) -> None:
+        """Count one message for each replicate."""
+        if self.each:
+            self.total = self.total + self.each
+            return
+        for r, given in enumerate(update.given):
+            self.total[r] += len(self.compressor.encode(given, drawn=drawn_for(r, update.drawn)))

@@ -1,0 +1,171 @@
+"""Run a method on a problem, for many replicates at once, and record a history.
+
+Replicates are a leading axis: x is (R, d), and R runs cost one pass of array code. One seed a run;
+starts, gradient noise and compressor draws come from streams of their own, so that all methods of
+a figure see the same noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+from efsgd.arrays import Array, Generator
+from efsgd.checks import whole
+from efsgd.engine.block import Block
+from efsgd.engine.loop import Diverged, simulate
+from efsgd.engine.problem import Problem
+from efsgd.methods.base import Method
+from efsgd.schedules import Constant, PerReplicate, Schedule
+
+BLOCK = 2**17  # entries of x that step together: a handful of such arrays stay in the cache
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment as a value.
+
+    ``lr`` is a number, a :class:`Schedule`, or a tuple with one step size a replicate. ``batch`` is
+    the number of rows a step sees of a finite sum (drawn afresh, without replacement); None calls
+    ``problem.gradient``. ``record``: every so many steps, or these steps, first and last always;
+    None means every step up to 1000 steps and about 1000 evenly spaced ones beyond. ``metrics``:
+    what to record (see :mod:`efsgd.engine.metrics`); None means all that apply but the costly span
+    distance.
+    """
+
+    problem: Problem
+    method: Method
+    lr: float | Schedule | tuple[float, ...]
+    steps: int
+    seed: int = 0
+    replicates: int = 1
+    batch: int | None = None
+    record: int | tuple[int, ...] | None = None
+    metrics: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run."""
+        for name, least in (("steps", 1), ("replicates", 1), ("seed", 0)):
+            whole(name, getattr(self, name), least=least)
+        if not isinstance(self.method, Method):
+            raise ValueError(f"method must be one such as efsgd.SGD(), not {self.method!r}")
+        if isinstance(self.problem, type) or not hasattr(self.problem, "gradient"):
+            raise ValueError(
+                f"problem must be an object with d, loss and gradient, not {self.problem!r}"
+            )
+        _schedule(self)
+        self.recorded()
+        if self.batch is not None:
+            rows = getattr(self.problem, "n", None)
+            if rows is None or not hasattr(self.problem, "batch_gradient"):
+                raise ValueError(
+                    f"batch={self.batch} needs a problem with n and batch_gradient(x, rows)"
+                )
+            whole("batch", self.batch, rows)
+        self.method.check(self.problem.d)
+
+    def recorded(self) -> list[int]:
+        """The recorded steps, increasing, from 0 to ``steps``."""
+        chosen: Iterable[int]
+        if isinstance(self.record, tuple):
+            chosen = [whole("record", t, self.steps, least=0) for t in self.record]
+        elif self.record is None and self.steps > 1000:
+            chosen = (round(i * self.steps / 1000) for i in range(1001))
+        elif isinstance(self.record, list):
+            raise ValueError(f"record must be a number of steps or a tuple, not {self.record}")
+        else:
+            every = 1 if self.record is None else whole("record", self.record)
+            chosen = range(0, self.steps, every)
+        return sorted({0, *chosen, self.steps})
+
+    def compute(self) -> dict[str, Array]:
+        """Run it; see :func:`run`."""
+        return run(self)
+
+
+def run(run: Run, *, diverged: Literal["raise", "keep"] = "raise") -> dict[str, Array]:
+    """Return the history: "step" (T,), the metrics (T, R) in order of steps, "x_final" (R, d).
+
+    Row i belongs to x_t and e_t at t = step[i]. A run that diverges raises :class:`Diverged`, which
+    names the first step at which a replicate is not finite; with ``diverged="keep"`` its replicates
+    go on as inf and NaN beside the others.
+    """
+    if diverged not in ("raise", "keep"):
+        raise ValueError(f"diverged must be 'raise' or 'keep', not {diverged!r}")
+    _keep_memory()
+    rows = max(1, BLOCK // max(run.problem.d, 1))
+    starts = range(0, run.replicates, rows)
+    streams = zip(
+        *(s.spawn(len(starts)) for s in np.random.default_rng(run.seed).spawn(3)), strict=True
+    )
+    blocks: list[dict[str, Array]] = []
+    lost: list[Diverged] = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.setbufsize(512)  # until errstate ends; else numpy copies rows that meet a column
+        for start, rngs in zip(starts, streams, strict=True):
+            part = _part(run, start, min(rows, run.replicates - start))
+            try:
+                blocks.append(_simulated(part, rngs, diverged == "keep"))
+            except Diverged as error:
+                lost.append(Diverged(error.step, start + error.replicate))
+    if lost:
+        raise min(lost, key=lambda error: (error.step, error.replicate))
+    axes = {name: 1 for name in blocks[0] if name not in ("step", "x_final")} | {"x_final": 0}
+    joined = {name: np.concatenate([b[name] for b in blocks], axis) for name, axis in axes.items()}
+    return {"step": blocks[0]["step"], **joined}
+
+
+def _simulated(block: Block, rngs: tuple[Generator, ...], keep: bool) -> dict[str, Array]:
+    """One block, fast; where that fails, again from the start and carefully."""
+    before = [rng.bit_generator.state for rng in rngs]
+    try:
+        return simulate(block, rngs, keep=keep, careful=False)
+    except (ArithmeticError, ValueError):  # Diverged, or a compressor met NaN or inf
+        for rng, state in zip(rngs, before, strict=True):
+            rng.bit_generator.state = state
+        return simulate(block, rngs, keep=keep, careful=True)
+
+
+@cache
+def _keep_memory() -> None:
+    """Free one large block, which is never touched, so that glibc keeps what is freed from now on.
+
+    Otherwise it hands arrays of 128 KiB and more back to the system, and every step pays the page
+    faults of getting them again: measured at 10 to 20 % of the time of a run.
+    """
+    np.empty(31 * 2**20, np.uint8)  # the threshold grows with what is freed, up to 32 MiB
+
+
+def _part(run: Run, start: int, rows: int) -> Block:
+    """The replicates start, ..., start + rows - 1 of a run."""
+    schedule = _schedule(run)
+    if isinstance(schedule, PerReplicate):
+        schedule = PerReplicate(schedule.lr[start : start + rows])
+    return Block(
+        problem=run.problem,
+        method=run.method,
+        schedule=schedule,
+        steps=run.steps,
+        replicates=rows,
+        recorded=tuple(run.recorded()),
+        batch=run.batch,
+        metrics=run.metrics,
+    )
+
+
+def _schedule(run: Run) -> Schedule:
+    """The step sizes as a schedule; a tuple becomes one number a replicate."""
+    lr = run.lr
+    if isinstance(lr, Schedule):
+        return lr
+    if not isinstance(lr, tuple):
+        if isinstance(lr, bool) or not isinstance(lr, int | float | np.number):
+            raise ValueError(f"lr must be a number, a tuple of numbers or a Schedule, not {lr!r}")
+        return Constant(float(lr))
+    if len(lr) != run.replicates:
+        raise ValueError(f"lr names {len(lr)} step sizes for {run.replicates} replicates")
+    return PerReplicate(lr)

@@ -1,0 +1,136 @@
+"""What every method is: an update rule as a pure function of iterate, gradient and memory.
+
+Every method does, in this order: g, + weight_decay*x, momentum, then its own step. Letters as in
+the paper (arXiv 1901.09847, Algorithms 1 and 2), all of shape (R, d) with R replicates: x iterate,
+g gradient, e memory (what has not been sent yet), p corrected gradient, m momentum buffer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from efsgd.arrays import Array, Generator
+from efsgd.compressors.base import Compressor
+from efsgd.compressors.wrappers import Identity
+
+StepSize = float | Array  # a number, or (R, 1)
+Form = Literal["heavy-ball", "nesterov", "undecayed"]
+
+
+class Memory(NamedTuple):
+    """What a method carries from step to step."""
+
+    e: Array | None = None  # (R, d)
+    m: Array | None = None  # (R, d)
+    warm: Any = None  # the compressor's own state
+    h: Array | None = None  # (R, d), the gradient as the receiver knows it
+    lr: StepSize | None = None  # of the step before
+
+
+class Update(NamedTuple):
+    """The outcome of one step."""
+
+    x: Array
+    memory: Memory
+    direction: Array  # g after weight decay and momentum: the virtual iterate moves by -lr times it
+    p: Array  # what was to be sent, in units of x
+    sent: Array  # what was sent of it; with Algorithm 2, what was subtracted from x
+    given: Array  # what the compressor was given
+    drawn: Any = None  # what it drew
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """Base of all methods: weight decay and momentum.
+
+    ``form`` of the momentum mu: "heavy-ball" m = mu*m + (1-dampening)*g, direction m; "nesterov"
+    direction g + mu*m; both as in torch, the first m being g. "undecayed" m = m + mu*g is what the
+    paper's convex code has (its buffer never decays); it is here to reproduce that figure.
+    """
+
+    momentum: float = 0.0
+    dampening: float = 0.0
+    form: Form = "heavy-ball"
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers."""
+        if not 0 <= self.momentum <= 1 or (self.momentum == 1 and self.form != "undecayed"):
+            raise ValueError(f"momentum must lie in [0, 1), not {self.momentum}")
+        if self.form not in ("heavy-ball", "nesterov", "undecayed"):
+            raise ValueError(f"form must be heavy-ball, nesterov or undecayed, not {self.form!r}")
+        if not 0 <= self.dampening <= 1:
+            raise ValueError(f"dampening must lie in [0, 1], not {self.dampening}")
+        if self.form == "nesterov" and (self.momentum == 0 or self.dampening != 0):
+            raise ValueError("Nesterov momentum needs momentum > 0 and dampening = 0")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise ValueError(f"weight_decay must be at least 0, not {self.weight_decay}")
+
+    @property
+    def compresses(self) -> Compressor:
+        """The compressor whose messages travel."""
+        return Identity()
+
+    @property
+    def feeds_back(self) -> bool:
+        """Whether the method keeps a memory e."""
+        return False
+
+    @property
+    def has_virtual(self) -> bool:
+        """Whether :meth:`virtual` is an iterate of its own, exact for any step sizes."""
+        return self.feeds_back
+
+    def virtual(self, x: Array, memory: Memory) -> Array:
+        """The point that moves by -lr*direction whatever the compressor does: x - e."""
+        return x if memory.e is None else x - memory.e
+
+    def answer(self, x: Array, memory: Memory) -> Array:
+        """The point that the method offers as its solution, where losses are taken: x."""
+        return x
+
+    def check(self, d: int) -> None:
+        """Raise ValueError where the method cannot work at dimension d."""
+
+    def start(self, x: Array) -> Memory:
+        """The memory before the first step."""
+        return Memory()
+
+    def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
+        """One step from x with gradient g; changes none of its arguments."""
+        raise NotImplementedError(f"{type(self).__name__} must define step")
+
+    def advance(
+        self,
+        x: Array,
+        g: Array,
+        memory: Memory,
+        lr: StepSize,
+        rng: Generator,
+        own: bool = False,
+    ) -> tuple[Array, Memory]:
+        """The same step where nobody asks what was sent: the new x and memory.
+
+        It may overwrite g if ``own`` is True.
+        """
+        update = self.step(x, g, memory, lr, rng)
+        return update.x, update.memory
+
+    def direction(self, x: Array, g: Array, m: Array | None) -> tuple[Array, Array | None]:
+        """The gradient after weight decay and momentum, and the new momentum buffer."""
+        return self.averaged(self.decayed(x, g), m)
+
+    def decayed(self, x: Array, g: Array) -> Array:
+        """g + weight_decay*x."""
+        return g + self.weight_decay * x if self.weight_decay else g
+
+    def averaged(self, g: Array, m: Array | None) -> tuple[Array, Array | None]:
+        """What momentum makes of g, and the new momentum buffer."""
+        if not self.momentum:
+            return g, m
+        if self.form == "undecayed":
+            m = self.momentum * g if m is None else m + self.momentum * g
+            return m, m
+        m = g if m is None else self.momentum * m + (1 - self.dampening) * g
+        return (g + self.momentum * m if self.form == "nesterov" else m), m

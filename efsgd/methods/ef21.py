@@ -1,0 +1,147 @@
+"""The methods that compress how the gradient changes: EF21 and its kin, and EControl.
+
+Sender and receiver both keep h, the gradient as the receiver knows it, and the message says how to
+change it. Arrays are (R, d): x iterate, g gradient, h estimate, e memory. All start from h = 0, so
+that the first message is C(g_0), as in EF21; the EControl paper starts from h = g_0 instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from efsgd.arrays import Array, Generator
+from efsgd.methods.base import Memory, StepSize, Update
+from efsgd.methods.feedback import Feedback
+
+
+@dataclass(frozen=True)
+class EF21(Feedback):
+    """h <- h + C(g - h), x <- x - lr h (Richtarik, Sokolov, Fatkhullin, arXiv 2106.05203).
+
+    The memory e = g - h, in units of g, is what the estimate lacks: |e| <= sqrt(1-delta) |g - h|
+    with the h before the step. It is only watched, and there is no virtual iterate. For a linear
+    compressor and a constant step size this is EFSGD. Momentum, if any, comes before compression.
+    """
+
+    @property
+    def has_virtual(self) -> bool:
+        """False: what is not sent is not added up."""
+        return False
+
+    def start(self, x: Array) -> Memory:
+        """h_0 = 0 and e_0 = 0."""
+        return Memory(e=np.zeros_like(x), h=np.zeros_like(x))
+
+    def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
+        """One step along the new estimate."""
+        g, m = self.direction(x, g, memory.m)
+        assert memory.h is not None  # made by start
+        given = g - memory.h
+        drawn = self.compressor.draw(given.shape, rng, memory.warm)
+        change = self.compressor.apply(given, drawn)
+        warm = self.compressor.next_state(given, drawn)
+        h = memory.h + change
+        after = Memory(given - change, m, warm, h)
+        return Update(x - lr * h, after, g, lr * given, lr * change, given, drawn)
+
+
+@dataclass(frozen=True)
+class EF21SGDM(EF21):
+    """EF21 of v <- mu v + (1-mu) g, v_0 = g_0 (Fatkhullin, Tyurin, Richtarik, arXiv 2305.15155).
+
+    ``momentum`` is mu = 1 - eta in the paper's letters. Unlike heavy-ball momentum the new gradient
+    is weighted by 1 - mu, so that v is a mean of gradients and tames their noise. It is the same as
+    EF21 with ``dampening`` equal to ``momentum``.
+    """
+
+    momentum: float = field(default=0.9, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Refuse other forms of momentum."""
+        super().__post_init__()
+        if self.form != "heavy-ball" or self.dampening:
+            raise ValueError(
+                f"EF21SGDM has its own momentum: use EF21 for form={self.form!r} and "
+                f"dampening={self.dampening}"
+            )
+
+    def averaged(self, g: Array, m: Array | None) -> tuple[Array, Array | None]:
+        """The mean v of the gradients so far, twice."""
+        if not self.momentum:
+            return g, m
+        v = g if m is None else self.momentum * m + (1 - self.momentum) * g
+        return v, v
+
+
+@dataclass(frozen=True)
+class EF21Plus(EF21):
+    """EF21+ (arXiv 2106.05203): h becomes C(g) or h + C(g - h), whichever is closer to g.
+
+    Each replicate chooses for itself at each step; on a tie it takes the change. So |g - h| after a
+    step is at most sqrt(1-delta) min(|g|, |g - h|). The bit that says which of the two was sent is
+    not among the bytes counted. Refuses random compressors, whose two messages would share a draw.
+    """
+
+    def __post_init__(self) -> None:
+        """Refuse a compressor whose two messages cannot be compared."""
+        super().__post_init__()
+        if self.compressor.random:
+            raise ValueError(
+                f"EF21Plus compares two messages, and {self.compressor} is random: use EF21"
+            )
+
+    def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
+        """One step along the better estimate."""
+        g, m = self.direction(x, g, memory.m)
+        assert memory.h is not None  # made by start
+        drawn = self.compressor.draw(g.shape, rng, memory.warm)
+        whole, change = (self.compressor.apply(v, drawn) for v in (g, g - memory.h))
+        lost, kept = g - whole, g - memory.h - change
+        afresh = np.vecdot(lost, lost)[:, None] < np.vecdot(kept, kept)[:, None]
+        given = np.where(afresh, g, g - memory.h)
+        h = np.where(afresh, whole, memory.h + change)
+        said, warm = np.where(afresh, whole, change), self.compressor.next_state(given, drawn)
+        after = Memory(given - said, m, warm, h)
+        return Update(x - lr * h, after, g, lr * given, lr * said, given, drawn)
+
+
+@dataclass(frozen=True)
+class EControl(Feedback):
+    """h <- h + C(eta e + g - h), x <- x - lr h, e <- e + g - h (Gao, Islamov, Stich, 2311.05645).
+
+    The memory is kept in units of x, e <- e + lr (g - h), so that the virtual iterate x - e is that
+    of SGD for any step sizes; at a constant one it is lr times the paper's. ``eta`` in [0, 1] is
+    the share of it that is asked for at once: 0 is EF21 with a memory that is only watched, 1 is
+    error feedback that sends how p = g + e differs from what it last stood at, h + C(p - h). Some
+    compressors of a given delta make it diverge at any step size from eta = 2(1-q)/(1+q) on,
+    q = sqrt(1-delta), which is about delta/2 (derived here).
+    """
+
+    eta: float = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers."""
+        super().__post_init__()
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must lie in [0, 1], not {self.eta}")
+
+    def start(self, x: Array) -> Memory:
+        """h_0 = 0 and e_0 = 0."""
+        return Memory(e=np.zeros_like(x), h=np.zeros_like(x))
+
+    def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
+        """One step along the new estimate."""
+        g, m = self.direction(x, g, memory.m)
+        assert memory.e is not None  # made by start
+        assert memory.h is not None  # made by start
+        given = g - memory.h
+        if self.eta:
+            given = given + self.eta * memory.e / lr
+        drawn = self.compressor.draw(given.shape, rng, memory.warm)
+        change = self.compressor.apply(given, drawn)
+        warm = self.compressor.next_state(given, drawn)
+        h = memory.h + change
+        after = Memory(memory.e + lr * (g - h), m, warm, h)
+        return Update(x - lr * h, after, g, lr * given, lr * change, given, drawn)

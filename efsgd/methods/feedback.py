@@ -1,0 +1,105 @@
+"""Error feedback (arXiv 1901.09847): what was not sent is kept, and added to the next message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from efsgd.arrays import Array, Generator
+from efsgd.compressors.base import Compressor, instance
+from efsgd.compressors.guarantee import Guarantee
+from efsgd.compressors.signs import ScaledSign
+from efsgd.compressors.wrappers import Scaled
+from efsgd.methods.base import Memory, Method, StepSize, Update
+
+
+@dataclass(frozen=True)
+class Feedback(Method):
+    """Base of the methods with a memory of what was not sent.
+
+    An unbiased compressor with delta(d) <= 0 is refused: behind feedback it can diverge.
+    """
+
+    compressor: Compressor = ScaledSign()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no compressor."""
+        super().__post_init__()
+        instance(self.compressor)
+
+    @property
+    def compresses(self) -> Compressor:
+        """The compressor."""
+        return self.compressor
+
+    @property
+    def feeds_back(self) -> bool:
+        """True."""
+        return True
+
+    def check(self, d: int) -> None:
+        """Refuse a compressor without delta > 0, unless it claims no relative bound at all."""
+        check_feedback(self.compressor, d)
+
+
+@dataclass(frozen=True)
+class EFSGD(Feedback):
+    """Error feedback (arXiv 1901.09847, Algorithm 2): p = lr g + e, x <- x - C(p), e <- p - C(p).
+
+    With ScaledSign this is EF-signSGD (Algorithm 1). Momentum, if any, comes before compression.
+    """
+
+    def start(self, x: Array) -> Memory:
+        """e_0 = 0."""
+        return Memory(e=np.zeros_like(x))
+
+    def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
+        """One step; what is not sent stays in the memory."""
+        g, m = self.direction(x, g, memory.m)
+        assert memory.e is not None  # made by start
+        p = lr * g + memory.e
+        drawn = self.compressor.draw(p.shape, rng, memory.warm)
+        sent = self.compressor.apply(p, drawn)
+        warm = self.compressor.next_state(p, drawn)
+        return Update(x - sent, Memory(p - sent, m, warm), g, p, sent, p, drawn)
+
+    def advance(
+        self,
+        x: Array,
+        g: Array,
+        memory: Memory,
+        lr: StepSize,
+        rng: Generator,
+        own: bool = False,
+    ) -> tuple[Array, Memory]:
+        """The same step; p and then the new e take the place of g, if it is ours to overwrite."""
+        if not own or self.momentum or self.weight_decay:
+            return super().advance(x, g, memory, lr, rng)
+        p = np.multiply(lr, g, out=g)
+        p += memory.e
+        drawn = self.compressor.draw(p.shape, rng, memory.warm)
+        sent = self.compressor.apply(p, drawn)
+        warm = self.compressor.next_state(p, drawn)
+        x = x - sent  # before p changes: a compressor may send p itself, or keep it
+        e = np.subtract(p, sent, out=p if warm is None else None)
+        return x, Memory(e, warm=warm)
+
+
+def check_feedback(c: Compressor, d: int) -> None:
+    """Raise ValueError for a compressor that error feedback must not use at dimension d."""
+    if c.guarantee not in get_args(Guarantee):
+        raise ValueError(f"{c} has the guarantee {c.guarantee!r}: use one of {get_args(Guarantee)}")
+    if isinstance(c, Scaled) and c.factor >= 2 and c.compressor.guarantee == "absolute":
+        raise ValueError(
+            f"{c} overshoots, so error feedback with it diverges: use a factor below 2"
+        )
+    if c.guarantee in ("absolute", "none") or c.delta(d) > 0:
+        return
+    if c.guarantee == "unbiased":
+        raise ValueError(
+            f"{c} is unbiased with omega = {c.omega(d):.4g} >= 1 at d = {d}, and error feedback "
+            f"with it can diverge: use its .contractive({d}), which is {c.contractive(d)}"
+        )
+    raise ValueError(f"{c} has delta = 0 at d = {d}, so error feedback with it can diverge")

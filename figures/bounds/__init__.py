@@ -1,0 +1,3 @@
+"""The command ``bounds`` and the delta zoo."""
+
+__all__: list[str] = []

@@ -1,0 +1,145 @@
+"""Where signSGD fails: the three counterexamples of section 3."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from efsgd import EFSGD, SGD, CompressedSGD, Run, ScaledSign, SignSGD, TopK
+from efsgd.arrays import Array
+from efsgd.convex import CE1, CE2, CE3
+from efsgd.convex.studies.vary import Certified
+from efsgd.figures import style
+from efsgd.figures.make import Picture, Results, Works
+from efsgd.figures.verdicts import Verdict, claim, claim_certified, claim_mean, claim_virtual
+from efsgd.schedules import InverseSqrt
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SECTION = "section 3, Counterexample "
+METHODS = {
+    "SGD": SGD(),
+    "signSGD": SignSGD(),
+    "scaled signSGD": CompressedSGD(ScaledSign()),
+    "EF-signSGD": EFSGD(ScaledSign()),
+    "EF-top-1": EFSGD(TopK(1)),
+}
+EPS = (0.1, 0.5, 0.9)
+LR1, LR2, LR3 = 0.1, 0.1, 0.05  # step sizes of CE1 (constant), CE2 (1/sqrt(t+1)), CE3 (constant)
+CE3_EPS = 0.5
+SHOWN3 = 300  # the steps of CE3 that are drawn
+NOTE = """lines: mean over replicates
+bands: 10 to 90 % of them
+grey: $2\\epsilon$ and $8\\epsilon^2$
+
+Counterexample 2: the largest
+loss in each window of steps
+Counterexample 1 has d = 1,
+where all but signSGD are SGD"""
+WINDOW = 16  # on CE2 the loss swings from step to step: recorded and drawn by windows
+
+
+def work(quick: bool, seed: int) -> Works:
+    """Every method on every counterexample, and one step of CE1 from 0, many times."""
+    steps, replicates = (400, 10) if quick else (20_000, 50)
+    windows = np.geomspace(1, steps - WINDOW, 60).round().astype(int)
+    some = np.unique(windows[:, None] + np.arange(WINDOW))
+    runs: dict[str, Run | Certified] = {}
+    for name, method in METHODS.items():
+        metrics = ("loss",) + ("virtual_residual",) * (method.feeds_back and not quick)
+        runs[f"CE1 {name}"] = Run(
+            CE1(), method, LR1, 200, seed=seed, replicates=20 * replicates, metrics=("loss",)
+        )
+        record = 1 if "signSGD" in name and not method.feeds_back else tuple(some.tolist())
+        for eps in EPS:
+            runs[f"CE2 {eps} {name}"] = Run(
+                *(CE2(eps), method, InverseSqrt(LR2), steps, seed, replicates),
+                record=record,
+                metrics=metrics,
+            )
+        runs[f"CE3 {name}"] = Run(
+            *(CE3(CE3_EPS), method, LR3, SHOWN3 if quick else 1000, seed, replicates),
+            metrics=metrics,
+        )
+    if quick:
+        return runs
+    for name in ("SGD", "signSGD"):
+        runs[f"one step {name}"] = Run(
+            CE1(), METHODS[name], LR1, 1, seed=seed, replicates=200_000, metrics=("loss",)
+        )
+    return runs | {"optima": Certified((CE1(), *(CE2(eps) for eps in EPS), CE3(CE3_EPS)))}
+
+
+def draw(results: Results) -> Figure:
+    """Loss against steps: CE2 at three eps above, CE1 and CE3 below."""
+    figure, axes = style.panels(2, 3)
+    places = [f"CE2 {eps}" for eps in EPS] + ["CE1", "CE3"]
+    titles = [f"Counterexample 2, $\\epsilon$ = {eps}" for eps in EPS]
+    titles += ["Counterexample 1", f"Counterexample 3, $\\epsilon$ = {CE3_EPS}"]
+    for ax, place, title in zip(axes.flat, places, titles, strict=False):
+        for name in METHODS:
+            history = results[f"{place} {name}"]
+            if place.startswith("CE2"):
+                style.spread(ax, *_windows(history["step"], history["loss"]), name)
+            else:
+                alike = place == "CE1" and name not in ("SGD", "signSGD")
+                style.spread(ax, history["step"], history["loss"], name, band=0 if alike else 0.8)
+        ax.set(title=title, xlabel="iteration", ylabel="$f(x_t)$")
+        if place.startswith("CE2"):
+            ax.set(xscale="log", yscale="log", ylim=(1e-4, 4))
+            ax.axhline(2 * float(place.split()[1]), color="0.6", linewidth=0.8, zorder=0)
+        elif place == "CE3":
+            ax.set(yscale="log", ylim=(1e-14, 30), xlim=(0, SHOWN3))
+            ax.axhline(8 * CE3_EPS**2, color="0.6", linewidth=0.8, zorder=0)
+    legend = axes[1, 2]
+    legend.axis("off")
+    legend.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper left")
+    legend.text(0.0, 0.0, NOTE, fontsize=7, transform=legend.transAxes)
+    return figure
+
+
+def _windows(step: Array, loss: Array) -> tuple[Array, Array]:
+    """The last step and the largest loss (.., R) of each window of steps, evenly on a log scale."""
+    edges = np.unique(np.geomspace(1, step[-1], 50).round())
+    window = np.searchsorted(edges, step[1:])
+    starts = np.flatnonzero(np.diff(window, prepend=-1))
+    ends = np.append(starts[1:], len(window)) - 1
+    return step[1:][ends], np.maximum.reduceat(loss[1:], starts, axis=0)
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """What section 3 claims."""
+    found = []
+    for name, change in (("SGD", -LR1 / 16), ("signSGD", LR1 / 8)):
+        loss = results[f"one step {name}"]["loss"]
+        moved = loss[1] - loss[0]
+        error = float(moved.std(ddof=1) / np.sqrt(moved.size))
+        text = f"CE1: one step of {name} changes E f by {'-lr/16' if change < 0 else '+lr/8'}"
+        found.append(claim_mean(text, SECTION + "1", float(moved.mean()), error, change))
+    for eps in EPS:
+        for name in ("signSGD", "scaled signSGD"):
+            least = float(results[f"CE2 {eps} {name}"]["loss"].min())
+            text = f"CE2, eps = {eps}: {name} never falls below 2 eps, least f/(2 eps)"
+            found.append(claim(text, SECTION + "2", least / (2 * eps), ">=", 1 - 1e-9))
+        for name in ("EF-signSGD", "EF-top-1"):
+            last = float(results[f"CE2 {eps} {name}"]["loss"][-1].max())
+            text = f"CE2, eps = {eps}: {name} solves it, largest last f/(2 eps) over replicates"
+            found.append(claim(text, SECTION + "2", last / (2 * eps), "<", 0.01))
+    for name in ("signSGD", "scaled signSGD"):
+        least = float(results[f"CE3 {name}"]["loss"].min())
+        text = f"CE3: {name} never falls below 8 eps^2 = f(x_0), least f/(8 eps^2)"
+        found.append(claim(text, SECTION + "3", least / (8 * CE3_EPS**2), ">=", 1 - 1e-9))
+    for name in ("EF-signSGD", "EF-top-1"):
+        last = float(results[f"CE3 {name}"]["loss"][-1].max())
+        text = f"CE3: {name} solves it, largest last f over replicates"
+        found.append(claim(text, SECTION + "3", last, "<", 1e-10))
+    return [*found, claim_virtual(results), claim_certified(results["optima"])]
+
+
+PICTURE = Picture(
+    "counterexamples",
+    "signSGD fails on three simple convex problems, error feedback does not",
+    *(work, draw, verdicts),
+)

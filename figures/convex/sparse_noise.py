@@ -1,0 +1,122 @@
+"""Sparse noise: where the sign methods gain, and error feedback does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from efsgd import EFSGD, SGD, CompressedSGD, Run, ScaledSign, SignSGD, Signum
+from efsgd.arrays import Array
+from efsgd.convex import SparseNoise
+from efsgd.convex.studies.vary import Certified, Vary
+from efsgd.figures import style
+from efsgd.figures.make import Picture, Results, Works
+from efsgd.figures.verdicts import Verdict, claim, claim_certified, claim_mean, claim_virtual
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SOURCE = "appendix, sparse noise"
+MINE = "derived here"
+PROBLEM = SparseNoise()
+METHODS = {
+    "SGD": SGD(),
+    "signSGD": SignSGD(),
+    "scaled signSGD": CompressedSGD(ScaledSign()),
+    "signSGDm": Signum(),
+    "EF-signSGD": EFSGD(ScaledSign()),
+}
+SIGN_METHODS = ("signSGD", "scaled signSGD", "signSGDm")
+STEPS = 1000
+GRID = tuple(float(f"{lr:.3g}") for lr in np.logspace(-4, -1.5, 16))
+
+
+def step_sizes(quick: bool) -> tuple[float, ...]:
+    """The grid and the step size that is best for SGD, or every fifth of the grid."""
+    if quick:
+        return GRID[::5]
+    best, _ = PROBLEM.best_sgd(STEPS)
+    return tuple(sorted((*GRID, float(f"{best:.6g}"))))
+
+
+def used(results: Results) -> Array:
+    """The step sizes of these results."""
+    return np.array(results["SGD"].spec["values"])
+
+
+def work(quick: bool, seed: int) -> Works:
+    """Every method at every step size, all with the same noise."""
+    works: dict[str, Vary | Certified] = {} if quick else {"optima": Certified((PROBLEM,))}
+    lrs = step_sizes(quick)
+    for name, method in METHODS.items():
+        run = Run(
+            *(PROBLEM, method, GRID[0], STEPS, seed, 10 if quick else 100),
+            record=20 if quick else 10,
+            metrics=("loss",) + ("virtual_residual",) * (method.feeds_back and not quick),
+        )
+        works[name] = Vary(run, "lr", lrs)
+    return works
+
+
+def draw(results: Results) -> Figure:
+    """The final loss against the step size, and the loss at each method's best step size."""
+    figure, axes = style.panels(1, 2, height=2.8)
+    lrs = used(results)
+    left, right = axes[0]
+    fine = np.geomspace(lrs[0], lrs[-1], 300)
+    exact = PROBLEM.expected_loss_sgd(fine, STEPS)
+    left.plot(fine, exact, color="0.6", linewidth=3, label="SGD, closed form", zorder=0)
+    for name in METHODS:
+        history = results[name]
+        mean, error = _moments(history["loss"][-1])
+        look = style.line(name) | {"markevery": None}
+        left.errorbar(lrs, mean, 2 * error, elinewidth=0.8, capsize=1.5, **look)
+        best = int(np.argmin(mean))
+        label = f"{name} (step {lrs[best]:.2g})"
+        style.spread(right, history["step"], history["loss"][:, best], label)
+    left.set(xscale="log", yscale="log", xlabel="step size")
+    left.set_ylabel(f"$f(x_T)$ after T = {STEPS} iterations")
+    right.set(yscale="log", xlabel="iteration", ylabel="$f(x_t)$ at the best step size")
+    left.set_title("mean over replicates $\\pm$ 2 s.e.")
+    right.set_title("mean, bands from 10 to 90 %")
+    handles, labels = right.get_legend_handles_labels()
+    closed = left.get_lines()[:1]
+    figure.legend(
+        *([*closed, *handles], ["SGD, closed form", *labels]),
+        loc="outside lower center",
+        ncols=3,
+    )
+    return figure
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """SGD follows its closed form, EF-signSGD follows SGD, the sign methods beat both."""
+    lrs = used(results)
+    final = {name: results[name]["loss"][-1] for name in METHODS}
+    mean, error = _moments(final["SGD"])
+    score = np.abs(mean - PROBLEM.expected_loss_sgd(lrs, STEPS)) / error
+    text = f"SGD: largest deviation from the closed form over {len(lrs)} step sizes, in s.e."
+    found = [claim(text, MINE, float(score.max()), "<=", 4.0)]
+    best = int(np.argmin(PROBLEM.expected_loss_sgd(lrs, STEPS)))
+    difference = final["EF-signSGD"][best] - final["SGD"][best]
+    mean_difference, its_error = _moments(difference[None])
+    text = f"EF-signSGD minus SGD, same noise, at SGD's best step size {lrs[best]:.2g}: final loss"
+    found.append(claim_mean(text, MINE, float(mean_difference[0]), float(its_error[0]), 0.0))
+    for name in SIGN_METHODS:
+        least = float(_moments(final[name])[0].min())
+        text = f"{name}: mean final loss at its best step size (that of SGD is {mean[best]:.3g})"
+        found.append(claim(text, SOURCE, least, "<", 1.0))
+    return [*found, claim_virtual(results), claim_certified(results["optima"])]
+
+
+def _moments(values: Array) -> tuple[Array, Array]:
+    """The mean over replicates of values (V, R) and its standard error, (V,) each."""
+    return values.mean(-1), values.std(-1, ddof=1) / np.sqrt(values.shape[-1])
+
+
+PICTURE = Picture(
+    "sparse-noise",
+    "With noise on one coordinate the sign methods win; error feedback inherits SGD's noise",
+    *(work, draw, verdicts),
+)

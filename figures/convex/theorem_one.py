@@ -1,0 +1,107 @@
+"""Theorem I: on a whole family of problems batch-1 signSGD never leaves a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from efsgd import EFSGD, SGD, Run, ScaledSign, SignSGD
+from efsgd.arrays import Array
+from efsgd.convex import TheoremOne
+from efsgd.convex.studies.vary import Certified, Vary
+from efsgd.figures import style
+from efsgd.figures.make import Picture, Results, Works
+from efsgd.figures.verdicts import Verdict, claim, claim_certified, claim_virtual
+from efsgd.schedules import AdaGradNorm, Constant, InverseSqrt
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SOURCE = "section 3, Theorem I"
+RUNS = {
+    "SGD": (SGD(), Constant(0.5)),
+    "signSGD (constant)": (SignSGD(), Constant(0.05)),
+    "signSGD ($1/\\sqrt{t}$)": (SignSGD(), InverseSqrt(0.1)),
+    "signSGD (AdaGrad-norm)": (SignSGD(), AdaGradNorm(0.5)),
+    "EF-signSGD": (EFSGD(ScaledSign()), Constant(0.3)),
+}
+LOOKS: dict[str, dict[str, Any]] = {  # three step sizes of one method
+    "signSGD (constant)": {"color": style.VERMILION},
+    "signSGD ($1/\\sqrt{t}$)": {"color": style.ORANGE, "linestyle": style.LONG, "marker": "s"},
+    "signSGD (AdaGrad-norm)": {"color": style.PURPLE, "linestyle": style.DOTTED, "marker": "D"},
+}
+STUCK = [name for name in RUNS if name.startswith("signSGD")]
+
+
+def problems(quick: bool, seed: int) -> tuple[TheoremOne, ...]:
+    """Random members of the family, each with its rows, signs, minimiser and start."""
+    return tuple(TheoremOne(seed=1000 * seed + i) for i in range(2 if quick else 10))
+
+
+def work(quick: bool, seed: int) -> Works:
+    """Every method on every problem."""
+    family = problems(quick, seed)
+    works: dict[str, Vary | Certified] = {} if quick else {"optima": Certified(family)}
+    for name, (method, lr) in RUNS.items():
+        metrics = ("distance", "off_line") + ("virtual_residual",) * (
+            method.feeds_back and not quick
+        )
+        steps = 300 if quick else 2000
+        run = Run(family[0], method, lr, steps, seed, 5, metrics=metrics)
+        works[name] = Vary(run, "problem", family)
+    return works
+
+
+def lines(results: Results) -> Array:
+    """dist(x*, x_0 + span(s)) of each problem, (V, 1)."""
+    values = results["SGD"].spec["values"]
+    return np.array([TheoremOne(v["n"], v["d"], v["seed"]).distance_to_line() for v in values])[
+        :, None
+    ]
+
+
+def draw(results: Results) -> Figure:
+    """How far x_t is off the line, and from x*."""
+    figure, axes = style.panels(1, 2, height=2.8)
+    floor = 1e-17
+    for name in RUNS:
+        history = results[name]
+        step = history["step"] + 1
+        off = history["off_line"].reshape(len(step), -1)
+        near = (history["distance"] / lines(results)).reshape(len(step), -1)
+        style.spread(axes[0, 0], step, np.maximum(off, floor), name, **LOOKS.get(name, {}))
+        style.spread(axes[0, 1], step, np.maximum(near, floor), name, **LOOKS.get(name, {}))
+    for ax in axes.flat:
+        ax.set(xscale="log", yscale="log", ylim=(floor, 1e3), xlabel="iteration + 1")
+    axes[0, 0].set(ylabel="distance of $x_t$ to the line $x_0 + \\mathrm{span}(s)$")
+    axes[0, 1].set(ylabel="$|x_t - x^*|$ / dist($x^*$, line)")
+    axes[0, 1].axhline(1, color="0.6", linewidth=0.8, zorder=0)
+    axes[0, 1].legend(loc="lower left")
+    return figure
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """What Theorem I claims, and that feedback overcomes it."""
+    found = []
+    for name in STUCK:
+        history = results[name]
+        label = name.replace("$1/\\sqrt{t}$", "1/sqrt(t)")
+        off = float(history["off_line"].max())
+        near = float((history["distance"] / lines(results)).min())
+        text = f"{label}: largest distance from the line x_0 + span(s), any step and problem"
+        found.append(claim(text, SOURCE, off, "<", 1e-10))
+        text = f"{label}: least |x_t - x*| / dist(x*, line), any step and problem"
+        found.append(claim(text, SOURCE, near, ">=", 1 - 1e-9))
+    distance = results["EF-signSGD"]["distance"]
+    last = float((distance[-1] / distance[0]).max())
+    text = "EF-signSGD converges on the same problems: largest last |x_t - x*| / |x_0 - x*|"
+    found.append(claim(text, "section 4", last, "<", 1e-6))
+    return [*found, claim_virtual(results), claim_certified(results["optima"])]
+
+
+PICTURE = Picture(
+    "theorem-one",
+    "Batch-1 signSGD never leaves a line, whatever its step sizes",
+    *(work, draw, verdicts),
+)

@@ -1,0 +1,185 @@
+"""The methods on data of one's own: step sizes tuned, then compared with a certified optimum."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from efsgd import (
+    EF21,
+    EF21SGDM,
+    EFSGD,
+    SGD,
+    CompressedSGD,
+    Compressor,
+    EControl,
+    EF21Plus,
+    FullyCorrectiveEF,
+    GradientEF,
+    Method,
+    PostMomentumEF,
+    ScaledSign,
+    Sign,
+    SignSGD,
+    Signum,
+    compressor,
+)
+from efsgd.convex.data.files import data_file, loaded
+from efsgd.convex.data.problems import FileCertificate, FileLogistic, FileSquares
+from efsgd.figures import make
+from efsgd.figures.make import Options, Picture, Results
+from efsgd.figures.own_data import plots
+from efsgd.figures.own_data.study import Study
+from efsgd.results import Work, replacing
+from efsgd.schedules import Theorem
+
+STEPS, QUICK_STEPS = 500, 50
+SIGN, SCALED_SIGN = Sign(zero=0), ScaledSign(zero=0)
+PLAIN: dict[str, tuple[str, Method]] = {
+    "sgd": ("SGD", SGD()),
+    "sgdm": ("SGDm", SGD(momentum=0.9)),
+    "signsgd": ("signSGD", SignSGD(SIGN)),
+    "signsgdm": ("signSGDm", Signum(SIGN)),
+}
+VARIANTS: dict[str, tuple[str, Callable[[Compressor, int], Method]]] = {  # of compressor and d
+    "ef21": ("EF21", lambda c, d: EF21(c)),
+    "ef21-sgdm": ("EF21-SGDM", lambda c, d: EF21SGDM(c, momentum=0.9)),
+    "ef21-plus": ("EF21+", lambda c, d: EF21Plus(c)),
+    "econtrol": ("EControl", lambda c, d: EControl(c, eta=_middle(c, d))),
+    "post-momentum": ("EF, momentum after", lambda c, d: PostMomentumEF(c, momentum=0.9)),
+    "gradient-ef": ("gradient EF", lambda c, d: GradientEF(c)),
+    "fully-corrective": ("EF, corrected", lambda c, d: FullyCorrectiveEF(c)),
+}
+COMPRESSING = ("compressed", "ef", *VARIANTS)
+DEFAULT = ("sgd", "signsgd", "signsgdm", "ef")
+
+
+def on_data(options: Options, *, data: Path, rates: Sequence[str], **told: Any) -> int:
+    """Tune, compare, draw, tabulate and judge; the exit code is 1 if a claim failed.
+
+    Raises ValueError or OSError, with one sentence, for what cannot be read, computed or written.
+    """
+    options.out.mkdir(parents=True, exist_ok=True)  # refuse before an hour's work, not after
+    study = _study(options, data, told)
+    chosen, found = study.tuned(
+        fixed_rates(rates, study),
+        {} if options.quick else {"certificate": FileCertificate(study.problem)},
+    )
+    known = "certificate" in found and plots.certified(found["certificate"])
+    works: dict[str, Work] = {
+        label: study.comparison(label, choice.lr, known) for label, choice in chosen.items()
+    }
+    results = study.obtain(works) | found
+    name = "data-" + re.sub(r"[^A-Za-z0-9]+", "-", data.name).strip("-").lower()
+    parts = (partial(plots.draw, study), partial(plots.judge, study, chosen))
+    picture = Picture(name, study.title, lambda quick, seed: {}, *parts)
+    return _show(picture, results, plots.markdown(study, chosen, results), options)
+
+
+def _show(picture: Picture, results: Results, table: str, options: Options) -> int:
+    for path in make.draw(picture, results, options):
+        click.echo(path)
+    path = options.out / f"{picture.name}.md"
+    with replacing(path) as file:
+        file.write(table.encode())
+    click.echo(f"{path}\n\n{table}", nl=False)
+    judged = {} if options.quick else {picture.name: make.judge(picture, results)}
+    return make.conclude(judged, options)
+
+
+def _study(options: Options, data: Path, told: dict[str, Any]) -> Study:
+    """What was asked for; reads the data."""
+    squares = told["loss"] != "logistic"
+    if squares and told["l2"] is not None:
+        raise ValueError("--l2 is for --loss logistic: leave it out, or name that loss")
+    source = data_file(
+        data,
+        test=_test(told["test"]),
+        seed=options.seed,
+        standardise=told["standardise"],
+        intercept=told["intercept"],
+    )
+    problem: FileSquares | FileLogistic = FileSquares(source)
+    if not squares:
+        l2 = 1 / len(loaded(source).y) if told["l2"] is None else told["l2"]
+        problem = FileLogistic(source, l2)
+    methods = methods_of(told["methods"], told["compressors"], problem.d)
+    steps = told["steps"] or STEPS
+    if options.quick:
+        steps = min(steps, QUICK_STEPS)
+    what = "least squares" if squares else f"logistic regression, l2 = {problem.l2:.3g}"
+    title = f"{data.name}: {what}, n = {problem.n}, d = {problem.d}"
+    return Study(title, problem, methods, steps, told["batch"], options)
+
+
+def _test(text: str | None) -> float | str:
+    """A share, or the path of a test file."""
+    if text is None:
+        return 0.2
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def methods_of(names: Sequence[str], specs: Sequence[str], d: int) -> dict[str, tuple[str, Method]]:
+    """The methods of these names, by label; each compressor makes one of those in COMPRESSING.
+
+    Raises ValueError for an unknown name, for compressors that nobody uses and for one that a
+    method refuses.
+    """
+    for name in names:
+        if name not in PLAIN and name not in COMPRESSING:
+            known = ", ".join((*PLAIN, *COMPRESSING))
+            raise ValueError(f"no method is called {name!r}: choose from {known}")
+    if specs and names and not set(names) & set(COMPRESSING):
+        known = f"{', '.join(COMPRESSING[:-1])} and {COMPRESSING[-1]}"
+        raise ValueError(f"--compressor {specs[0]} is for {known}: add --method ef")
+    compressors = [compressor(spec) for spec in specs] or [SCALED_SIGN]
+    found: dict[str, tuple[str, Method]] = {}
+    for name in names or DEFAULT:
+        if name in PLAIN:
+            label, method = PLAIN[name]
+            found[label] = (name, method)
+        else:
+            found |= dict(_compressing(name, c, d) for c in compressors)
+    return found
+
+
+def _compressing(name: str, c: Compressor, d: int) -> tuple[str, tuple[str, Method]]:
+    """The label of a method with this compressor, its short name and itself."""
+    if name in VARIANTS:
+        label, make_one = VARIANTS[name]
+        return f"{label} ({c})", (name, make_one(c, d))
+    signs = isinstance(c, ScaledSign)
+    if name == "ef":
+        return "EF-signSGD" if signs else f"EF {c}", (name, EFSGD(c))
+    return "scaled signSGD" if signs else f"{c} alone", (name, CompressedSGD(c))
+
+
+def _middle(c: Compressor, d: int) -> float:
+    """The eta of EControl in the middle of where it is stable; 0 where there is no delta."""
+    delta = c.delta(d)
+    return Theorem("ef", 1.0, delta=min(delta, 1.0)).gap if delta > 0 else 0.0
+
+
+def fixed_rates(rates: Sequence[str], study: Study) -> dict[str, float]:
+    """Read "0.1" and "ef=0.1": the step sizes by label; those named win. ValueError for others."""
+    fixed: dict[str, float] = {}
+    for text in sorted(rates, key=lambda text: "=" in text):
+        name, equals, number = text.rpartition("=")
+        labels = [label for label, (own, _) in study.methods.items() if not equals or own == name]
+        try:
+            lr = float(number)
+        except ValueError:
+            lr = 0.0
+        if not labels or not 0 < lr < float("inf"):
+            told = f"--lr {text} is neither a positive number nor one for a method of this run"
+            raise ValueError(f"{told}: write 0.1 or {next(iter(study.methods.values()))[0]}=0.1")
+        fixed |= dict.fromkeys(labels, lr)
+    return fixed

@@ -1,0 +1,138 @@
+"""What is compared on data of one's own, and the search for its step sizes.
+
+Tuning looks at the training loss alone: of a grid of step sizes it takes the one with the least
+mean of f over the last tenth of the steps. The grid is in units of the problem, 1/L with L the
+smoothness or, for unscaled signs, the largest entry of the first gradient over L; where the best is
+at its edge, it grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from efsgd import Method, Run, SignSGD, Signum
+from efsgd.figures.make import Options
+from efsgd.figures.pool import obtain_all
+from efsgd.results import Result, Work, place
+
+REPLICATES = 5  # of a comparison in which something is random; tuning takes one
+POINTS = 200  # of a curve
+SPAN_LIMIT = 2**24  # entries of all gradients; beyond, their span takes too long
+EXPONENTS, QUICK_EXPONENTS = range(-4, 2), range(-2, 1)  # of the square root of ten
+MORE, AT_MOST = 2, 24  # step sizes added at an edge, and in all
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A step size and how it came about."""
+
+    lr: float
+    remark: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared, but for the step sizes; ``methods`` are by label, with their short name."""
+
+    title: str
+    problem: Any  # FileSquares or FileLogistic
+    methods: dict[str, tuple[str, Method]]
+    steps: int
+    batch: int | None
+    options: Options
+
+    def comparison(self, label: str, lr: float, certified: bool) -> Work:
+        """The run that is drawn; the distance to the optimum only if that is certified."""
+        random = self.batch is not None or self.methods[label][1].compresses.random
+        replicates = REPLICATES if random and not self.options.quick else 1
+        d, n = self.problem.d, self.problem.n
+        metrics = ["loss", "bytes", *self.problem.measure(np.zeros((1, d)))]
+        metrics += ["distance"] * certified
+        metrics += ["span_distance"] * (d > n and replicates * self.steps * d <= SPAN_LIMIT)
+        record = tuple({round(self.steps * i / POINTS) for i in range(POINTS + 1)})
+        return self._vary(label, lr, replicates=replicates, record=record, metrics=tuple(metrics))
+
+    def tuned(
+        self, fixed: dict[str, float], others: dict[str, Work]
+    ) -> tuple[dict[str, Choice], dict[str, Result]]:
+        """A step size for each method, and the results of other works, done in the same go."""
+        first = QUICK_EXPONENTS if self.options.quick else EXPONENTS
+        losses: dict[str, dict[int, float]] = {k: {} for k in self.methods if k not in fixed}
+        wanted = {label: list(first) for label in losses}
+        kept: dict[str, Result] = {}
+        while wanted or others:
+            names = {(k, i): f"{k}, lr={self.lr(k, i):g}" for k in wanted for i in wanted[k]}
+            works = {name: self._tuning(*at) for at, name in names.items()}
+            found = self.obtain(works | others)
+            for (label, i), name in names.items():
+                losses[label][i] = _late_loss(found[name])
+            kept |= {name: found[name] for name in others}
+            others, wanted = {}, {} if self.options.quick else _beyond(losses, wanted)
+        chosen = {label: Choice(lr, "given") for label, lr in fixed.items()}
+        chosen |= {label: self._best(label, tried) for label, tried in losses.items()}
+        return {label: chosen[label] for label in self.methods}, kept
+
+    def obtain(self, works: dict[str, Work]) -> dict[str, Result]:
+        """The results of some works, by their names."""
+        told = self.options
+        found = obtain_all(works, told.results, again=told.again, jobs=told.jobs)
+        return {name: found[place(work, told.results)] for name, work in works.items()}
+
+    def lr(self, label: str, exponent: int) -> float:
+        """The step size of the grid, to three digits."""
+        method = self.methods[label][1]
+        unit = self._units[isinstance(method, SignSGD | Signum)]
+        return float(f"{unit * 10 ** (exponent / 2):.3g}")
+
+    @cached_property
+    def _units(self) -> tuple[float, float]:
+        """1/L, and for unscaled signs the largest entry of the first gradient over L."""
+        smoothness = self.problem.smoothness() or 1.0
+        first = self.problem.full_gradient(np.zeros((1, self.problem.d)))
+        return 1 / smoothness, float(np.abs(first).max()) / smoothness or 1.0
+
+    def _tuning(self, label: str, exponent: int) -> Work:
+        """One run that records f over its last tenth."""
+        late = {round(self.steps * (0.9 + 0.01 * i)) for i in range(11)}
+        return self._vary(label, self.lr(label, exponent), record=tuple(late), metrics=("loss",))
+
+    def _vary(self, label: str, lr: float, **told: Any) -> Work:
+        """A run that goes on where it diverges."""
+        from efsgd.convex.studies.vary import Vary
+
+        method, seed = self.methods[label][1], self.options.seed
+        run = Run(self.problem, method, lr, self.steps, seed, batch=self.batch, **told)
+        return Vary(run, "lr", (lr,))
+
+    def _best(self, label: str, losses: dict[int, float]) -> Choice:
+        best = min(losses, key=lambda i: (losses[i], i))
+        remark = f"best of {len(losses)}"
+        if losses[best] == np.inf:
+            remark = f"all {len(losses)} diverged"
+        elif best in (min(losses), max(losses)):
+            remark += ", at the edge of the grid"
+        return Choice(self.lr(label, best), remark)
+
+
+def _beyond(losses: dict[str, dict[int, float]], still: Iterable[str]) -> dict[str, list[int]]:
+    """More exponents for the methods whose best is at an edge: beyond it."""
+    more = {}
+    for label in still:
+        tried = losses[label]
+        best, low, high = min(tried, key=lambda i: (tried[i], i)), min(tried), max(tried)
+        if len(tried) < AT_MOST and best in (low, high):
+            ends = (low - MORE, low) if best == low else (high + 1, high + 1 + MORE)
+            more[label] = list(range(*ends))
+    return more
+
+
+def _late_loss(result: Result) -> float:
+    """The mean of f over the last tenth of the steps; inf where the run diverged."""
+    late = result["loss"][result["step"] >= 0.9 * result["step"][-1]]
+    mean = float(late.mean())
+    return mean if np.isfinite(mean) else np.inf

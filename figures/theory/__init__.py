@@ -1,0 +1,25 @@
+"""The figures of the theory, in the order in which they are made and listed."""
+
+from __future__ import annotations
+
+from efsgd.figures.theory import (
+    error_lemma,
+    heterogeneous_workers,
+    no_feedback_needed,
+    rate,
+    theorem_three,
+    theorem_two,
+    worst_case,
+)
+
+__all__ = ["PICTURES"]
+
+PICTURES = (
+    error_lemma.PICTURE,
+    theorem_three.PICTURE,
+    theorem_two.PICTURE,
+    worst_case.PICTURE,
+    rate.PICTURE,
+    heterogeneous_workers.PICTURE,
+    no_feedback_needed.PICTURE,
+)

@@ -1,0 +1,232 @@
+"""The error lemma, its sharp form and its form for step sizes that vary: how tight each is.
+
+E|e_t|^2 is compared with what :mod:`efsgd.bounds` gives for the step sizes of the run, at every
+recorded step. ``efsgd-figures convex error-norm`` shows each compressor by name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from efsgd import Identity, Scaled, bounds, compressor
+from efsgd.arrays import Array
+from efsgd.figures import style
+from efsgd.figures.make import Picture, Results, Works
+from efsgd.figures.verdicts import Verdict, claim, claim_virtual, does_not_hold, observation
+from efsgd.results import Result, Work
+from efsgd.schedules import InverseSqrt, StepDecay
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LEMMA, SHARP, VARYING = bounds.error_lemma, bounds.error_sharp, bounds.error_varying
+D, STEPS = 64, 300
+SPECS = (  # of every built-in kind that has a delta, and a range of deltas
+    *("scaledsign", "scaledsign:zero=0", "twomeans", "blockwise:4,scaledsign", "signtopk:8"),
+    *("topk:2", "topk:8", "topk:32", "topk:56", "randk:4", "randk:24", "randk:8,unbiased"),
+    *("lowrank:1", "threshold:l2=0.5", "threshold:linf=0.5", "qsgd:2", "qsgd:8", "terngrad"),
+    *("natural", "natural:nearest", "scaled:0.5,topk:8", "identity"),
+)
+RATES = (0.01, 1.0, StepDecay(0.1, (100,), 0.1), InverseSqrt(0.1))
+CONSTANT, DECAYED = 2, 2  # the first so many rates are constant; the row of the drop
+GRADIENTS = {"sparse": 1, "dense": D}  # along so many coordinates: worst for signs, and for top-k
+NOISES = (0.0, 0.5)  # the problems are sparse without and with noise, dense without and with it
+QS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)  # of the extremal instance
+SIGMAS = (0.1, 10.0)
+SHOWN = 0.9  # the q of the right panel
+ROUNDED = 1 + 1e-12
+
+
+def work(quick: bool, seed: int) -> Works:
+    """Every compressor on every kind of gradient, and the extremal instance."""
+    from efsgd.convex.problems.bounded_noise import BoundedNoise, Slope
+    from efsgd.convex.studies.error_lemma import Memories
+
+    works: dict[str, Work] = {}
+    problems = tuple(
+        BoundedNoise(D, along, far=1e4, noise=noise)
+        for along in GRADIENTS.values()
+        for noise in NOISES
+    )
+    for spec in SPECS[::8] if quick else SPECS:
+        c = compressor(spec).contractive(D)
+        many = 2 if quick else 150 if c.random else 40
+        works[spec] = Memories(c, problems, RATES, 120 if quick else STEPS, 4, seed, many)
+    for q in QS:
+        c = Scaled(Identity(), 1 - q)
+        slopes = tuple(Slope(sigma) for sigma in SIGMAS)
+        works[f"extremal q={q}"] = Memories(c, slopes, RATES, 120 if quick else STEPS, 1)
+    return works
+
+
+def varying(result: Result) -> Array:
+    """The bound on each problem, for each step size at each recorded step, (P, V, S)."""
+    delta, at = float(result["delta"]), result["step"]
+    return np.array(
+        [
+            [VARYING(lrs=lrs, sigmas=sigma, delta=delta)[at] for lrs in result["lrs"]]
+            for sigma in result["sigma"]
+        ]
+    )
+
+
+def lemma(result: Result) -> Array:
+    """The paper's bound with the step sizes of the run, each as if it were constant, (P, V, T)."""
+    sigma, lr = result["sigma"][:, None, None], result["lrs"][None]
+    return np.asarray(LEMMA(lr=lr, sigma=sigma, delta=float(result["delta"])))
+
+
+def shares(result: Result) -> tuple[Array, Array]:
+    """E|e_t|^2 over the sharp form and over the lemma, each (P,): means over the last half.
+
+    Over the steps and the constant step sizes, which are the same but for their unit.
+    """
+    late = result["step"] > result["step"][-1] / 2
+    sharp = result["squared"] / np.maximum(varying(result), 1e-300)
+    paper = result["squared"] / lemma(result)[..., :1]
+    first, second = (v[:, :CONSTANT, late].mean(axis=(1, 2)) for v in (sharp, paper))
+    return first, second
+
+
+def own(results: Results) -> dict[str, Result]:
+    """The runs of the built-in compressors that lose something."""
+    return {spec: r for spec, r in results.items() if spec in SPECS and float(r["delta"]) < 1}
+
+
+def extremal(results: Results) -> list[Result]:
+    """The runs of the extremal instance."""
+    return [results[f"extremal q={q}"] for q in QS]
+
+
+def draw(results: Results) -> Figure:
+    """How much of the lemma is used against delta, and memories under step sizes that vary."""
+    figure, axes = style.panels(1, 2, height=3.0)
+    _draw_tightness(axes[0, 0], results)
+    _draw_varying(axes[0, 1], results)
+    return figure
+
+
+def _draw_tightness(ax: Axes, results: Results) -> None:
+    delta = np.linspace(0.005, 1, 200)
+    q = np.sqrt(1 - delta)
+    ax.axhline(1, color=style.VERMILION, linestyle=style.DASHED, label="the paper's lemma")
+    ax.plot(delta, (1 + q) ** 2 / 4, color="0.2", label="sharp form, $(1+q)^2/4$")
+    at = [(float(r["delta"]), _last(r)) for r in extremal(results)]
+    ax.plot(*np.transpose(at), "o", color="0.2", label="C(x) = (1-q)x, constant gradient")
+    looks = (("X", style.BLUE), ("p", style.GREEN))
+    for row, (gradient, (marker, colour)) in enumerate(zip(GRADIENTS, looks, strict=True)):
+        at = [
+            (float(r["delta"]), float(shares(r)[1][2 * row : 2 * row + 2].max()))
+            for r in own(results).values()
+        ]
+        label = f"built-in compressors, {gradient} gradients"
+        ax.plot(*np.transpose(at), marker, color=colour, alpha=0.8, markersize=4.5, label=label)
+    ax.set(xlabel="$\\delta$", xlim=(0, 1), ylim=(0, 1.05), title=f"d = {D}, constant step sizes")
+    ax.set_ylabel("$E|e_t|^2$ over the lemma's bound")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+
+
+def _last(result: Result) -> float:
+    """|e_T|^2 over the lemma, for the first constant step size."""
+    return float(result["squared"][0, 0, -1] / lemma(result)[0, 0, 0])
+
+
+def _draw_varying(ax: Axes, results: Results) -> None:
+    result = results[f"extremal q={SHOWN}"]
+    unit = float(result["sigma"][0]) ** 2
+    step, names = result["step"][1:], ("lr/10 from step 100 on", "$lr/\\sqrt{t+1}$")
+    bound, latest, squared = (
+        v[0] / unit for v in (varying(result), lemma(result), result["squared"])
+    )
+    at = np.unique(np.geomspace(1, step[-1], 24).round().astype(int)) - 1
+    rows = range(CONSTANT, len(RATES))
+    for row, colour, name in zip(rows, (style.BLUE, style.GREEN), names, strict=True):
+        ax.plot(step, bound[row, 1:], color=colour, label=f"its bound, {name}")
+        ax.plot(step[at], squared[row, 1:][at], "o", color=colour)
+        ax.plot(step, latest[row], color=colour, linestyle=style.DOTTED)
+    ax.plot([], [], "o", color="0.3", label="C(x) = (1-q)x attains it")
+    ax.plot([], [], color="0.3", linestyle=style.DOTTED, label="the lemma with $lr_t$: exceeded")
+    ax.set(xscale="log", yscale="log", xlabel="iteration t", ylabel="$|e_t|^2/\\sigma^2$")
+    ax.set_title(f"step sizes that vary, q = {SHOWN}")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """No run exceeds a bound; the extremal instance attains the sharp ones."""
+    runs = [results[spec] for spec in SPECS]
+    over: dict[str, int] = {"the lemma": 0, "its sharp form": 0, "the form for lr_t that vary": 0}
+    for result in runs:
+        least = result["squared"] - 4 * result["error"]  # in expectation: four standard errors
+        within = least <= varying(result) * ROUNDED
+        paper = least[:, :CONSTANT] <= lemma(result)[:, :CONSTANT, :1] * ROUNDED
+        for name, kept in zip(
+            over, (paper, within[:, :CONSTANT], within[:, CONSTANT:]), strict=True
+        ):
+            over[name] += int((~kept).sum())
+    sources = (LEMMA.source, SHARP.source, VARYING.source)
+    text = f"{len(runs)} compressors, {2 * len(GRADIENTS)} problems: steps where E|e_t|^2 exceeds"
+    return [
+        *(
+            claim(f"{text} {name} by more than 4 s.e.", source, count, "==", 0)
+            for (name, count), source in zip(over.items(), sources, strict=True)
+        ),
+        *_attained(results),
+        _latest(results),
+        claim_virtual(results),
+        *_told(results),
+    ]
+
+
+def _attained(results: Results) -> list[Verdict]:
+    """C(x) = (1-q)x on a constant gradient attains the sharp forms at every step."""
+    off, off_varying, used = [], [], []
+    for result in extremal(results):
+        delta, step = float(result["delta"]), result["step"][1:]
+        sigma, lr = result["sigma"][:, None, None], result["lrs"][:CONSTANT, :1]
+        sharp = SHARP(lr=lr, sigma=sigma, delta=delta, t=step)
+        squared = result["squared"][..., 1:]
+        off.append(abs(squared[:, :CONSTANT] / sharp - 1).max())
+        off_varying.append(abs(squared / varying(result)[..., 1:] - 1)[:, CONSTANT:].max())
+        used.append(abs(_last(result) - (1 + np.sqrt(1 - delta)) ** 2 / 4))
+    text = f"C(x) = (1-q)x, constant gradient, {len(QS)} q x {len(SIGMAS)} sigma: largest"
+    bound = f"{text} relative distance of |e_t|^2 from the sharp form"
+    share = f"{text} distance of the share of the lemma that it uses from (1+q)^2/4"
+    return [  # np.max, so that NaN fails
+        claim(f"{bound}, constant lr", SHARP.source, float(np.max(off)), "<=", 1e-12),
+        claim(f"{bound}, lr_t", VARYING.source, float(np.max(off_varying)), "<=", 1e-12),
+        claim(share, SHARP.source, float(np.max(used)), "<=", 1e-6),
+    ]
+
+
+def _latest(results: Results) -> Verdict:
+    """After the step size has dropped the lemma with the new one is false."""
+    result = results[f"extremal q={SHOWN}"]
+    over = float((result["squared"][0, DECAYED, 1:] / lemma(result)[0, DECAYED]).max())
+    return does_not_hold(
+        f"C(x) = (1-q)x, q = {SHOWN}, lr divided by 10: |e_t|^2 stays below the lemma with lr_t "
+        "for its constant lr",
+        *(VARYING.source, f"|e_t|^2 up to {over:.3g} times it", over > 1),
+    )
+
+
+def _told(results: Results) -> list[Verdict]:
+    """How tight the bounds are for each compressor."""
+    told = []
+    for spec, result in own(results).items():
+        sharp, paper = (float(v.max()) for v in shares(result))
+        text = (
+            f"{spec}, delta = {float(result['delta']):.3g}: E|e_t|^2 over the sharp form and the "
+        )
+        said = f"{text}lemma, the tightest of {2 * len(GRADIENTS)} problems"
+        told.append(observation(said, SHARP.source, f"{sharp:.3g} and {paper:.3g}"))
+    return told
+
+
+PICTURE = Picture(
+    "error-lemma",
+    "How tight the error lemma is, its sharp form, and its form for step sizes that vary",
+    *(work, draw, verdicts),
+)

@@ -1,0 +1,152 @@
+"""Claimed optima against Clarabel's dual bound, minimum norms against their conditions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from efsgd.arrays import Array
+from efsgd.convex.problems import linear_map
+from efsgd.convex.problems.counterexamples import CE1, CE2, CE3
+from efsgd.convex.problems.least_squares import LeastSquares, WilsonLeastSquares
+from efsgd.convex.problems.linear_map import minimum_norm, optimality
+from efsgd.convex.problems.optima import certify, certify_minimum_norm
+from efsgd.convex.problems.sparse_noise import SparseNoise
+from efsgd.convex.problems.theorem_one import TheoremOne
+from efsgd.engine.problem import Optimum
+
+
+def matrix(n: int, d: int, rank: int, seed: int = 0) -> Array:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, rank)) @ rng.standard_normal((rank, d))
+
+
+def regression(n: int, d: int, rank: int, sparse: bool = False) -> LeastSquares:
+    X = matrix(n, d, rank)
+    y = np.random.default_rng(1).standard_normal(n)
+    return LeastSquares(csr_array(X) if sparse else X, y)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        CE1(),
+        *(CE2(eps) for eps in (0.1, 0.5, 0.9)),
+        *(CE3(eps) for eps in (0.1, 0.5, 0.9)),
+        TheoremOne(),
+        TheoremOne(n=30, d=8, seed=3),
+        SparseNoise(),
+        WilsonLeastSquares(),
+        WilsonLeastSquares(rows=20, p=0.5, seed=3),
+        regression(30, 6, 6),
+        regression(30, 10, 4),
+        regression(30, 6, 6, sparse=True),
+    ],
+    ids=lambda problem: type(problem).__name__,
+)
+def test_every_optimum_is_certified(problem: Any) -> None:
+    found = certify(problem)
+    assert found.status == "optimal"
+    assert found.solver.startswith("Clarabel ")
+    assert abs(found.gap) <= 1e-7 * max(1.0, abs(problem.optimum.f))
+    assert found.holds()
+    assert found.dual <= found.f + 1e-7
+    assert found.f == pytest.approx(problem.optimum.f, abs=1e-7)
+    assert problem.loss(found.x[None])[0] == pytest.approx(found.f, abs=1e-7)
+
+
+def test_the_least_square_is_what_lstsq_leaves() -> None:
+    """A certificate away from f* = 0, where constants that cvxpy drops would show."""
+    problem = regression(30, 6, 6)
+    _, square, *_ = np.linalg.lstsq(problem.X, problem.y)
+    assert problem.optimum.f == pytest.approx(square[0] / 60, rel=1e-12)
+    assert certify(problem).dual == pytest.approx(square[0] / 60, rel=1e-7)
+
+
+@dataclass(frozen=True)
+class WrongBox(CE1):
+    """Claims a feasible point that is not the minimiser."""
+
+    @property
+    def optimum(self) -> Optimum:
+        return Optimum(np.array([-0.999]), -0.999 / 4)
+
+
+@dataclass(frozen=True)
+class NoBox(CE1):
+    """x/4 on the whole line: unbounded below."""
+
+    def constraints(self, x: Any) -> list[Any]:
+        return []
+
+
+def test_a_wrong_optimum_is_not_certified() -> None:
+    found = certify(WrongBox())
+    assert found.gap == pytest.approx(0.001 / 4, abs=1e-7)
+    assert not found.holds()
+
+
+def test_any_status_but_optimal_raises() -> None:
+    with pytest.raises(RuntimeError, match="unbounded, not optimal"):
+        certify(NoBox())
+
+
+CASES = [(8, 20, 8), (20, 8, 8), (20, 20, 5), (6, 9, 3)]
+
+
+@pytest.mark.parametrize(("n", "d", "rank"), CASES)
+@pytest.mark.parametrize("solver", ["svd", "lsqr"])
+def test_minimum_norm_meets_its_optimality_conditions(
+    n: int, d: int, rank: int, solver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if solver == "lsqr":
+        monkeypatch.setattr(linear_map, "DENSE_LIMIT", 0)
+    X, y = matrix(n, d, rank), np.random.default_rng(1).standard_normal(n)
+    for form in (X, csr_array(X)):
+        w = minimum_norm(form, y)
+        assert max(optimality(form, y, w)) < 1e-10
+        np.testing.assert_allclose(w, np.linalg.pinv(X, rcond=1e-10) @ y, atol=1e-9)
+
+
+@pytest.mark.parametrize(("n", "d", "rank"), CASES)
+def test_minimum_norm_against_cvxpy(n: int, d: int, rank: int) -> None:
+    """min |v|^2 subject to X'Xv = X'y, for X scaled to norm 1."""
+    X, y = matrix(n, d, rank), np.random.default_rng(1).standard_normal(n)
+    X /= np.linalg.norm(X, 2)
+    w = minimum_norm(X, y)
+    found = certify_minimum_norm(X, y, w)
+    assert found.holds(1e-6)
+    np.testing.assert_allclose(found.x, w, atol=1e-4 * float(np.linalg.norm(w)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_wilson_optimum_has_least_norm(seed: int) -> None:
+    problem = WilsonLeastSquares(rows=20, seed=seed)
+    X, y, w = problem.data.X, problem.data.y, problem.optimum.x
+    assert max(optimality(X, y, w)) < 1e-12
+    assert certify_minimum_norm(X, y, w).holds()
+
+
+def test_optimality_sees_both_failures() -> None:
+    X, y = matrix(5, 9, 5), np.ones(5)
+    w = minimum_norm(X, y)
+    across = np.linalg.svd(X)[2][-1]  # a unit vector orthogonal to every row
+    stationarity, outside = optimality(X, y, w + across)
+    assert stationarity < 1e-12  # still a minimiser, but not the shortest
+    assert outside == pytest.approx(1 / np.hypot(1, np.linalg.norm(w)), rel=1e-9)
+    assert optimality(X, y, w + X[0])[0] > 1e-3
+
+
+def test_lsqr_that_does_not_converge_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_map, "DENSE_LIMIT", 0)
+    monkeypatch.setattr(linear_map, "_lsqr", lambda rows, y: np.ones(rows.shape[1]))
+    with pytest.raises(ArithmeticError, match="scale the columns"):
+        minimum_norm(matrix(5, 3, 3), np.ones(5))
+
+
+def test_certificates_do_not_depend_on_the_start() -> None:
+    assert certify(replace(CE1(), start=0.5)).gap == certify(CE1()).gap

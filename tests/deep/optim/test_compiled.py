@@ -1,0 +1,335 @@
+"""The forms of a step: loop, foreach and compiled give the same, and which one is taken is said."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+import torch._dynamo.utils
+from optimisers import Tensors, copies, give, kept, normals, parameters, same, take
+from torch import Tensor, nn
+
+from efsgd.compressors import Identity, RandK, ScaledSign, Sign, TopK
+from efsgd.compressors.base import Compressor
+from efsgd.deep import EFSGD
+from efsgd.deep.kernels import apply
+from efsgd.deep.optim import compiled as fused
+from efsgd.deep.optim import dispatch
+from efsgd.deep.optim.step import step
+
+COMPILER = next(
+    (n for n in ("g++", "clang++", "c++", "cl") if shutil.which(n)), os.environ.get("CXX")
+)
+compiles = [
+    pytest.mark.skipif(not COMPILER, reason="there is no C++ compiler"),
+    pytest.mark.skipif(os.environ.get("EFSGD_COMPILE") == "0", reason="EFSGD_COMPILE is 0"),
+]
+
+
+def compiling(test: Any) -> Any:
+    for mark in compiles:
+        test = mark(test)
+    return test
+
+
+@pytest.fixture(autouse=True)
+def _nothing_global_is_touched() -> Any:
+    config = torch._dynamo.config.get_config_copy()
+    before = (torch.get_rng_state(), torch.get_num_threads())
+    yield
+    assert same(before, (torch.get_rng_state(), torch.get_num_threads()))
+    assert torch._dynamo.config.get_config_copy() == config
+
+
+def step_all(pairs: list[tuple[EFSGD, Tensors]], t: int, scale: float = 1.0) -> None:
+    """The same gradients for each of several copies."""
+    for optimizer, xs in pairs:
+        give(xs, [scale * g for g in normals([tuple(x.shape) for x in xs], 1000 + t)])
+        optimizer.step()
+
+
+def ulps(xs: Tensors, ys: Tensors) -> float:
+    """The largest difference in units in the last place of the largest entry."""
+    worst = 0.0
+    for x, y in zip(xs, ys, strict=True):
+        off = (x.double() - y.double()).detach().abs().max().item()
+        unit = torch.finfo(x.dtype).eps * y.detach().abs().max().item()
+        worst = max(worst, off / unit if off else 0.0)
+    return worst
+
+
+def memories(optimizer: EFSGD) -> Tensors:
+    return [state["memory"] for state in kept(optimizer) if "memory" in state]
+
+
+# -- compiled --------------------------------------------------------------------------------------
+
+
+@compiling
+def test_from_a_million_elements_the_step_is_compiled(caplog: pytest.LogCaptureFixture) -> None:
+    """The loop's numbers; no compiling for a new lr, none of what is skipped."""
+    caplog.set_level(logging.INFO, "efsgd.deep")
+    wide = nn.Parameter(normals([(1024, 256, 2, 2)], dtype=torch.float32)[0])
+    wide.data = wide.data.to(memory_format=torch.channels_last)
+    xs = [wide, *parameters([(7,), ()])]
+    more: dict[str, Any] = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
+    more["measure"] = True
+    compiled = EFSGD(xs, 0.1, **more)
+    loop, many = (
+        (EFSGD(ys, 0.1, fused=False, foreach=foreach, **more), ys)
+        for ys, foreach in ((copies(xs), False), (copies(xs), True))
+    )
+    pairs = [(compiled, xs), loop, many]
+    step_all(pairs, 0)
+    made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for t in range(1, 4):
+        for optimizer, _ in pairs:
+            optimizer.param_groups[0]["lr"] = 0.1 / t
+        step_all(pairs, t)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == made
+    assert [optimizer.form for optimizer, _ in pairs] == ["compiled", "loop", "foreach"]
+    for optimizer, ys in pairs[1:]:
+        assert ulps(xs, ys) <= 8
+        assert ulps(memories(compiled), memories(optimizer)) <= 8
+        for ours, theirs in zip(compiled.density()[:4], optimizer.density()[:4], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+    before = [x.detach().clone() for x in xs], kept(compiled)
+    give(xs, [x.detach() * torch.inf for x in xs])
+    compiled.step()
+    assert same(([x.detach() for x in xs], kept(compiled)), before)
+    assert int(compiled.skipped) == 1
+    assert all(bool(part.isnan().all()) for part in compiled.density()[:4])
+    said = [r.message for r in caplog.records if "compiled (one function" in r.message]
+    assert said == ["EFSGD steps are compiled (one function for all tensors)"]
+    state, ys = compiled.state_dict(), copies(xs)
+    again = EFSGD(ys, 0.1)
+    again.load_state_dict(state)
+    step_all([(compiled, xs), (again, ys)], 9)
+    assert again.form == "compiled"
+    assert same([x.detach() for x in xs], [y.detach() for y in ys])
+
+
+@compiling
+def test_groups_draws_and_half_precision_compile_too() -> None:
+    """Two groups, one vector each or not, random, dampened, skipped at the very first step."""
+    xs = parameters([(9,), (3, 2, 2, 2), (5,)])
+    xs[1].data = xs[1].data.to(memory_format=torch.channels_last)
+
+    def made(ys: Tensors, **form: Any) -> EFSGD:
+        groups = [
+            {"params": ys[:2], "compressor": RandK(3), "scope": "global", "dampening": 0.25},
+            {"params": ys[2:], "compressor": TopK(2), "error_feedback": False, "maximize": True},
+        ]
+        return EFSGD(groups, 0.1, momentum=0.5, memory_dtype=torch.bfloat16, **form)
+
+    pairs = []
+    for form in (
+        {"fused": True},
+        {"fused": False, "foreach": False},
+        {"fused": False, "foreach": True},
+    ):
+        ys = copies(xs)
+        pairs.append((made(ys, **form), ys))
+    for t in range(6):
+        if t in (0, 3):
+            before = [[x.detach().clone() for x in ys] for _, ys in pairs]
+            step_all(pairs, t, float("nan") if t else float("inf"))
+            assert same(before, [[x.detach() for x in ys] for _, ys in pairs])
+        else:
+            step_all(pairs, t)
+    assert [int(optimizer.skipped) for optimizer, _ in pairs] == [2, 2, 2]
+    compiled, ys = pairs[0]
+    for optimizer, zs in pairs[1:]:
+        assert ulps(ys, zs) <= 8
+        assert ulps(memories(compiled), memories(optimizer)) <= 2  # units of bfloat16
+        assert same(
+            compiled.generators[torch.device("cpu")].get_state(),
+            optimizer.generators[torch.device("cpu")].get_state(),
+        )
+        torch.testing.assert_close(
+            compiled.memory_norm(), optimizer.memory_norm(), rtol=1e-2, atol=0
+        )
+        torch.testing.assert_close(compiled.density().p, optimizer.density().p, rtol=1e-2, atol=0)
+
+
+# -- which form is taken ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def compile_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[Any]:
+    """Stands for the compiler: counts what it is asked for, and runs the loop."""
+    calls: Counter[Any] = Counter()
+
+    def instead(of: Any, check: bool) -> Callable[..., Any]:
+        calls[of] += 1
+        found = {}
+
+        def run(inputs: Any) -> Any:
+            parts = [
+                fused.Part(lists, numbers, rule, fused.kernel(rule.compressor), drawn)
+                for (lists, numbers, drawn), (rule, _) in zip(inputs, of, strict=True)
+            ]
+            found["numbers"] = [part.numbers for part in parts]
+            assert all(isinstance(n, Tensor) for part in parts for n in part.numbers)
+            return step(parts, check)
+
+        return run
+
+    monkeypatch.setattr(fused, "_compiled", instead)
+    monkeypatch.setattr(fused, "compiler_missing", lambda device: None)
+    monkeypatch.setattr(fused, "WORTHWHILE", 8)
+    return calls
+
+
+def test_small_or_dense_models_are_not_worth_it(compile_calls: Counter[Any]) -> None:
+    for shape, c, feedback, form in (
+        ((8,), ScaledSign(), True, "compiled"),
+        ((7,), ScaledSign(), True, "loop"),
+        ((8,), Identity(), True, "loop"),
+        ((8,), Sign(), False, "compiled"),
+    ):
+        xs = parameters([shape])
+        optimizer = EFSGD(xs, 0.1, c, error_feedback=feedback)
+        take(optimizer, xs, 1)
+        assert optimizer.form == form
+    xs = parameters([(7,)])
+    optimizer = EFSGD(xs, 0.1, Identity(), fused=True)
+    take(optimizer, xs, 1)
+    assert optimizer.form == "compiled"
+
+
+def test_gradients_that_come_and_go_do_not_compile_for_ever(compile_calls: Counter[Any]) -> None:
+    xs = parameters([(8,)] * 5)
+    optimizer = EFSGD(xs, 0.1)
+    seen = []
+    for t in range(1, 32):
+        give(xs, [g if t >> i & 1 else None for i, g in enumerate(normals([(8,)] * 5))])
+        optimizer.step()
+        seen.append(optimizer.form)
+    # by number of tensors: the shapes are alike, so there are five structures
+    assert set(seen) == {"compiled"}
+    shapes = [(8 + i,) for i in range(5)]
+    xs = parameters(shapes)
+    optimizer = EFSGD(xs, 0.1)
+    compile_calls.clear()
+    for t in [*range(1, 32), 1, 2]:
+        give(xs, [g if t >> i & 1 else None for i, g in enumerate(normals(shapes))])
+        optimizer.step()
+    assert len(compile_calls) == fused.SEVERAL
+    assert optimizer.form == "compiled"  # what has been compiled is used again
+
+
+def test_the_environment_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EFSGD_COMPILE", "0")
+    monkeypatch.setattr(fused, "WORTHWHILE", 1)
+    xs = parameters()
+    optimizer = EFSGD(xs, 0.1)
+    take(optimizer, xs, 1)
+    assert optimizer.form == "loop"
+    wrong = EFSGD(xs, 0.1, fused=True)
+    before = [x.detach().clone() for x in xs]
+    with pytest.raises(RuntimeError, match="fused=True, but EFSGD_COMPILE is 0: leave fused to No"):
+        wrong.step()
+    assert same(before, [x.detach() for x in xs])
+
+
+def test_without_a_compiler_the_loop_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EFSGD_COMPILE", raising=False)
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(fused, "WORTHWHILE", 1)
+    xs = parameters()
+    optimizer = EFSGD(xs, 0.1)
+    take(optimizer, xs, 1)
+    assert optimizer.form == "loop"
+    with pytest.raises(RuntimeError, match="there is no C\\+\\+ compiler: leave fused to None"):
+        take(EFSGD(xs, 0.1, fused=True), xs, 1)
+
+
+@dataclass(frozen=True)
+class Waits(Compressor):
+    """A compressor that cannot be compiled: it reads a number back."""
+
+    guarantee = "none"
+
+    def apply(self, x: Any, drawn: Any = None) -> Any:
+        return x
+
+
+@apply.register
+def _waits(c: Waits, x: Tensor, drawn: Any = None) -> Tensor:
+    return x * 0.5 if x.abs().max().item() > 0 else x.clone()
+
+
+def no_python(*args: Any, **kwargs: Any) -> Any:
+    raise RuntimeError("torch.compile is not supported on this Python\nand more lines")
+
+
+@pytest.mark.parametrize("fault", ["kernel", "torch"])
+def test_what_does_not_compile_falls_back_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    caplog.set_level(logging.INFO, "efsgd.deep")
+    monkeypatch.setattr(fused, "WORTHWHILE", 1)
+    monkeypatch.setattr(fused, "compiler_missing", lambda device: None)
+    if fault == "torch":
+        monkeypatch.setattr(torch, "compile", no_python)
+    c: Compressor = Waits() if fault == "kernel" else RandK(2)
+    xs = parameters()
+    ys = copies(xs)
+    optimizer, plain = EFSGD(xs, 0.1, c, 0.9), EFSGD(ys, 0.1, c, 0.9, fused=False)
+    take(optimizer, xs, 3)
+    take(plain, ys, 3)
+    assert same(xs, ys)
+    assert same(kept(optimizer), kept(plain))
+    assert optimizer.form == "loop"
+    every = [r for r in caplog.records if r.name == "efsgd.deep"]  # torch 2.6 warns as well
+    warned = [r for r in every if r.levelno == logging.WARNING]
+    assert len(warned) == 1
+    assert "EFSGD steps are loop (not compiled: compiling failed (" in warned[0].message
+    assert "\n" not in warned[0].message
+    forced = EFSGD(xs, 0.1, c, 0.9, fused=True, measure=False)
+    before = [x.detach().clone() for x in xs]
+    for _ in range(2):
+        with pytest.raises(
+            RuntimeError, match=r"fused=True, but compiling failed .*leave fused to"
+        ):
+            forced.step()
+    assert same(before, [x.detach() for x in xs])
+
+
+def test_a_fault_of_the_step_itself_is_no_fault_of_the_compiler(
+    monkeypatch: pytest.MonkeyPatch, compile_calls: Counter[Any]
+) -> None:
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(fused, "_compiled", lambda of, check: broken)
+    xs = parameters()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        take(EFSGD(xs, 0.1), xs, 1)
+
+
+def test_each_form_is_said_once(
+    caplog: pytest.LogCaptureFixture, compile_calls: Counter[Any]
+) -> None:
+    caplog.set_level(logging.INFO, "efsgd.deep")
+    xs = parameters([(8,), (3,)])
+    optimizer = EFSGD(xs, 0.1)
+    assert optimizer.form == ""
+    for t in range(6):
+        give(xs, [normals([(8,)])[0] if t % 2 else None, normals([(3,)])[0]])
+        optimizer.step()
+        assert optimizer.form == ("compiled" if t % 2 else "loop")
+    assert [r.levelno for r in caplog.records] == [logging.INFO] * 2
+    assert caplog.records[0].message == (
+        "EFSGD steps are loop (not compiled: 3 elements are fewer than 8)"
+    )
+    assert dispatch.log.name == "efsgd.deep"

@@ -1,0 +1,517 @@
+"""``efsgd-figures bounds``: it finds every planted false claim, and refuses bad input in words."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from commands import refused
+from compressor_table import LIBRARY
+
+import efsgd
+from efsgd.convex.studies.bound_checks import BUILT_IN, Bounds
+from efsgd.figures.bounds import delta_zoo, tables
+from efsgd.figures.bounds.command import PICTURES
+from efsgd.figures.bounds.own_compressor import own_compressor
+from efsgd.figures.cli import TRACKS, main
+from efsgd.results import Result, save
+
+CLAIMS = '''
+import numpy as np
+import efsgd
+from efsgd.arrays import norm
+
+
+class L2SignHere(efsgd.Compressor, spec="l2sign_here"):
+    guarantee = "pathwise"
+
+    def apply(self, x, drawn=None):
+        size = norm(x).astype(x.dtype) / np.sqrt(x.shape[-1])
+        return size * np.where(x < 0, -1.0, 1.0)
+
+    def delta(self, d):
+        return 1 / d
+
+
+class CheapIdentityHere(efsgd.Compressor, spec="cheap_identity_here"):
+    guarantee = "pathwise"
+
+    def apply(self, x, drawn=None):
+        return x.copy()
+
+    def delta(self, d):
+        return 1.0
+
+    def bits(self, d, dtype=np.float64):
+        return d
+
+
+class HiddenBiasHere(efsgd.Compressor, spec="hidden_bias_here"):
+    guarantee = "unbiased"
+    random = True
+
+    def draw(self, shape, rng=None, state=None):
+        return 0.97 * efsgd.QSGD(4).draw(shape, rng)
+
+    def apply(self, x, drawn=None):
+        return efsgd.QSGD(4).apply(x, drawn)
+
+    def omega(self, d):
+        return efsgd.QSGD(4).omega(d)
+
+
+class OneLessHere(efsgd.Compressor, spec="one_less_here"):
+    guarantee = "pathwise"
+
+    def apply(self, x, drawn=None):
+        return efsgd.TopK(3).apply(x)
+
+    def delta(self, d):
+        return min(1.0, 4 / d)
+
+
+class PlainQSGDHere(efsgd.Compressor, spec="plain_qsgd_here"):
+    """Unscaled, with the delta that only QSGD/(1 + omega) has."""
+
+    guarantee = "expectation"
+    random = True
+
+    def draw(self, shape, rng=None, state=None):
+        return efsgd.QSGD(1).draw(shape, rng)
+
+    def apply(self, x, drawn=None):
+        return efsgd.QSGD(1).apply(x, drawn)
+
+    def delta(self, d):
+        return 1 / (1 + efsgd.QSGD(1).omega(d))
+
+
+class OnEveryPathHere(PlainQSGDHere, spec="on_every_path_here"):
+    guarantee = "pathwise"
+
+
+class Scaling(efsgd.Compressor, spec="scaling_here"):
+    guarantee = "pathwise"
+
+    def __init__(self, q):
+        object.__setattr__(self, "q", q)
+
+    def apply(self, x, drawn=None):
+        return (1 - self.q) * x
+
+    def delta(self, d):
+        return 1 - self.q**2
+
+
+honest = efsgd.TopK(3)
+
+
+def half(x):
+    return 0.5 * x
+
+
+def keep_half(x, rng):
+    return x * (rng.random(x.shape) < 0.5)
+
+
+keep_half.delta = lambda d: 0.5
+
+
+def expects_matrices(x):
+    return x @ x.T @ x[0]
+
+
+def broken(x):
+    raise KeyError("no such key")
+
+
+broken.delta = expects_matrices.delta = 0.5
+number = 3
+
+
+class Foreign:
+    pass
+'''
+
+
+@pytest.fixture
+def module(tmp_path):
+    path = tmp_path / "claims.py"
+    path.write_text(CLAIMS)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The command with --jobs 1 in a folder of its own."""
+
+    def runs(*words):
+        out = ("--out", str(tmp_path / "out"), "--results", str(tmp_path / "results"))
+        return CliRunner().invoke(main, ["bounds", *map(str, words), *out, "--jobs", "1"])
+
+    return runs
+
+
+def rows(tmp_path):
+    return json.loads((tmp_path / "out" / "verdicts.json").read_text())
+
+
+# -- false and true claims ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "d", "said"),
+    [
+        ("L2SignHere", 16, "worst found -0.5"),  # 2/sqrt(16) - 1
+        ("CheapIdentityHere", 5, "bits"),
+        ("HiddenBiasHere", 16, "standard errors away from x"),
+        ("OneLessHere", 16, "worst found 0.1875"),  # 3/16
+        ("PlainQSGDHere", 16, "the bound does not hold"),
+        ("OnEveryPathHere", 4, "the bound does not hold"),
+    ],
+)
+def test_every_planted_false_claim_is_rejected(run, module, tmp_path, name, d, said):
+    found = run("--module", f"{module}:{name}", "--d", d)
+    assert found.exit_code == 1, found.output
+    assert f"d = {d}: VIOLATED" in found.output
+    assert said in found.output
+    (row,) = [row for row in rows(tmp_path) if row["kind"] == "claim" and "its " in row["claim"]]
+    assert row["pass"] is False
+    assert "VIOLATED" in row["measured"]
+    (path,) = (tmp_path / "out").glob("violation-*.npz")
+    assert str(path) in found.output
+    x = np.load(path)["x"]
+    if "bound" in said or "worst" in said:  # the vector is a counterexample by itself
+        c = own_compressor(f"{module}:{name}").what
+        many = np.broadcast_to(x, (4000, d))
+        achieved = efsgd.achieved_delta(many, c(many, np.random.default_rng(7)))
+        worst = achieved.min() if c.guarantee == "pathwise" else achieved.mean()
+        assert worst < c.delta(d) - 1e-3
+
+
+@pytest.mark.parametrize("d", [1, 2, 4])
+def test_the_l2_scaled_sign_is_fine_up_to_one_entry_and_wrong_beyond(run, module, d):
+    """Its delta is 2/sqrt(d) - 1: 1 at d = 1, below 1/d from d = 2 on; no compressor for d > 4."""
+    found = run("--module", f"{module}:L2SignHere", "--d", d)
+    assert found.exit_code == int(d > 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        (("honest",), "attained"),
+        (("half", "--delta", 0.75), "attained"),
+        (("half", "--delta", 0.7), "not violated"),
+        (("half", "--delta", 0.76), "VIOLATED"),
+        (("keep_half",), "attained"),
+        (("keep_half", "--delta", 0.6), "VIOLATED"),
+    ],
+)
+def test_a_function_is_held_to_its_delta(run, module, words, verdict):
+    found = run("--module", f"{module}:{words[0]}", *words[1:], "--d", 6)
+    assert found.exit_code == int(verdict == "VIOLATED"), found.output
+    said = "certified" if words == ("honest",) else verdict  # an instance of a built-in one
+    assert f"d = 6: {said}" in found.output
+
+
+def test_a_delta_that_the_file_states(run, tmp_path):
+    path = tmp_path / "stated.py"
+    path.write_text("def delta(d):\n    return 0.75\n\n\ndef half(x):\n    return x / 2\n")
+    assert run("--module", f"{path}:half", "--d", 3).exit_code == 0
+    assert run("--module", f"{path}:half", "--d", 3, "--delta", 0.8).exit_code == 1
+
+
+# -- what it writes -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def results():
+    """The checks of three compressors that nobody has to compute again."""
+    works = [
+        Bounds(efsgd.compressor(spec), d, 0, 200)
+        for spec in ("topk:0.5", "terngrad", "threshold:linf=0.5", "sign")
+        for d in (2, 16)
+    ]
+    return {
+        f"{work.compressor}, d = {work.d}": Result(
+            work.compute(), {"compressor": str(work.compressor), "d": work.d}, {}, "none.npz"
+        )
+        for work in works
+    }
+
+
+def test_pictures_tables_and_verdicts_are_written_and_results_are_kept(run, tmp_path, monkeypatch):
+    words = ("--compressor", "topk:0.5", "--compressor", "terngrad", "--d", 2, "--d", 9)
+    found = run(*words, "--format", "svg")
+    assert found.exit_code == 0, found.output
+    out = tmp_path / "out"
+    assert {p.name for p in out.iterdir()} == {
+        *("delta-zoo.svg", "delta-zoo.md", "delta-zoo.tex", "delta-zoo.csv", "verdicts.json")
+    }
+    table = list(csv.DictReader((out / "delta-zoo.csv").read_text().splitlines()))
+    assert [(row["compressor"], row["d"]) for row in table] == [
+        *(("topk:0.5", "2"), ("topk:0.5", "9"), ("terngrad", "2"), ("terngrad", "9"))
+    ]
+    assert float(table[3]["claimed"]) == 1  # (sqrt(9) - 1)/2
+    assert float(table[3]["certified"]) == pytest.approx(1, abs=1e-7)
+    assert {row["verdict"] for row in table} == {"certified"}
+    assert all(row["pass"] for row in rows(tmp_path) if row["kind"] == "claim")
+
+    def computed(self):
+        raise AssertionError("a kept result is computed again")
+
+    monkeypatch.setattr(Bounds, "compute", computed)
+    assert run(*words).exit_code == 0
+    assert run(*words, "--again").exit_code != 0
+
+
+def test_tables_say_the_same_in_three_formats(results):
+    every = list(results.values())
+    text, latex = tables.markdown(every), tables.latex(every)
+    assert text.count("\n| ") == len(every) + 2
+    assert latex.count("\\\\\n") == len(every) + 1
+    assert "LP in u = x$^2$" in latex
+    assert "_" not in latex.replace("\\_", "").partition("\\hline")[2]
+    named = {
+        row["compressor"]: row for row in csv.DictReader(tables.comma_separated(every).splitlines())
+    }
+    assert float(named["threshold:linf=0.5"]["claimed"]) == pytest.approx(4 / 19)  # 1/(1 + 15/4)
+    assert named["sign"]["attaining"] == ""
+
+
+def test_quick_pictures_carry_no_verdicts(run, module, tmp_path):
+    found = run("--quick", "--compressor", "topk:1")
+    assert found.exit_code == 0, found.output
+    assert rows(tmp_path) == []
+    assert "quick pictures carry no verdicts" in found.output
+    assert run("--quick", "--module", f"{module}:L2SignHere").exit_code == 1  # still a vector
+
+
+def test_it_is_listed_and_named():
+    listed = CliRunner().invoke(main, ["list"]).output
+    assert "efsgd-figures bounds delta-zoo" in listed
+    assert TRACKS["bounds"]() == PICTURES
+    assert set(delta_zoo.work(True, 0)) < set(delta_zoo.work(False, 0))
+
+
+def test_the_default_takes_every_built_in_class():
+    kinds = {type(c) for c in BUILT_IN}
+    assert kinds == set(LIBRARY)
+    works = delta_zoo.work(False, 3).values()
+    assert {work.d for work in works} == {1, 2, 5, 16, 256}
+    assert {work.seed for work in works} == {3}
+
+
+# -- vectors --------------------------------------------------------------------------------------
+
+
+def test_vectors_of_ones_own(run, tmp_path):
+    """Scaled sign achieves phi; one of the rows is one-hot, the others are constant."""
+    g = np.ones((3, 16), np.float32)
+    g[1] = np.eye(16)[3]
+    np.savez(tmp_path / "g.npz", layer=g, bias=np.array([1.0, 2.0]))
+    words = ("--compressor", "scaledsign", "--compressor", "randk:0.5", "--d", 2)
+    found = run(*words, "--vectors", tmp_path / "g.npz")
+    assert found.exit_code == 0, found.output
+    assert "| scaledsign | layer | 3 | 16 | 0.0625 | 0.0625 | 1 | 0.0625, 1 |" in found.output
+    assert "| scaledsign | bias | 1 | 2 | 0.5 | 0.9 | 0.9 | 0.9, 0.9 |" in found.output  # 9/(2*5)
+    told = [row for row in rows(tmp_path) if row["source"] == "your vectors"]
+    assert [row["pass"] for row in told] == [True] * 4
+    assert "scaledsign | layer" in (tmp_path / "out" / "delta-zoo.md").read_text()
+
+
+def test_vectors_on_which_a_claim_breaks(run, module, tmp_path):
+    """At d = 1 nothing is wrong with the l2-scaled sign; on this vector of 16 entries it is."""
+    np.savez(tmp_path / "g.npz", g=np.eye(16)[0])
+    words = ("--module", f"{module}:L2SignHere", "--d", 1, "--vectors", tmp_path / "g.npz")
+    found = run(*words)
+    assert found.exit_code == 1, found.output
+    assert "l2sign_here on g: VIOLATED; delta -0.5" in found.output
+    saved = np.load(tmp_path / "out" / "violation-l2sign-here-g.npz")["x"]
+    np.testing.assert_array_equal(saved, np.eye(16)[0])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"g": np.ones((2, 3, 4))}, "'g' is float64 of shape (2, 3, 4)"),
+        ({"g": np.float64(3)}, "of shape ()"),
+        ({"g": np.ones(3) * 1j}, "give real numbers"),
+        ({"g": np.array(["a"])}, "give real numbers"),
+        ({"g": np.ones((0, 3))}, "of shape (0, 3)"),
+        (
+            {"ok": np.ones(3), "w": np.array([[1.0, 2], [np.nan, 1]])},
+            "'w' holds NaN or inf in row 1",
+        ),
+        ({"g": np.array([np.inf])}, "NaN or inf in row 0"),
+        ({"g": np.array([None])}, "is no .npz file of numbers"),
+        ({}, "holds no array"),
+    ],
+)
+def test_vectors_that_are_none_are_refused(run, tmp_path, arrays, said):
+    np.savez(tmp_path / "g.npz", **arrays)
+    found = run("--compressor", "topk:1", "--d", 2, "--vectors", tmp_path / "g.npz")
+    refused(found, said, "g.npz")
+
+
+def test_what_is_no_npz_file_is_refused(run, tmp_path):
+    (tmp_path / "g.npz").write_text("1 2 3")
+    np.save(tmp_path / "g.npy", np.ones(3))
+    for name in ("g.npz", "g.npy"):
+        refused(run("--d", 2, "--vectors", tmp_path / name), "is no .npz file", name)
+    refused(run("--d", 2, "--vectors", tmp_path / "none.npz"), "No such file", "none.npz")
+
+
+# -- refusals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--module", "claims.py"), "write FILE.py:NAME"),
+        (("--module", "claims.txt:half"), "write FILE.py:NAME"),
+        (("--module", "nowhere.py:half"), "nowhere.py"),
+        (("--delta", "0.5"), "add --module"),
+        (("--compressor", "topq:1"), "no compressor is called 'topq'"),
+        (("--compressor", "topk:0"), "k must be a positive count"),
+        (("--d", "0"), "0 is not in the range x>=1"),
+        (("nothing",), "no figure is called 'nothing'"),
+    ],
+)
+def test_bad_usage_is_refused_in_one_sentence(run, words, said):
+    refused(run(*words), said)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("missing", "holds no 'missing': choose from"),
+        ("half", "pass --delta X"),
+        ("number", "is neither a compressor nor a function"),
+        ("Foreign", "is no efsgd.Compressor"),
+        ("Scaling", "write mine = Scaling(...)"),
+        ("broken", "line 111: KeyError: 'no such key'"),
+        ("expects_matrices", "IndexError"),
+    ],
+)
+def test_what_is_wrong_with_a_module_is_told_with_its_file(run, module, name, said):
+    line = CLAIMS[: CLAIMS.index("    raise KeyError")].count("\n") + 1
+    said = said.replace("111", str(line))
+    found = run("--module", f"{module}:{name}", "--d", 2)
+    if name == "expects_matrices":
+        said = f"{module}, line "
+    refused(found, said, str(module))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\ny = (", "line 2: SyntaxError"),
+        ("import numpy\n\nnumpy.no_such_thing()\n", "line 3: AttributeError"),
+        ("raise SystemExit(3)\n", "line 1: SystemExit: 3"),
+        (
+            "import efsgd\n\n\nclass A(efsgd.Compressor, spec='topk'):\n    pass\n",
+            "line 4: ValueError",
+        ),
+    ],
+)
+def test_a_file_that_does_not_run_is_told_with_its_line(run, tmp_path, text, said):
+    path = tmp_path / "bad.py"
+    path.write_text(text)
+    refused(run("--module", f"{path}:a", "--d", 2), f"{path}, {said}")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\ny = (", "line 2: SyntaxError"),
+        ("delta = 0.5\n\n\ndef f(x):\n    return x.nothing\n", "line 5: AttributeError"),
+        ("delta = 0.5\n\n\ndef f(x):\n    raise SystemExit(3)\n", "line 5: SystemExit: 3"),
+    ],
+)
+def test_the_line_is_told_of_a_file_beside_one(run, tmp_path, monkeypatch, text, said):
+    (tmp_path / "mine.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    refused(run("--module", "mine.py:f", "--d", 2), f"mine.py, {said}")
+
+
+def test_delta_beside_a_compressor_is_refused(run, module):
+    refused(run("--module", f"{module}:honest", "--delta", 0.5), "leave --delta out")
+    refused(run("--module", f"{module}:half", "--delta", 1.5, "--d", 2), "at most 1, not 1.5")
+
+
+# -- the picture and its verdicts -----------------------------------------------------------------
+
+
+def judged(results):
+    return {verdict.claim: verdict for verdict in delta_zoo.verdicts(results)}
+
+
+def doctored(results, name, **changes):
+    """The results with some numbers of one of them changed."""
+    one = results[name]
+    arrays = one.arrays | {key: np.array(value) for key, value in changes.items()}
+    return results | {name: replace(one, arrays=arrays)}
+
+
+def failing(results):
+    return [claim for claim, verdict in judged(results).items() if verdict.passed is False]
+
+
+def test_all_claims_pass_on_what_was_computed(results):
+    assert failing(results) == []
+    words = [verdict.passed for verdict in judged(results).values()]
+    assert words.count(True) == 6  # three compressors, two kinds of named vectors, certificates
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "claim"),
+    [
+        ("topk:0.5, d = 16", {"verdict": "VIOLATED", "reason": "it is"}, "topk:0.5: its delta"),
+        ("terngrad, d = 2", {"verdict": "VIOLATED", "reason": "it is"}, "terngrad: its omega"),
+        ("sign, d = 2", {"verdict": "VIOLATED", "reason": "wire"}, "sign: its delta"),
+        ("threshold:linf=0.5, d = 16", {"attaining": 0.25}, "if nothing is random"),
+        ("terngrad, d = 16", {"attaining": 1.3}, "at the vectors named as worst, random"),
+        ("terngrad, d = 16", {"gap": 1e-5}, "solved certificates"),
+        ("topk:0.5, d = 2", {"gap": np.nan}, "solved certificates"),
+    ],
+)
+def test_every_claim_can_fail(results, name, changes, claim):
+    (failed,) = failing(doctored(results, name, **changes))
+    assert claim in failed
+
+
+def test_the_picture_shows_every_mark(results):
+    bad = doctored(results, "topk:0.5, d = 16", worst=-0.25, verdict="VIOLATED")
+    phi = {"phi_g": np.array([0.1, 0.5, np.nan]), "phi_p": np.array([0.3])}
+    sign = replace(results["topk:0.5, d = 16"], spec={"compressor": "scaledsign", "d": 16})
+    real = Result(phi, {"model": "resnet8"}, {}, "t.npz")
+    figure = delta_zoo.draw({**bad, "scaledsign, d = 16": sign, f"{delta_zoo.REAL}, t": real})
+    left, right = figure.axes
+    assert [ax.get_title() for ax in figure.axes] == ["d = 2", "d = 16"]
+    (legend,) = figure.legends
+    said = {text.get_text() for text in legend.get_texts()}
+    assert {"claimed", "certified", "by an argument", "worst found"} <= said
+    assert any("resnet8" in text for text in said)
+    assert any(text.get_text().strip() == "-0.25" for text in right.texts)
+    assert any(text.get_text() == "claims nothing" for text in left.texts)
+    labels = [label.get_text() for label in left.get_yticklabels()]
+    assert "terngrad, /(1+$\\omega$)" in labels
+    (band,) = [line for line in right.lines if "resnet8" in str(line.get_label())]
+    assert list(band.get_xdata()) == [0.1, 0.5]
+
+
+def test_densities_of_a_training_are_drawn_where_there_is_one(run, tmp_path):
+    arrays = {"phi_g": np.array([0.2, 0.4]), "phi_p": np.array([0.3, 0.6])}
+    save(tmp_path / "results" / "cifar" / "training-1.npz", arrays, {"model": "resnet8"}, {})
+    (tmp_path / "results" / "cifar" / "training-2.npz").write_text("damaged")
+    found = run("--compressor", "scaledsign", "--d", 2)
+    assert found.exit_code == 0, found.output
+    (row,) = [row for row in rows(tmp_path) if "real gradients" in row["claim"]]
+    assert row["measured"] == "0.2 and 0.6"
+    run("--compressor", "topk:1", "--d", 2)
+    assert not [row for row in rows(tmp_path) if "real gradients" in row["claim"]]

@@ -1,0 +1,535 @@
+"""Pictures and claims of the deep experiments, on histories that nobody ran."""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from deep_histories import entries_of, published, result_of, study_of
+
+from efsgd.figures import make, style
+from efsgd.figures.cifar import command, paper, plots
+from efsgd.figures.cifar.captions import caption, incomplete
+from efsgd.figures.cifar.orders import Order, welch
+from efsgd.figures.cifar.presets import METHODS, label
+from efsgd.figures.cifar.study import Study, collect, stale, studies
+from efsgd.results import load, save
+
+pytest.importorskip("torch", reason="the deep track needs torch")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def as_published(folder):
+    """VGG19 on CIFAR-10 as the paper has it, seeds .1 points apart."""
+    return study_of(entries_of("paper", models=("vgg19",)), folder)
+
+
+def changed(study, folder, changes):
+    """The study with other histories where `changes(entry)` gives arguments; None takes it out."""
+    found = dict(study.found)
+    for entry in study.entries:
+        own = changes(entry)
+        if own is None:
+            del found[entry]
+        elif own:
+            found[entry] = result_of(entry, folder, **own)
+    return replace(study, found=found)
+
+
+def judged(study):
+    return [verdict for kind in command.PICTURES for verdict in kind.verdicts(study)]
+
+
+def failed(study):
+    return [verdict.claim for verdict in judged(study) if verdict.passed is False]
+
+
+# -- claims ---------------------------------------------------------------------------------------
+
+
+def test_the_published_numbers_satisfy_every_claim(as_published):
+    found = judged(as_published)
+    assert failed(as_published) == []
+    passed = [verdict.claim for verdict in found if verdict.passed]
+    # for each of 3 batch sizes: 4 means, 3 orders, EF beside SGDm, density; and one collapse
+    assert len(passed) == 3 * (4 + 3 + 1 + 1) + 1
+    assert sum("collapses" in text for text in passed) == 1
+
+
+def test_resnet_on_cifar100_satisfies_them_too(tmp_path):
+    assert failed(study_of(entries_of("paper", models=("resnet18",)), tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "batch", "change", "words"),
+    [
+        ("ef-signsgd", 128, {"accuracy": 93.6}, ["SGDm is above EF-signSGD"]),
+        ("signsgd", 128, {"accuracy": 92.8}, ["EF-signSGD is above scaled signSGD"]),
+        ("signsgdm", 128, {"accuracy": 92.9}, ["EF-signSGD is above signSGDm"]),
+        ("ef-signsgd", 8, {"accuracy": 91.5, "best": 92.82}, ["at most 1.5 points below SGDm"]),
+        ("signsgd", 8, {"accuracy": 85.0, "best": 72.87}, ["collapses"]),
+        ("ef-signsgd", 32, {"phi": 0.049}, ["phi(g + e)"]),
+        ("ef-signsgd", 32, {"phi": math.nan}, ["phi(g + e)"]),
+        ("sgdm", 32, {"best": 95.0}, ["SGDm, best mean accuracy"]),
+        ("signsgdm", 8, {"accuracy": 89.2}, ["signSGDm, best mean accuracy"]),
+    ],
+)
+def test_each_claim_fails_where_it_is_broken(as_published, tmp_path, method, batch, change, words):
+    def breaking(entry):
+        here = (entry.method, entry.training.batch) == (method, batch)
+        return change if here else {}
+
+    texts = failed(changed(as_published, tmp_path, breaking))
+    # `best` lies in the middle of a run, so that the means stay where they were
+    wanted = [text for text in texts if any(word in text for word in words)]
+    assert wanted
+    assert all(f"batch {batch}" in text for text in texts)
+
+
+def test_claims_on_the_maximum_do_not_look_at_the_last_epoch(as_published, tmp_path):
+    def worse_at_the_end(entry):
+        if (entry.method, entry.training.batch) != ("signsgdm", 32):
+            return {}
+        return {"accuracy": published(entry) - 5, "best": published(entry)}
+
+    assert failed(changed(as_published, tmp_path, worse_at_the_end)) == []
+
+
+def test_a_diverged_run_fails_what_it_cannot_hold_and_counts_as_a_collapse(as_published, tmp_path):
+    def diverging(entry):
+        if entry.training.batch != 8 or entry.method not in ("ef-signsgd", "signsgd"):
+            return {}
+        return {"diverged": 120, "best": published(entry)}
+
+    study = changed(as_published, tmp_path, diverging)
+    verdicts = {verdict.claim: verdict for verdict in judged(study)}
+    (collapse,) = [v for text, v in verdicts.items() if "collapses" in text]
+    assert collapse.passed
+    assert collapse.measured == "93.09"  # SGDm's accuracy minus 0
+    for words in ("batch 8: EF-signSGD is at most", "batch 8: EF-signSGD, least phi"):
+        (verdict,) = [v for text, v in verdicts.items() if words in text]
+        assert verdict.passed is False
+
+
+def test_a_claim_that_lacks_a_run_is_an_observation_that_names_it(as_published, tmp_path):
+    def losing(entry):
+        return None if entry.name.endswith("batch 32, EF-signSGD, seed 1") else {}
+
+    study = changed(as_published, tmp_path, losing)
+    assert failed(study) == []
+    lacking = [v for v in judged(study) if v.measured.startswith("missing: ")]
+    assert all(v.passed is None and "batch 32" in v.claim for v in lacking)
+    assert {v.measured for v in lacking} == {"missing: EF-signSGD seed 1"}
+    # 3 orders, EF beside SGDm, its density and its mean; the others are still claimed
+    assert len(lacking) == 6
+    assert sum(v.passed is True for v in judged(study)) == 28 - 6
+
+
+def test_a_claim_whose_runs_are_all_missing_is_told_too(as_published):
+    found = {e: r for e, r in as_published.found.items() if e.method != "ef-signsgd"}
+    lacking = [
+        v
+        for v in judged(replace(as_published, found=found))
+        if v.measured == "missing: EF-signSGD seed 0, 1, 2"
+    ]
+    assert len(lacking) == 3 * 6
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"epochs": 100},
+        {"seeds": 2},
+        {"train_size": 1000, "test_size": 500},
+        {"batches": (64,)},
+        {"data": ("cifar100",), "models": ("vgg19",)},
+        {"models": ("vgg16",)},
+    ],
+)
+def test_another_grid_than_the_papers_is_only_observed(tmp_path, choice):
+    entries = entries_of("paper", **({"models": ("vgg19",)} | choice))
+    verdicts = judged(study_of(entries, tmp_path))
+    assert verdicts
+    assert {verdict.passed for verdict in verdicts} == {None}
+
+
+@pytest.mark.parametrize("model", ["vgg19", "resnet18"])
+def test_no_verdict_of_short_is_a_claim(tmp_path, model):
+    verdicts = judged(study_of(entries_of("short", models=(model,)), tmp_path))
+    assert {verdict.passed for verdict in verdicts} == {None}
+    assert any("order of" in verdict.claim for verdict in verdicts)
+
+
+def test_more_seeds_than_the_papers_are_claimed_and_other_step_sizes_are_not(tmp_path):
+    entries = entries_of("paper", models=("vgg19",), batches=(128,), seeds=4)
+    assert any(v.passed for v in judged(study_of(entries, tmp_path)))
+    other = [replace(e, training=replace(e.training, lr=0.02)) for e in entries]
+    assert {v.passed for v in judged(study_of(other, tmp_path))} == {None}
+
+
+def test_small_says_of_every_pair_of_methods_whether_the_seeds_decide(tmp_path):
+    level = {"sgdm": 60.0, "ef-signsgd": 55.0, "signsgd": 50.05, "signsgdm": 50.0}
+
+    def by_method(entry):
+        return {"accuracy": level[entry.method] + entry.training.seed - 1.0}
+
+    study = study_of(entries_of("small"), tmp_path, by_method)
+    said = {v.claim: v.measured for v in judged(study) if "order of" in v.claim}
+    assert len(said) == 6
+    # deviations 1, n = 3: the half width is t(.975, 4 degrees) * sqrt(2/3) = 2.776445 * .816497
+    half = 2.776445 * math.sqrt(2 / 3)
+    words = {text.split("order of ")[1].split(",")[0]: told for text, told in said.items()}
+    assert words["SGDm and EF-signSGD"] == f"decided: SGDm above EF-signSGD by 5.00 +- {half:.2f}"
+    assert words["signSGDm and EF-signSGD"].startswith("decided: EF-signSGD above signSGDm by 5.00")
+    assert words["scaled signSGD and signSGDm"] == f"not decided: +0.05 +- {half:.2f} points"
+    assert {v.passed for v in judged(study)} == {None}
+
+
+def test_welch_agrees_with_a_textbook_case():
+    # equal variances and sizes: the pooled interval, here 2 * (n - 1) = 8 degrees of freedom
+    a, b = np.array([1.0, 2, 3, 4, 5]), np.array([3.0, 4, 5, 6, 7])
+    difference, half = welch(a, b)
+    assert difference == pytest.approx(-2.0)
+    assert half == pytest.approx(2.306004 * math.sqrt(2 * 2.5 / 5), rel=1e-6)
+    assert welch(np.ones(3), np.zeros(3)) == (1.0, 0.0)
+
+
+def test_an_order_needs_two_runs_of_each_that_did_not_diverge(tmp_path):
+    entries = entries_of("small", methods=("sgdm", "signsgd"), seeds=2, epochs=3)
+
+    def half_there(entry):
+        return None if entry.method == "signsgd" and entry.training.seed else {}
+
+    study = study_of(entries, tmp_path, half_there)
+    assert Order(*study.cells()).verdict == "not decided: 2 and 1 runs are too few"
+    study = study_of(entries, tmp_path, lambda e: {"diverged": 1 if e.training.seed else None})
+    assert Order(*study.cells()).verdict == "not decided: a run diverged"
+
+
+# -- pictures -------------------------------------------------------------------------------------
+
+
+def drawn(kind, study):
+    with style.drawing():
+        return kind.draw(study)
+
+
+def words(figure):
+    """Everything that is written in a picture and its legends."""
+    import matplotlib.text
+
+    return "\n".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
+
+
+@pytest.mark.parametrize("kind", command.PICTURES, ids=lambda kind: kind.name)
+def test_every_picture_draws_every_state_of_a_grid(kind, as_published, tmp_path):
+    few = entries_of("smoke", compressors=("topk:0.01", "twomeans"), epochs=3)
+    one = study_of(few[:1], tmp_path)
+    diverged = study_of(few, tmp_path, lambda e: {"diverged": 1})
+    rare = study_of(entries_of("smoke", epochs=9, evaluate_every=5), tmp_path)
+    lone = study_of(rare.entries, tmp_path, lambda e: {"diverged": 2})
+    for study in (as_published, one, diverged, replace(diverged, found=one.found), rare, lone):
+        figure = drawn(kind, study)
+        assert study.title in words(figure)
+        assert caption(study).split(",")[0] in words(figure).replace("\n", " ")
+        figure.savefig(tmp_path / "a.png")  # also lays it out, warnings being errors
+
+
+@pytest.mark.parametrize("kind", command.PICTURES, ids=lambda kind: kind.name)
+def test_missing_runs_are_named_in_the_picture(kind, as_published, tmp_path):
+    def losing(entry):
+        return None if entry.method == "ef-signsgd" and entry.training.seed else {}
+
+    text = words(drawn(kind, changed(as_published, tmp_path, losing))).replace("\n", " ")
+    assert "EF-signSGD: 3 of 9 runs" in text
+    assert "missing: batch 128, EF-signSGD: 1 of 3 runs" in text
+    assert "missing" not in words(drawn(kind, as_published))
+
+
+def lines(figure, at=0):
+    return {line.get_label(): line for line in figure.axes[at].get_lines()}
+
+
+def test_accuracy_shows_the_mean_of_the_seeds(as_published):
+    figure = drawn(command.PICTURES[0], as_published)
+    assert len(figure.axes) == 2 * 3
+    assert set(lines(figure)) == {label(method) for method in METHODS}
+    shown = lines(figure)["SGDm"].get_xydata()
+    assert shown[-1] == pytest.approx([200, 93.38])
+    assert shown[0] == pytest.approx([1, 93.38 / 2])
+    assert len(figure.axes[0].collections) == 4  # a band each
+
+
+def rarely(tmp_path, **changes):
+    """30 epochs with drops at 15 and 22, every seventh evaluated, and EF-signSGD as it changes."""
+    entries = entries_of("short", models=("vgg19",), batches=(128,), evaluate_every=7)
+    return study_of(entries, tmp_path, lambda e: changes if e.method == "ef-signsgd" else {})
+
+
+# every seventh from the first on, on both sides of each drop, and the last
+EVALUATED = [1, 8, 15, 16, 22, 23, 29, 30]
+
+
+@pytest.mark.parametrize(
+    ("kind", "panel", "named", "epochs"),
+    [
+        ("accuracy", 0, "EF-signSGD", list(range(1, 31))),
+        ("accuracy", 1, "EF-signSGD", EVALUATED),
+        ("memory-back", 0, "EF-signSGD, at x", list(range(1, 31))),
+        ("memory-back", 0, "EF-signSGD, at x - e", EVALUATED),
+        ("memory-back", 2, "EF-signSGD, at x", EVALUATED),
+        ("density", 0, "EF-signSGD, $\\phi(g)$", list(range(1, 31))),
+    ],
+)
+def test_curves_go_through_the_epochs_that_were_evaluated(tmp_path, kind, panel, named, epochs):
+    (found,) = command.choose([kind])
+    shown = lines(drawn(found, rarely(tmp_path)), panel)[named]
+    assert shown.get_xdata().tolist() == epochs
+    assert np.isfinite(shown.get_ydata()).all()
+
+
+def test_after_a_divergence_a_curve_ends_and_a_lone_point_is_seen(tmp_path):
+    (found,) = command.choose(["memory-back"])
+    for diverged, finite in ((16, EVALUATED[:4]), (5, EVALUATED[:1])):
+        shown = lines(drawn(found, rarely(tmp_path, diverged=diverged)), 2)
+        for name in ("at x", "at x - e"):
+            line = shown[f"EF-signSGD (3 diverged), {name}"]
+            assert line.get_xdata()[np.isfinite(line.get_ydata())].tolist() == finite
+    assert all(line.get_markevery() == 1 for line in shown.values())
+    assert all(line.get_marker() not in ("", "None") for line in shown.values())
+
+
+def test_density_shows_both_densities_of_the_methods_with_a_memory(as_published):
+    shown = lines(drawn(command.PICTURES[1], as_published))
+    assert sorted(shown) == ["EF-signSGD, $\\phi(g)$", "EF-signSGD, $\\phi(g+e)$"]
+    assert shown["EF-signSGD, $\\phi(g+e)$"].get_ydata() == pytest.approx(np.full(200, 0.3))
+    assert shown["EF-signSGD, $\\phi(g)$"].get_ydata() == pytest.approx(np.full(200, 0.4))
+
+
+def test_memory_back_shows_x_and_the_virtual_iterate(as_published, tmp_path):
+    study = changed(
+        as_published, tmp_path, lambda e: {"virtual": 20.0} if e.method[:2] == "ef" else {}
+    )
+    shown = lines(drawn(command.PICTURES[2], study))
+    assert shown["EF-signSGD, at x"].get_ydata()[-1] == pytest.approx(92.70)
+    assert shown["EF-signSGD, at x - e"].get_ydata()[-1] == pytest.approx(20.0)
+
+
+def test_gap_shows_ours_and_the_papers_open(as_published, tmp_path):
+    def a_point_lower(entry):
+        return {} if entry.method == "sgdm" else {"accuracy": published(entry) - 1}
+
+    figure = drawn(command.PICTURES[3], changed(as_published, tmp_path, a_point_lower))
+    hollow = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "none"]
+    theirs = np.sort(np.concatenate([line.get_ydata() for line in hollow]))
+    expected = [
+        paper.gap("vgg19", "cifar10", batch, method)
+        for batch in paper.BATCHES
+        for method in paper.METHODS[1:]
+    ]
+    assert theirs == pytest.approx(np.sort(expected))
+    ours = [box.lines[0].get_ydata() for box in figure.axes[0].containers]
+    assert np.sort(np.concatenate(ours)) == pytest.approx(np.sort(expected) - 1)
+
+
+def test_gap_of_single_runs_has_no_bars(tmp_path):
+    entries = entries_of("smoke", methods=("sgdm", "signsgd"), seeds=1, epochs=2)
+    (drawn_bars,) = drawn(command.PICTURES[3], study_of(entries, tmp_path)).axes[0].containers
+    _, caps, bars = drawn_bars.lines
+    assert not any(np.isfinite(np.array(cap.get_ydata(), float)).any() for cap in caps)
+    assert not any(len(s) and np.isfinite(s).all() for bar in bars for s in bar.get_segments())
+
+
+def test_virtual_iterates_of_several_methods_have_colours_of_their_own(tmp_path):
+    compressors = ("topk:0.01", "twomeans")
+    study = study_of(entries_of("smoke", compressors=compressors, epochs=2, seeds=1), tmp_path)
+    shown = lines(drawn(command.PICTURES[2], study))
+    colours = [line.get_color() for name, line in shown.items() if name.endswith("at x - e")]
+    assert len(set(colours)) == len(colours) == 3
+
+
+@pytest.mark.parametrize("batches", [(128, 32, 8), (128, 32, 8, 4)])
+def test_titles_of_narrow_panels_stay_in_them(tmp_path, batches):
+    """Panels side by side: the title of one ends before the next begins."""
+    entries = entries_of("small", batches=batches, epochs=2, seeds=1, data=("cifar10",))
+    long = [
+        replace(e, training=replace(e.training, data="my_own_images_of_cats_and_dogs-0123456789ab"))
+        for e in entries
+    ]
+    for kind in command.PICTURES[:3]:
+        with style.drawing():
+            figure = kind.draw(study_of(long, tmp_path))
+            figure.draw_without_rendering()
+            axes = figure.axes[: len(batches)]
+            ends = [ax.title.get_window_extent() for ax in axes if ax.get_title()]
+            ends += [ax._left_title.get_window_extent() for ax in axes if ax.get_title(loc="left")]
+        assert len(ends) == len(batches)
+        assert ends[-1].x1 <= figure.bbox.x1
+        assert all(a.x1 < b.x0 for a, b in pairwise(ends))
+
+
+def test_gap_without_sgdm_and_density_without_a_memory_say_so(tmp_path):
+    entries = entries_of("smoke", methods=("signsgd",), epochs=2)
+    study = study_of(entries, tmp_path)
+    assert "no run of SGDm" in words(drawn(command.PICTURES[3], study))
+    for kind in command.PICTURES[1:3]:
+        assert "no method with a memory" in words(drawn(kind, study))
+
+
+def test_every_method_has_a_look_of_its_own(tmp_path):
+    entries = entries_of("smoke", compressors=("topk:0.01", "twomeans"), epochs=2, seeds=1)
+    study = study_of(entries, tmp_path)
+    looks = [plots.look(study, method) for method in study.methods]
+    assert len({(look["color"], str(look["linestyle"]), look["marker"]) for look in looks}) == 6
+    assert [look["label"] for look in looks[-2:]] == ["EF topk:0.01", "EF twomeans"]
+
+
+def test_a_picture_names_its_results_and_repeats_its_bytes(as_published, tmp_path):
+    results = {entry.name: result for entry, result in as_published.found.items()}
+    paths = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        options = make.Options(out=tmp_path / name)
+        paths += make.draw(command.PICTURES[3].of(as_published), results, options)
+    content = paths[0].read_bytes()
+    assert paths[0].name == "gap-vgg19-cifar10.png"
+    assert content == paths[1].read_bytes()
+    assert all(result.path.name.encode() in content for result in results.values())
+
+
+# -- what there is --------------------------------------------------------------------------------
+
+
+def test_collect_finds_results_and_names_what_cannot_be_used(tmp_path):
+    entries = entries_of("smoke", methods=("sgdm",), seeds=4, epochs=2)
+    good, damaged, foreign, missing = entries
+    paths = {entry: result_of(entry, tmp_path).path for entry in entries}
+    paths[damaged].write_bytes(paths[damaged].read_bytes()[:100])
+    other = load(paths[good])
+    save(paths[foreign], other.arrays, other.spec, other.made_by)
+    paths[missing].unlink()
+    found, complaints = collect(entries, tmp_path)
+    assert list(found) == [good]
+    assert [text.split(" counts as missing: ")[0] for text in complaints] == [
+        damaged.name,
+        foreign.name,
+    ]
+    (study,) = studies(entries, found)
+    assert study.missing == entries[1:]
+    assert incomplete(study) == ["batch 32, SGDm: 1 of 4 runs"]
+
+
+def test_a_result_that_lacks_epochs_or_a_series_counts_as_missing(tmp_path):
+    entries = entries_of("smoke", methods=("sgdm",), seeds=3, epochs=3)
+    good, short, poor = (result_of(entry, tmp_path) for entry in entries)
+    save(short.path, {n: a[:2] for n, a in short.arrays.items()}, short.spec, short.made_by)
+    arrays = {n: a for n, a in poor.arrays.items() if n != "test_accuracy"}
+    save(poor.path, arrays, poor.spec, poor.made_by)
+    found, complaints = collect(entries, tmp_path)
+    assert [result.path for result in found.values()] == [good.path]
+    assert "holds no train_loss, test_loss, test_accuracy" in complaints[0]
+    assert complaints[1].endswith("holds no test_accuracy of 3 epochs")
+
+
+def test_results_of_other_code_are_stale_and_the_small_print_says_so(tmp_path):
+    entries = entries_of("smoke", methods=("sgdm",), seeds=2, epochs=2)
+    result_of(entries[0], tmp_path)
+    old = result_of(entries[1], tmp_path)
+    save(old.path, old.arrays, old.spec, old.made_by | {"code": "0" * 64})
+    found, _ = collect(entries, tmp_path)
+    assert stale(found) == [entries[1]]
+    (study,) = studies(entries, found, stale(found))
+    assert caption(study).endswith("stale: 1 of 2 runs made by other code")
+    assert any("(stale)" in verdict.claim for verdict in judged(study))
+
+
+def test_the_small_print_names_every_device_that_had_a_part(tmp_path):
+    entries = entries_of("smoke", methods=("sgdm",), seeds=2, epochs=2)
+    result_of(entries[0], tmp_path)
+    moved = result_of(entries[1], tmp_path)
+    made = moved.made_by | {"device": ["a GPU", "a CPU"]}
+    save(moved.path, moved.arrays, moved.spec, made)
+    found, _ = collect(entries, tmp_path)
+    (study,) = studies(entries, found, [])
+    assert ", a CPU and a GPU, fp32, " in caption(study)
+
+
+def test_the_small_print_says_what_it_is(as_published, tmp_path):
+    said = "cifar10 (50000 training, 10000 test images), n = 3 seeds, a CPU, fp32, 200 epochs"
+    assert caption(as_published) == said
+    assert ", n = 1 seed, " in caption(study_of(entries_of("smoke", seeds=1, epochs=2), tmp_path))
+
+
+SHORT = "short schedule: {} of the paper's 200 epochs"
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "number", "schedule"),
+    [
+        ("paper", {"models": ("vgg19",)}, "3 seeds", "200 epochs"),
+        ("paper", {"models": ("vgg19",), "epochs": 100}, "3 seeds", SHORT.format(100)),
+        (
+            "short",
+            {"models": ("vgg19",)},
+            "3 seeds at batch 128 and 1 at batch 8",
+            SHORT.format(30),
+        ),
+        ("short", {"models": ("vgg19",), "seeds": 2}, "2 seeds", SHORT.format(30)),
+        ("short", {"models": ("resnet18",)}, "1 seed", SHORT.format(30)),
+        ("short", {"models": ("vgg19",), "batches": (8,)}, "1 seed", SHORT.format(30)),
+        ("short", {"models": ("vgg11",)}, "1 seed", "30 epochs"),
+        ("small", {}, "3 seeds", "10 epochs"),
+    ],
+)
+def test_the_small_print_names_a_short_schedule_of_the_papers_models(
+    tmp_path, preset, changes, number, schedule
+):
+    entries = entries_of(preset, **changes)
+    said = caption(study_of(entries, tmp_path))
+    data, _, rest = said.partition(", n = ")
+    assert data.endswith(" test images)")
+    machine = f"a CPU, {entries[0].training.precision}"
+    words = [schedule, machine] if "short" in schedule else [machine, schedule]
+    assert rest == ", ".join([number, *words])
+
+
+def test_the_small_print_of_a_grid_that_differs_by_batch_size_counts_what_is_there(tmp_path):
+    def losing(entry):
+        return None if entry.method == "sgdm" and entry.training.seed else {}
+
+    study = study_of(entries_of("short", models=("vgg19",)), tmp_path, losing)
+    assert ", n = 1 to 3 seeds at batch 128 and 1 at batch 8, " in caption(study)
+
+
+def test_a_search_has_no_short_schedule(tmp_path):
+    entries = entries_of("short", models=("resnet18",))
+    held_out = [replace(e, training=replace(e.training, validation=5000)) for e in entries]
+    assert caption(study_of(held_out, tmp_path)).endswith(", bf16, 30 epochs")
+
+
+def test_the_small_print_says_what_is_evaluated_rarely(tmp_path):
+    assert caption(rarely(tmp_path)).endswith(", bf16, train loss and x - e every 7 epochs")
+
+
+def test_the_small_print_of_data_that_nobody_has_counts_no_images(tmp_path):
+    source = command.named("mine-0123abcd")
+    entry = replace(entries_of("paper", seeds=1, epochs=2)[0], source=source)
+    assert "(all training, all test images)" in caption(study_of([entry], tmp_path))
+
+
+def test_a_grid_is_cut_into_one_study_for_each_model_and_data(tmp_path):
+    entries = entries_of("paper", seeds=1, epochs=2)
+    found = {entry: result_of(entry, tmp_path) for entry in entries}
+    assert [study.slug for study in studies(entries, found)] == [
+        "vgg19-cifar10",
+        "resnet18-cifar100",
+    ]
+    assert isinstance(studies(entries, {})[:1], list)
+    assert studies(entries, {}) == []
+    assert all(isinstance(study, Study) for study in studies(entries, found))

@@ -1,0 +1,261 @@
+"""The figures end to end: every claim holds, every picture is what it says."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from efsgd.figures import style
+from efsgd.figures.cli import TRACKS, main
+from efsgd.figures.convex import (
+    PICTURES,
+    counterexamples,
+    least_squares,
+    sparse_noise,
+    theorem_one,
+)
+from efsgd.figures.make import Options, Picture, make
+from efsgd.figures.verdicts import claim, claim_virtual, observation, summary
+from efsgd.results import load, obtain, spec_of
+
+README = Path(__file__).parents[3] / "README.md"
+NAMES = ["counterexamples", "theorem-one", "least-squares", "sparse-noise"]
+NAMES += ["sign-at-zero", "error-norm", "momentum", "draws", "variants"]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """The whole of `efsgd-figures convex`, once: (outcome, pictures, results)."""
+    folder = tmp_path_factory.mktemp("convex")
+    out, results = folder / "out", folder / "results"
+    arguments = ["convex", "--out", str(out), "--results", str(results), "--format", "svg"]
+    return CliRunner().invoke(main, arguments), out, results
+
+
+def test_every_claim_passes(full):
+    outcome, out, _ = full
+    assert outcome.exit_code == 0, outcome.output
+    rows = json.loads((out / "verdicts.json").read_text())
+    assert list(dict.fromkeys(row["figure"] for row in rows)) == NAMES
+    claims = [row for row in rows if row["kind"] == "claim"]
+    assert all(row["pass"] is True for row in claims)
+    assert all(row["pass"] is None for row in rows if row["kind"] == "observation")
+    assert f"{len(claims)} claims: {len(claims)} pass, 0 fail" in outcome.output
+    assert f"The command ends with {len(claims)} claims" in README.read_text()
+
+
+@pytest.mark.parametrize(
+    ("figure", "said", "count"),
+    [
+        ("counterexamples", "one step of", 2),
+        ("counterexamples", "CE2, eps = .*signSGD never falls", 6),
+        ("counterexamples", "CE2, eps = .*EF-signSGD solves it", 3),
+        ("counterexamples", "CE3: .*never falls", 2),
+        ("counterexamples", "CE3: EF-signSGD solves it", 1),
+        ("theorem-one", "distance from the line", 3),
+        ("theorem-one", "dist\\(x\\*, line\\)", 3),
+        ("theorem-one", "EF-signSGD converges", 1),
+        ("least-squares", "share of 100 data draws", 4),
+        ("least-squares", "over 25 step sizes", 4),
+        ("least-squares", "distance to the gradient span", 2),
+        ("sparse-noise", "closed form", 1),
+        ("sparse-noise", "EF-signSGD minus SGD", 1),
+        ("sparse-noise", "at its best step", 3),
+    ],
+)
+def test_the_claims_that_were_promised_are_made(full, figure, said, count):
+    rows = json.loads((full[1] / "verdicts.json").read_text())
+    found = [
+        row
+        for row in rows
+        if row["figure"] == figure and row["kind"] == "claim" and re.search(said, row["claim"])
+    ]
+    assert len(found) == count
+
+
+@pytest.mark.parametrize("figure", NAMES)
+def test_every_figure_checks_the_virtual_iterate_and_its_optima(full, figure):
+    rows = json.loads((full[1] / "verdicts.json").read_text())
+    said = [row["claim"] for row in rows if row["figure"] == figure]
+    assert sum(text.startswith("x_t - e_t = x_0 - sum lr g") for text in said) == 1
+    assert sum(text.startswith("the optima of all") for text in said) == 1
+
+
+@pytest.mark.parametrize("figure", NAMES)
+def test_a_vector_picture_is_one_and_names_its_results(full, figure):
+    _, out, results = full
+    text = (out / f"{figure}.svg").read_text()
+    assert "<image" not in text
+    for name in re.findall(r"[a-z]+-[0-9a-f]{16}\.npz", text):
+        assert (results / "convex" / name).exists()
+    assert re.search(r"(?:run|vary|certified)-[0-9a-f]{16}\.npz", text)
+    assert "EF-signSGD" in text  # text stays text
+
+
+def test_nothing_is_computed_twice(full, tmp_path):
+    _, _, results = full
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("*.npz")}
+    outcome = CliRunner().invoke(
+        main, ["convex", "--out", str(tmp_path / "out"), "--results", str(results)]
+    )
+    assert outcome.exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in results.rglob("*.npz")} == before
+
+
+def test_the_same_seed_gives_the_same_arrays(full, tmp_path):
+    """One run computed again, elsewhere, has the same bytes in every array."""
+    picture = PICTURES[0]
+    work = picture.work(False, 0)["CE3 EF-signSGD"]
+    (saved,) = [
+        load(path)
+        for path in full[2].rglob("run-*.npz")
+        if load(path).spec == json.loads(json.dumps(spec_of(work)))
+    ]
+    again = work.compute()
+    assert set(again) == set(saved.arrays)
+    for name, array in again.items():
+        assert array.tobytes() == saved[name].tobytes(), name
+
+
+def test_a_claim_can_fail(full):
+    """Judged on results in which feedback does not help, the claims fail."""
+    swapped = {}
+    works = counterexamples.work(False, 0)
+    for path in full[2].rglob("*.npz"):
+        swapped[path.name] = load(path)
+    from efsgd.results import place
+
+    results = {name: swapped[place(work, "x").name] for name, work in works.items()}
+    assert all(v.passed for v in counterexamples.verdicts(results))
+    for eps in counterexamples.EPS:
+        results[f"CE2 {eps} EF-top-1"] = results[f"CE2 {eps} signSGD"]
+    failed = [v.claim for v in counterexamples.verdicts(results) if v.passed is False]
+    assert len(failed) == len(counterexamples.EPS)
+    assert all("EF-top-1 solves it" in text for text in failed)
+
+
+def test_quick_draws_all_and_claims_nothing(tmp_path):
+    out = tmp_path / "out"
+    outcome = CliRunner().invoke(
+        main,
+        ["convex", "--quick", "--jobs", "1", "--out", str(out), "--results", str(tmp_path / "r")],
+    )
+    assert outcome.exit_code == 0, outcome.output
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [*(f"{name}.png" for name in NAMES), "verdicts.json"]
+    )
+    assert json.loads((out / "verdicts.json").read_text()) == []
+    shutil.rmtree(out)
+
+
+def test_readme_shows_every_figure():
+    shown = re.findall(r"!\[[^]]*\]\((docs/figures/[a-z-]+\.png)\)", README.read_text())
+    others = {picture.name for track in ("bounds", "theory") for picture in TRACKS[track]()}
+    stems = [stem for path in shown if (stem := Path(path).stem) not in others]
+    assert [stem for stem in stems if not stem.startswith("small-")] == NAMES
+    for path in shown:
+        assert (README.parent / path).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("module", [counterexamples, least_squares, sparse_noise])
+def test_every_method_has_a_style(module):
+    assert all(style.line(name) for name in module.METHODS)
+    assert all(style.line(name) for name in theorem_one.RUNS)
+
+
+def test_windows_keep_the_largest_loss():
+    step, loss = np.arange(0, 1001), np.zeros((1001, 2))
+    loss[500, 1] = 7.0
+    at, largest = counterexamples._windows(step, loss)
+    assert largest.max() == 7.0
+    assert largest[at < 450].max() == 0.0
+    assert (np.diff(at) > 0).all()
+    assert at[-1] == 1000
+
+
+@pytest.mark.parametrize(
+    ("claims", "seen", "said"),
+    [
+        (0, 0, "0 claims: 0 pass, 0 fail; 0 observations."),
+        (1, 1, "1 claim: 1 pass, 0 fail; 1 observation."),
+        (2, 2, "2 claims: 2 pass, 0 fail; 2 observations."),
+    ],
+)
+def test_one_claim_is_a_claim(claims, seen, said):
+    found = [claim("", "", 1.0, "==", 1.0)] * claims + [observation("", "", "")] * seen
+    assert summary({"a figure": found}) == said
+
+
+def test_quick_moves_the_title_and_drops_small_ticks_where_large_ones_remain():
+    with style.drawing():
+        figure, axes = style.panels(1, 2)
+        axes[0, 0].set(xscale="log", xlim=(1, 100), yscale="log", ylim=(2, 90))
+        title = figure.suptitle("one title", fontsize=8, fontweight="bold")
+        style.mark_quick(figure)
+        figure.draw_without_rendering()
+    long, short = axes[0, 0].xaxis, axes[0, 0].yaxis
+    assert len(long.get_majorticklocs()) >= 2
+    assert len(long.get_minorticklocs()) == 0 < len(short.get_minorticklocs())
+    (mark,) = [text for text in figure.texts if text.get_text().startswith("quick: ")]
+    assert figure.texts == [title, mark]
+    assert (title.get_fontsize(), title.get_fontweight()) == (8, "bold")
+    boxes = [artist.get_window_extent() for artist in (mark, title, axes[0, 0])]
+    assert all(above.y0 > below.y1 for above, below in pairwise(boxes))
+
+
+def drawn(picture, quick, folder):
+    """The labels of the lines in each panel."""
+    works = picture.work(quick, 0).items()
+    with style.drawing():
+        figure = picture.draw({name: obtain(work, folder) for name, work in works})
+    return [[line.get_label().partition(" (step")[0] for line in ax.lines] for ax in figure.axes]
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.name)
+def test_quick_shows_the_panels_and_curves_of_the_whole(full, picture, tmp_path):
+    assert drawn(picture, True, tmp_path) == drawn(picture, False, full[2] / "convex")
+
+
+def no_work(quick, seed):
+    return {}
+
+
+def no_claims(found):
+    return []
+
+
+def empty(found):
+    return style.panels()[0]
+
+
+def bad_draw(found):
+    raise ValueError("no such panel")
+
+
+def test_a_worker_that_cannot_draw_says_which_picture(tmp_path):
+    good = Picture("good", "", no_work, empty, no_claims)
+    options = Options(True, tmp_path / "out", tmp_path / "results", jobs=2)
+    with pytest.raises(RuntimeError, match="the picture bad fails on its results: no such panel"):
+        make((good, replace(good, name="bad", draw=bad_draw)), options)
+
+
+def test_claims_know_nan_and_missing_results():
+    assert claim("", "", float("nan"), "<", 1.0).passed is False
+    with pytest.raises(ValueError, match="max"):
+        claim_virtual({})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_claims_do_not_hang_on_the_seed(seed, tmp_path):
+    outcome = CliRunner().invoke(
+        main,
+        ["convex", "--seed", str(seed), "--out", str(tmp_path), "--results", str(tmp_path / "r")],
+    )
+    assert outcome.exit_code == 0, outcome.output
