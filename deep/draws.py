@@ -90,4 +90,4 @@ def _scaled(c: Scaled, shape: Shape, generator: Generator | None, device: Any) -
 @draw.register
 def _blockwise(c: Blockwise, shape: Shape, generator: Generator | None, device: Any) -> list[Any]:
     """A list with what the inner one draws for the full blocks and for the rest."""
-    return [draw(c.compressor, part, generator, device) for part in c._shapes(tuple(shape))]
+    return [draw(c.compressor, part, generator, device) for part in c.block_shapes(tuple(shape))]

@@ -239,9 +239,9 @@ def _low_rank(c: lib.LowRank, x: Tensor, drawn: Any) -> Tensor:
     """
     *lead, d = x.shape
     u, k = _unit_scale(x)
-    matrix = u.nan_to_num(0.0, 0.0, 0.0).reshape(*lead, *c._sides(d))
+    matrix = u.nan_to_num(0.0, 0.0, 0.0).reshape(*lead, *c.sides(d))
     left, size, right = torch.linalg.svd(matrix, full_matrices=False)
-    r, k = c._rank(d), k[..., None]
+    r, k = c.rank_at(d), k[..., None]
     left = _ldexp(left[..., :r] * size[..., None, :r], k // 2).to(x.dtype)
     right = _ldexp(right[..., :r, :], k - k // 2).to(x.dtype)
     out = left[..., :, :1] * right[..., :1, :]
@@ -260,6 +260,6 @@ def _blockwise(c: lib.Blockwise, x: Tensor, drawn: Any, inner: Kernel | None = N
     inner = inner or kernel(c.compressor)
     cut = x.shape[-1] // c.size * c.size
     pieces = [piece for piece in (x[..., :cut], x[..., cut:]) if piece.shape[-1]]
-    parts = zip(pieces, c._shapes(tuple(x.shape)), drawn or [None] * len(pieces), strict=True)
+    parts = zip(pieces, c.block_shapes(tuple(x.shape)), drawn or [None] * len(pieces), strict=True)
     sent = [inner(piece.reshape(shape), own).flatten(x.ndim - 1) for piece, shape, own in parts]
     return torch.cat(sent, dim=-1)

@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import struct
 import time
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
+from efsgd.archives import DAMAGE, read_array, reason
 from efsgd.arrays import Array
 from efsgd.provenance import Json, as_text, key, made_by, spec_of
 
@@ -43,10 +42,6 @@ __all__ = [
 FRESH = ("code", "numpy", "scipy", "python")  # what has to agree before a saved result is used
 ABANDONED = 3600.0  # seconds without a write: fsync may keep a living writer waiting
 TEXTS = ("made_by", "spec")  # the members that are JSON
-DAMAGE = (  # what zipfile, zlib and NumPy raise for files that are not what they should be
-    *(ValueError, EOFError, MemoryError, OverflowError, NotImplementedError, RuntimeError),
-    *(OSError, zipfile.BadZipFile, zlib.error, struct.error),
-)
 
 
 class Work(Protocol):
@@ -129,7 +124,10 @@ def load(path: str | Path) -> Result:
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                arrays = dict(_read(archive, info) for info in archive.infolist())
+                arrays: dict[str, Any] = {
+                    name.removesuffix(".npy"): read_array(archive, name)
+                    for name in archive.namelist()
+                }
             made_by, spec = (json.loads(str(arrays.pop(name))) for name in TEXTS)
             if not (isinstance(spec, dict) and isinstance(made_by, dict)):
                 raise ValueError("spec or made_by is no JSON object")
@@ -137,17 +135,10 @@ def load(path: str | Path) -> Result:
             told = f"{path} holds no {error.args[0]!r}: name a file that efsgd wrote"
             raise ValueError(told) from error
         except DAMAGE as error:
-            reason = str(error).partition("\n")[0].strip(" .") or type(error).__name__
-            raise ValueError(f"{path} is damaged or no result ({reason}): name another") from error
+            raise ValueError(
+                f"{path} is damaged or no result ({reason(error)}): name another"
+            ) from error
     return Result(arrays, spec, made_by, path)
-
-
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, Any]:
-    with archive.open(info) as member:
-        array = np.lib.format.read_array(member, allow_pickle=False)
-        if member.read(1):  # reading to the end also compares the checksum
-            raise ValueError(f"{info.filename} is longer than its header says")
-    return info.filename.removesuffix(".npy"), array
 
 
 @contextmanager

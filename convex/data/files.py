@@ -17,6 +17,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
+from efsgd.archives import DAMAGE, reason
 from efsgd.arrays import Array
 from efsgd.convex.data import libsvm
 from efsgd.convex.data.preprocessing import (
@@ -33,7 +34,6 @@ from efsgd.convex.problems.logistic import LogisticRegression
 Loss = Literal["squares", "logistic"]
 
 EXTREME = 1e20  # entries beyond it, or all below its reciprocal, overflow or vanish in squares
-DAMAGE = (EOFError, OSError, zlib.error, zipfile.BadZipFile, ValueError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -198,13 +198,13 @@ def _read_npz(file: IO[bytes], path: str | Path) -> tuple[Matrix, Array]:
             held = ", ".join(archive.files) or "nothing"
             arrays = [archive[name] for name in ("X", "y") if name in archive.files]
     except DAMAGE as error:
-        reason = str(error).partition("\n")[0].strip(" .")
-        if reason.startswith("Object arrays"):
+        why = reason(error)
+        if why.startswith("Object arrays"):
             told = (
                 f"{path} holds Python objects: save X and y as numbers, sparse data as LIBSVM text"
             )
             raise ValueError(told) from error
-        raise ValueError(f"{path} is truncated or damaged ({reason}): save it again") from error
+        raise ValueError(f"{path} is truncated or damaged ({why}): save it again") from error
     if len(arrays) < 2:
         told = f"{path} holds {held}: save it with np.savez(path, X=X, y=y)"
         raise ValueError(f"{told}, and sparse data as LIBSVM text")

@@ -115,7 +115,7 @@ def proven(c: Compressor, d: int) -> Proof | None:
     if type(c) is Scaled:
         return scaled(c.compressor, c.factor, d)
     if type(c) is Blockwise:
-        proofs = [proven(c.compressor, b) for b in sorted(set(c._blocks(d)))]
+        proofs = [proven(c.compressor, b) for b in sorted(set(c.block_sizes(d)))]
         return _weakest(proofs, greatest=c.guarantee == "unbiased")
     prove = PROOFS.get(type(c))
     return None if prove is None else prove(c, d)
@@ -131,7 +131,7 @@ def scaled(inner: Compressor, a: float, d: int) -> Proof | None:
     if type(inner) is Scaled:
         return scaled(inner.compressor, a * inner.factor, d)
     if type(inner) is Blockwise:
-        proofs = [scaled(inner.compressor, a, b) for b in sorted(set(inner._blocks(d)))]
+        proofs = [scaled(inner.compressor, a, b) for b in sorted(set(inner.block_sizes(d)))]
         return _weakest(proofs)
     if type(inner) is Natural and inner.nearest:
         return programmes.nearest_power(a)
@@ -188,7 +188,7 @@ def _top(c: TopK, d: int) -> Proof:
 
 
 def _low_rank(c: LowRank, d: int) -> Proof:
-    return programmes.largest_shares(c._rank(d), min(c._sides(d)))
+    return programmes.largest_shares(c.rank_at(d), min(c.sides(d)))
 
 
 def _levels(c: QSGD, d: int) -> Proof:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from efsgd.archives import DAMAGE, read_array, reason
 from efsgd.arrays import Array
 from efsgd.deep.data import cifar
-from efsgd.results import DAMAGE
 
 __all__ = ["Dataset", "Moments", "load"]
 
@@ -182,18 +182,14 @@ def _arrays_of(path: Path) -> dict[str, Array]:
             raise ValueError("it is a folder, a pipe or a device")
         with zipfile.ZipFile(path) as archive:
             for name in {f"{name}.npy" for name in (*ARRAYS, "classes")} & {*archive.namelist()}:
-                with archive.open(name) as member:
-                    array = np.lib.format.read_array(member, allow_pickle=False)
-                    if member.read(1):  # reading to the end also compares the checksum
-                        raise ValueError(f"{name} is longer than its header says")
-                arrays[name.removesuffix(".npy")] = array
+                arrays[name.removesuffix(".npy")] = read_array(archive, name)
     except FileNotFoundError as error:
         told = f"there is no file {path}: name one with {', '.join(ARRAYS)}, or load cifar10"
         raise FileNotFoundError(told) from error
     except DAMAGE as error:
-        reason = str(error).partition("\n")[0].strip(" .") or type(error).__name__
-        told = f"{path} is damaged or no .npz file ({reason}): save it anew with numpy.savez"
-        raise ValueError(told) from error
+        raise ValueError(
+            f"{path} is damaged or no .npz file ({reason(error)}): save it anew with numpy.savez"
+        ) from error
     return arrays
 
 

@@ -7,24 +7,29 @@ from __future__ import annotations
 
 import json
 import pickle
-import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from efsgd import archives
+from efsgd.archives import reason
+from efsgd.provenance import key, spec_of
 from efsgd.results import replacing
 
 State = dict[str, Any]
 
 FORMAT = 3  # raised whenever what a checkpoint holds, or what it means, changes
-DAMAGE = (  # what zipfile and torch raise for files that are not what they should be
-    *(ValueError, TypeError, LookupError, AttributeError, AssertionError, EOFError, MemoryError),
-    *(OverflowError, NotImplementedError, RuntimeError, OSError, zipfile.BadZipFile, zlib.error),
-    *(struct.error, pickle.UnpicklingError),
+# What torch raises besides for files that are not what they should be.
+DAMAGE = (
+    *archives.DAMAGE,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    pickle.UnpicklingError,
 )
 
 
@@ -53,8 +58,7 @@ def load(path: str | Path, spec: str, data: str) -> State | None:
     except FileNotFoundError:
         return None
     except DAMAGE as error:
-        reason = str(error).partition("\n")[0].strip(" .") or type(error).__name__
-        raise refused(path, f"is damaged or no checkpoint ({reason})") from error
+        raise refused(path, f"is damaged or no checkpoint ({reason(error)})") from error
     if content.get("format") != FORMAT:
         raise refused(path, f"has the format {content.get('format')!r}, not {FORMAT}")
     if content.get("spec") != spec:
@@ -65,6 +69,11 @@ def load(path: str | Path, spec: str, data: str) -> State | None:
     if not isinstance(state, dict):
         raise refused(path, "is damaged or no checkpoint (it holds no state)")
     return state
+
+
+def place(training: Any, directory: str | Path) -> Path:
+    """Where the checkpoint of a training lies whose result goes into ``directory``."""
+    return Path(directory) / "checkpoints" / f"{key(spec_of(training))}.pt"
 
 
 def finish(path: str | Path) -> None:

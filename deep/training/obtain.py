@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from efsgd import results
+from efsgd.archives import reason
 from efsgd.arrays import Array
 from efsgd.deep.data.dataset import Dataset
 from efsgd.deep.training import checkpoint as checkpoints
@@ -22,7 +23,7 @@ from efsgd.deep.training.interruptions import Check, Stopped, interruptions
 from efsgd.deep.training.machine import Form, together, usable
 from efsgd.deep.training.session import Session
 from efsgd.deep.training.training import Training
-from efsgd.provenance import Json, as_text, key, made_by, spec_of
+from efsgd.provenance import Json, as_text, made_by, spec_of
 from efsgd.results import Result
 
 EVERY = 60.0  # seconds between two checkpoints
@@ -129,8 +130,8 @@ def _continue(session: Session, path: Path, state: checkpoints.State | None) -> 
     try:
         session.restore(state)
     except checkpoints.DAMAGE as error:
-        reason = str(error).partition("\n")[0].strip(" .:")
-        raise checkpoints.refused(path, f"does not fit this model ({reason})") from error
+        why = f"does not fit this model ({reason(error).strip(' .:')})"
+        raise checkpoints.refused(path, why) from error
 
 
 def _farewell(session: Session, name: str, path: Path | None) -> str:
@@ -164,7 +165,7 @@ def run_training(
     Raises ValueError for a result of other data of the same name.
     """
     path, spec = results.place(training, directory), spec_of(training)
-    kept = Path(directory) / "checkpoints" / f"{key(spec)}.pt"
+    kept = checkpoints.place(training, directory)
     found = None if again else _saved(path, spec)
     if found is not None:
         if found.made_by.get("data") not in (None, dataset.digest):  # obtain notes no digest

@@ -43,7 +43,8 @@ class LowRank(Compressor, spec="lowrank"):
         """Holds for every x."""
         return "pathwise"
 
-    def _sides(self, d: int) -> tuple[int, int]:
+    def sides(self, d: int) -> tuple[int, int]:
+        """The shape (m, n) of the matrix that d entries make; ValueError where they make none."""
         if self.shape is not None:
             if math.prod(self.shape) != d:
                 raise ValueError(f"shape {self.shape} does not hold d = {d} entries")
@@ -51,8 +52,9 @@ class LowRank(Compressor, spec="lowrank"):
         m = next(m for m in range(math.isqrt(d), 0, -1) if d % m == 0)
         return m, d // m
 
-    def _rank(self, d: int) -> int:
-        return min(self.rank, *self._sides(d))
+    def rank_at(self, d: int) -> int:
+        """The rank of the approximation at dimension d: ``rank``, but at most the smaller side."""
+        return min(self.rank, *self.sides(d))
 
     def apply(self, x: Array, drawn: Any = None) -> Array:
         """The approximation, flattened again."""
@@ -65,8 +67,8 @@ class LowRank(Compressor, spec="lowrank"):
         """
         *lead, d = x.shape
         u, k = unit_scale(x)
-        left, size, right = np.linalg.svd(u.reshape(*lead, *self._sides(d)), full_matrices=False)
-        r, k = self._rank(d), k[..., None]
+        left, size, right = np.linalg.svd(u.reshape(*lead, *self.sides(d)), full_matrices=False)
+        r, k = self.rank_at(d), k[..., None]
         scaled = np.ldexp(left[..., :r] * size[..., None, :r], k // 2)
         return scaled.astype(x.dtype), np.ldexp(right[..., :r, :], k - k // 2).astype(x.dtype)
 
@@ -78,13 +80,13 @@ class LowRank(Compressor, spec="lowrank"):
         return out
 
     def _delta(self, d: int) -> float:
-        return self._rank(d) / min(self._sides(d))
+        return self.rank_at(d) / min(self.sides(d))
 
     def _attaining_point(self, d: int, within: float) -> Array:
-        return np.eye(*self._sides(d)).reshape(d)
+        return np.eye(*self.sides(d)).reshape(d)
 
     def _bits(self, d: int, width: int) -> int:
-        return width * self._rank(d) * sum(self._sides(d))
+        return width * self.rank_at(d) * sum(self.sides(d))
 
     def _write(self, out: Writer, x: Array, drawn: Any) -> None:
         factors = self._factors(x)
@@ -94,7 +96,7 @@ class LowRank(Compressor, spec="lowrank"):
 
     def _read(self, fields: Reader, shape: Shape) -> Any:
         *lead, d = shape
-        (m, n), r = self._sides(d), self._rank(d)
+        (m, n), r = self.sides(d), self.rank_at(d)
         return fields.floats((*lead, m, r)), fields.floats((*lead, r, n))
 
     def _fill(self, out: Array, message: Any) -> None:

@@ -181,7 +181,7 @@ class Blockwise(_Wrapper, Compressor, spec="blockwise"):
 
     def draw(self, shape: Shape, rng: Generator | None = None, state: Any = None) -> Any:
         """A list with what the inner one draws for the full blocks and for the rest."""
-        shapes = self._shapes(shape)
+        shapes = self.block_shapes(shape)
         states = state or [None] * len(shapes)
         return [self.compressor.draw(*p) for p in zip(shapes, [rng] * 2, states, strict=False)]
 
@@ -200,7 +200,7 @@ class Blockwise(_Wrapper, Compressor, spec="blockwise"):
         ]
         return np.concatenate(flat, axis=-1)
 
-    def _shapes(self, shape: Shape) -> list[Shape]:
+    def block_shapes(self, shape: Shape) -> list[Shape]:
         """The shapes of the full blocks (..., blocks, size) and of the rest (..., d % size)."""
         *lead, d = shape
         shapes = [(*lead, d // self.size, self.size), (*lead, d % self.size)]
@@ -209,36 +209,37 @@ class Blockwise(_Wrapper, Compressor, spec="blockwise"):
     def _parts(self, x: Array) -> list[Array]:
         cut = x.shape[-1] // self.size * self.size
         pieces = [piece for piece in (x[..., :cut], x[..., cut:]) if piece.shape[-1]]
-        pairs = zip(pieces, self._shapes(x.shape), strict=True)
+        pairs = zip(pieces, self.block_shapes(x.shape), strict=True)
         return [np.ascontiguousarray(piece).reshape(shape) for piece, shape in pairs]
 
-    def _blocks(self, d: int) -> list[int]:
-        return [shape[-1] for shape in self._shapes((d,))]
+    def block_sizes(self, d: int) -> list[int]:
+        """The sizes that occur among the blocks of d entries."""
+        return [shape[-1] for shape in self.block_shapes((d,))]
 
     def _delta(self, d: int) -> float:
-        return min(self.compressor.delta(b) for b in self._blocks(d))
+        return min(self.compressor.delta(b) for b in self.block_sizes(d))
 
     def _omega(self, d: int) -> float:
-        return max(self.compressor.omega(b) for b in self._blocks(d))
+        return max(self.compressor.omega(b) for b in self.block_sizes(d))
 
     def _scaled_delta(self, d: int, a: float) -> float:
-        return min(self.compressor._scaled_delta(b, a) for b in self._blocks(d))
+        return min(self.compressor._scaled_delta(b, a) for b in self.block_sizes(d))
 
     def _attaining_point(self, d: int, within: float) -> Array:
         return self._scaled_point(d, within, 1.0)
 
     def _scaled_point(self, d: int, within: float, a: float) -> Array:
         if self.guarantee == "unbiased":
-            worst = max(self._blocks(d), key=self.compressor.omega)
+            worst = max(self.block_sizes(d), key=self.compressor.omega)
         else:
-            worst = min(self._blocks(d), key=self.compressor.delta)
+            worst = min(self.block_sizes(d), key=self.compressor.delta)
         x = np.zeros(d)
         start = 0 if worst == self.size else d - worst
         x[start : start + worst] = self.compressor._scaled_point(worst, within, a)
         return x
 
     def _bits(self, d: int, width: int) -> int:
-        shapes = self._shapes((d,))
+        shapes = self.block_shapes((d,))
         bits = (math.prod(s[:-1]) * self.compressor._bits(s[-1], width) for s in shapes)
         return sum(bits) + PADDING * len(shapes)
 
@@ -247,12 +248,12 @@ class Blockwise(_Wrapper, Compressor, spec="blockwise"):
             self.compressor._write(out, part, draws)
 
     def _read(self, fields: Reader, shape: Shape) -> Any:
-        return [self.compressor._read(fields, part) for part in self._shapes(shape)]
+        return [self.compressor._read(fields, part) for part in self.block_shapes(shape)]
 
     def _fill(self, out: Array, message: Any) -> None:
         cut = out.shape[-1] // self.size * self.size
         pieces = [piece for piece in (out[..., :cut], out[..., cut:]) if piece.shape[-1]]
-        shapes = self._shapes(out.shape)
+        shapes = self.block_shapes(out.shape)
         for piece, shape, part in zip(pieces, shapes, message, strict=True):
             block = np.empty(shape, out.dtype)
             self.compressor._fill(block, part)

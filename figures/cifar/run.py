@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from efsgd.figures import pool
 from efsgd.figures.cifar.grid import SIZES, Entry, Source
 from efsgd.figures.cifar.progress import News, Show, progress
-from efsgd.results import key, place, spec_of
+from efsgd.results import place
 
 if TYPE_CHECKING:
     from efsgd.deep.data.dataset import Dataset
@@ -97,10 +97,11 @@ def train_all(todo: Sequence[Entry], machine: Machine, shelf: Shelf) -> None:
 
 def _forget(todo: Sequence[Entry], directory: Path) -> None:
     """Remove results and checkpoints, so that after Ctrl-C it is known what is still to be done."""
+    from efsgd.deep.training import checkpoint
+
     for entry in todo:
         place(entry.training, directory).unlink(missing_ok=True)
-        name = f"{key(spec_of(entry.training))}.pt"
-        (directory / "checkpoints" / name).unlink(missing_ok=True)
+        checkpoint.finish(checkpoint.place(entry.training, directory))
 
 
 def _train(

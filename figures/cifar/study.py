@@ -15,7 +15,7 @@ import numpy as np
 from efsgd.arrays import Array
 from efsgd.figures.cifar.grid import Entry
 from efsgd.figures.cifar.presets import label
-from efsgd.results import Result, load, made_by, place, spec_of
+from efsgd.results import Result, load, place, spec_of
 
 PERCENT = ("_accuracy",)  # the names of series that end so are shown in percent
 RARE = ("train_", "virtual_")  # how the names of series begin that ``evaluate_every`` leaves out
@@ -180,8 +180,6 @@ def _torn(result: Result, epochs: int) -> str:
 
 def stale(found: Mapping[Entry, Result]) -> list[Entry]:
     """The runs that other code made: still shown, and marked so. Versions may differ."""
-    return [
-        entry
-        for entry, result in found.items()
-        if result.made_by.get("code") != made_by(entry.training)["code"]
-    ]
+    from efsgd.deep.training import is_stale
+
+    return [entry for entry, result in found.items() if is_stale(result, entry.training)]

@@ -1,9 +1,7 @@
 """The search for step sizes, on images held out from the training set.
 
-The rule: of the step sizes with which no seed diverged, the one with the greatest mean accuracy on
-the held-out images after the last epoch; of several the smallest, which is the most stable. The
-test images are never looked at. A step size at the edge of the grid is reported: the optimum may
-lie outside.
+:mod:`efsgd.figures.cifar.step_sizes` has the rule by which one is chosen. The test images are never
+looked at.
 """
 
 from __future__ import annotations

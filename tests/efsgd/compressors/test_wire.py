@@ -189,7 +189,7 @@ def payload_bytes(c: Compressor, d: int, w: int, x: Array) -> int:
         case Natural():
             return 3 + up(9 * d)
         case LowRank():
-            m, n = c._sides(d)
+            m, n = c.sides(d)
             return w * min(c.rank, m, n) * (m + n)
         case Threshold():
             n = int(np.count_nonzero(c(x)))
