@@ -1,7 +1,7 @@
-"""The engine against the shortest plain loop: replicates of the toy, step sizes of least squares.
+"""The engine against plain loops: replicates of the sparse-noise toy, step sizes of least squares.
 
-The plain loops are what a script would hold; they run a part of the work, because one replicate of
-a loop takes as long as the next, and all times are divided by the work done.
+The plain loops are what a script would contain. They run a part of the work only, because every
+replicate of a loop takes equally long, and all times are divided by the work done.
 """
 
 import common  # noqa: F401  first: it sets the number of threads
@@ -55,7 +55,7 @@ def engine_squares(problem: WilsonLeastSquares, method: efsgd.Method) -> None:
 
 
 def plain_squares(problem: WilsonLeastSquares, feedback: bool) -> None:
-    """Dense X; like the engine, it finds the train loss and the gradient one after the other."""
+    """With dense X; like the engine it computes the train loss and the gradient separately."""
     data = problem.data
     X, y = data.X.toarray(), data.y
     X_test, y_test = data.X_test.toarray(), data.y_test
@@ -71,6 +71,13 @@ def plain_squares(problem: WilsonLeastSquares, feedback: bool) -> None:
             e = p - sent
 
 
+def comparison(name: str, engine: list[float], loop: list[float], target: float) -> list[str]:
+    """A row of a table, with the microseconds of each round."""
+    ratio = Spread.ratio(loop, engine)
+    times = [str(Spread.of(engine)), str(Spread.of(loop))]
+    return [name, *times, str(ratio), verdict(ratio, target, at_least=True)]
+
+
 def toy() -> None:
     methods = {"SGD": (efsgd.SGD(), plain_sgd, 30), "EF-signSGD": (efsgd.EFSGD(), plain_ef, 15)}
     rows = []
@@ -78,16 +85,7 @@ def toy() -> None:
         seconds = interleaved({"engine": lambda m=method: engine_toy(m), "plain": plain})
         engine = [1e6 * s / (REPLICATES * STEPS) for s in seconds["engine"]]
         loop = [1e6 * s / (PLAIN_REPLICATES * STEPS) for s in seconds["plain"]]
-        ratio = Spread.ratio(loop, engine)
-        rows.append(
-            [
-                name,
-                str(Spread.of(engine)),
-                str(Spread.of(loop)),
-                str(ratio),
-                verdict(ratio, target, at_least=True),
-            ]
-        )
+        rows.append(comparison(name, engine, loop, target))
     title = (
         f"Sparse-noise toy, {REPLICATES} replicates x {STEPS} steps, float64, loss at every step"
     )
@@ -108,23 +106,14 @@ def squares() -> None:
         )
         engine = [1e6 * s / (len(STEP_SIZES) * ITERATIONS) for s in seconds["engine"]]
         loop = [1e6 * s / (len(PLAIN_STEP_SIZES) * ITERATIONS) for s in seconds["plain"]]
-        ratio = Spread.ratio(loop, engine)
-        rows.append(
-            [
-                name,
-                str(Spread.of(engine)),
-                str(Spread.of(loop)),
-                str(ratio),
-                verdict(ratio, 15, at_least=True),
-            ]
-        )
+        rows.append(comparison(name, engine, loop, 15))
     title = f"Least squares of section 5, {ITERATIONS} iterations x {len(STEP_SIZES)} step sizes"
     columns = ["method", "engine, us per iteration", "plain loop", "times faster", "target"]
     table(title, columns, rows)
 
 
 def ternary() -> efsgd.Method:
-    """EF-signSGD as the paper's code has it, sign(0) = 0."""
+    """EF-signSGD with sign(0) = 0, as in the paper's code."""
     return efsgd.EFSGD(efsgd.ScaledSign(zero=0))
 
 

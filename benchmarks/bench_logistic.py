@@ -1,9 +1,9 @@
 """Error feedback on sparse logistic regression, against products with its matrix.
 
-Synthetic: the shape and the density of E2006.train (16,087 x 150,360 at 0.83 %, LIBSVM's
-collection) and a sparser one, entries in uniformly random columns, which is hard on the cache. The
-unit is one product X @ v of scipy's, as often as there are steps. A full gradient takes two of
-them, X @ w and X' @ r, so that 2 is the least there is; with a batch only the rows drawn are read.
+The matrices are synthetic: one with the shape and density of E2006.train (16,087 x 150,360 at
+0.83 %, LIBSVM's collection) and a sparser one; their entries lie in uniformly random columns, which
+is hard on the cache. The unit is one product X @ v by scipy for each step. A full gradient takes
+two of them, X @ w and X' @ r, so 2 is the least possible; with a batch only its rows are read.
 """
 
 import common  # noqa: F401  first: it sets the number of threads
@@ -17,7 +17,7 @@ from efsgd.convex import LogisticRegression
 SHAPES = {"E2006": (16_087, 150_360, 1241, 20), "sparser": (20_000, 47_000, 70, 200)}
 TARGET = 3.0
 TOP = efsgd.TopK(0.001)
-WAYS = {  # method, batch, how often the loss is recorded
+RUNS = {  # method, batch, steps between two records of the loss
     "EF-top-k, full gradient, loss at every step": (efsgd.EFSGD(TOP), None, 1),
     "EF-top-k, full gradient, loss at every 100th": (efsgd.EFSGD(TOP), None, 100),
     "EF-signSGD, full gradient, loss at every step": (efsgd.EFSGD(), None, 1),
@@ -37,8 +37,8 @@ def synthetic(n: int, d: int, per_row: int) -> LogisticRegression:
     return LogisticRegression(X, y, l2=1 / n)
 
 
-def steps(problem: LogisticRegression, way: str, count: int) -> None:
-    method, batch, record = WAYS[way]
+def steps(problem: LogisticRegression, name: str, count: int) -> None:
+    method, batch, record = RUNS[name]
     metrics = ("loss", "bytes")
     efsgd.run(efsgd.Run(problem, method, 1.0, count, batch=batch, record=record, metrics=metrics))
 
@@ -52,14 +52,14 @@ def products(problem: LogisticRegression, count: int) -> None:
 def measure(name: str) -> None:
     n, d, per_row, count = SHAPES[name]
     problem = synthetic(n, d, per_row)
-    tasks = {way: lambda way=way: steps(problem, way, count) for way in WAYS}
+    tasks = {run: lambda run=run: steps(problem, run, count) for run in RUNS}
     seconds = interleaved({"X @ v": lambda: products(problem, count), **tasks})
     rows = []
-    for way in WAYS:
-        ratio = Spread.ratio(seconds[way], seconds["X @ v"])
-        each = Spread.of(1e3 * s / count for s in seconds[way])
+    for run in RUNS:
+        ratio = Spread.ratio(seconds[run], seconds["X @ v"])
+        milliseconds = Spread.of(1e3 * s / count for s in seconds[run])
         target = verdict(ratio, TARGET, at_least=False) if name == "E2006" else "-"
-        rows.append([way, str(each), str(ratio), target])
+        rows.append([run, str(milliseconds), str(ratio), target])
     unit = Spread.of(1e3 * s / count for s in seconds["X @ v"])
     title = (
         f"Logistic regression, {name}: {n} x {d}, {problem.X.nnz / 1e6:.1f} million entries, "

@@ -1,7 +1,7 @@
 """A step of EF-signSGD on the CPU against ``torch.optim.SGD`` with momentum, fused.
 
-Each form steps parameters of its own, and each round takes several steps of each. Two rounds more
-than in the other benchmarks only warm up: compiling, and memory that is touched the first time.
+Each form steps parameters of its own, and each round takes several steps of each. There are two
+more rounds to warm up than in the other benchmarks, for compiling and for first touches of memory.
 """
 
 import common  # noqa: F401  first: it sets the number of threads
@@ -33,9 +33,9 @@ def bench(network: str, classes: int) -> None:
     interleaved(tasks, rounds=1)
     seconds = interleaved(tasks)
     rows = []
-    for name, taken in seconds.items():
-        ratio = Spread.ratio(taken, seconds[BASELINE])
-        milliseconds = Spread.of(1e3 * s / STEPS for s in taken)
+    for name, times in seconds.items():
+        ratio = Spread.ratio(times, seconds[BASELINE])
+        milliseconds = Spread.of(1e3 * s / STEPS for s in times)
         target = verdict(ratio, TARGETS[name], at_least=False) if name in TARGETS else ""
         rows.append([name, str(milliseconds), str(ratio), target])
     xs = parameters(network, classes)

@@ -15,7 +15,7 @@ TARGETS = {"import efsgd": 0.3, "efsgd-figures --help": 0.5}
 
 
 def start(code: str) -> None:
-    """Run it in a process of its own."""
+    """Run it in a new process."""
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 

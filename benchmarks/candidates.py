@@ -11,14 +11,14 @@ from efsgd.deep import EFSGD
 from efsgd.deep.models import build
 from efsgd.deep.optim.triton_step import TritonStep
 
-NETWORKS = {"resnet18": 100, "vgg19": 10}  # and the classes of the data that the paper trains on
+NETWORKS = {"resnet18": 100, "vgg19": 10}  # of the paper, and the classes of their data
 DECAY = {"weight_decay": 5e-4}
 LR = 1e-3
 BASELINE = "torch SGD fused"
 
 
 def parameters(network: str, classes: int, device: str = "cpu", seed: int = 0) -> list[Tensor]:
-    """The parameters of a network with gradients of about the size that training has."""
+    """The parameters of a network, with random gradients of about the size met in training."""
     generator = torch.Generator().manual_seed(seed)
     xs = [torch.nn.Parameter(x.detach().to(device)) for x in build(network, classes).parameters()]
     for x in xs:
@@ -27,9 +27,9 @@ def parameters(network: str, classes: int, device: str = "cpu", seed: int = 0) -
 
 
 class PaperForm:
-    """EF-signSGD as the paper's code has it: parameter by parameter, p.grad changed in place.
+    """EF-signSGD as in the paper's code: parameter by parameter, p.grad changed in place.
 
-    With its norms, for the density, at every step; none of them is read by the host.
+    It computes the norms of the densities at every step, but the host reads none of them.
     """
 
     def __init__(self, xs: Sequence[Tensor], lr: float, weight_decay: float) -> None:
@@ -52,21 +52,21 @@ class PaperForm:
             e.copy_(p - sent)
 
 
-def feedback(xs: Sequence[Tensor], form: str, **options: Any) -> EFSGD:
+def ef_signsgd(xs: Sequence[Tensor], form: str, **options: Any) -> EFSGD:
     """EF-signSGD in one of the forms "loop", "foreach", "compiled" and "triton [chunk warps]"."""
     kind, *sizes = form.split()
     fused: Any = "triton" if kind == "triton" else kind == "compiled"
-    how: dict[str, Any] = {"foreach": kind == "foreach", "fused": fused}
-    optimizer = EFSGD(xs, LR, ScaledSign(zero=0), **(DECAY | how | options))
+    options = DECAY | {"foreach": kind == "foreach", "fused": fused} | options
+    optimizer = EFSGD(xs, LR, ScaledSign(zero=0), **options)
     if sizes:
         optimizer._forms.triton = TritonStep(*map(int, sizes))
     return optimizer
 
 
 def candidate(name: str, xs: Sequence[Tensor], **options: Any) -> Callable[[], Any]:
-    """The step of a candidate: the baseline, "paper's form", or a form of EFSGD."""
+    """The step of the baseline, of "paper's form", or of EFSGD in the form ``name``."""
     if name == BASELINE:
         return torch.optim.SGD(xs, LR, momentum=0.9, fused=True, **(DECAY | options)).step
     if name == "paper's form":
         return PaperForm(xs, LR, **(DECAY | options)).step
-    return feedback(xs, name, **options).step
+    return ef_signsgd(xs, name, **options).step

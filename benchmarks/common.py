@@ -1,8 +1,8 @@
-"""What the benchmarks share: one thread, interleaved rounds, one table of ratios.
+"""What the benchmarks share: one thread, interleaved rounds, a table of ratios.
 
-Import this before numpy: the number of threads is read when numpy is loaded. The machine may be
-busy and its clock may change, so every figure is a ratio of two times of the same round; a table
-gives the median of the ratios over the rounds, and the least and the greatest.
+Import this before numpy, which reads the number of threads when it is loaded. The machine may be
+busy and its clock may change, so every number is a ratio of two times of the same round; a table
+has the median of the ratios over the rounds, the least and the greatest.
 """
 
 import os
@@ -24,13 +24,13 @@ Rounds = dict[str, list[float]]
 
 
 def interleaved(tasks: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> Rounds:
-    """Seconds of each task in each round, after one round that only warms up."""
+    """Seconds of each task in each round, after a round to warm up."""
     seconds: Rounds = {name: [] for name in tasks}
-    for lap in range(rounds + 1):
+    for number in range(rounds + 1):
         for name, task in tasks.items():
             start = time.perf_counter()
             task()
-            if lap:
+            if number:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 
@@ -50,7 +50,7 @@ class Spread:
 
     @classmethod
     def ratio(cls, above: list[float], below: list[float]) -> "Spread":
-        """Of the ratios of two lists, round by round."""
+        """The spread of the ratios of two lists, round by round."""
         return cls.of(a / b for a, b in zip(above, below, strict=True))
 
     def __str__(self) -> str:
@@ -74,7 +74,7 @@ def verdict(value: Spread, target: float, at_least: bool) -> str:
 
 
 def machine() -> None:
-    """Print the machine and the versions: a ratio means little without them."""
+    """Print the machine and the versions, without which a ratio means little."""
     from efsgd.results import made_by
 
     made = made_by()

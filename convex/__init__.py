@@ -1,5 +1,8 @@
-"""Convex problems with certified optima. cvxpy and scipy are imported inside the functions that
-need them, so that importing this package costs no more than numpy."""
+"""Convex problems with certified optima, worst cases, Lyapunov rates, and checks of compressors.
+
+cvxpy, scipy and the solvers are imported inside the functions that need them, so that importing
+this package costs no more than NumPy.
+"""
 
 from efsgd.convex.data import DataFile, FileLogistic, FileSquares, data_file, read
 from efsgd.convex.lyapunov import LyapunovRate, lyapunov_rate

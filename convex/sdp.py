@@ -1,6 +1,8 @@
-"""Semidefinite programmes as Clarabel takes them.
+"""Semidefinite programmes in the standard form of the solver Clarabel.
 
-They go to the solver as arrays: modelling takes longer than such small programmes.
+They are handed over as arrays, without a modelling language in between: for programmes as small as
+those of :mod:`efsgd.convex.pep` and :mod:`efsgd.convex.lyapunov` modelling takes longer than
+solving.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from efsgd.arrays import Array
 
 
 def vector(A: Array) -> Array:
-    """The upper triangles of symmetric matrices (..., n, n), column by column, as Clarabel has it.
+    """The upper triangles of symmetric matrices (..., n, n), column by column, (..., n(n+1)/2).
 
-    Entries off the diagonal count sqrt(2), so that inner products stay.
+    Entries off the diagonal are multiplied by sqrt(2), so that <vector(A), vector(B)> = <A, B>.
     """
     column, row = np.tril_indices(A.shape[-1])
     triangle: Array = A[..., row, column] * np.where(row == column, 1.0, math.sqrt(2))
@@ -25,30 +27,31 @@ def vector(A: Array) -> Array:
 
 
 def matrix(triangle: Array, n: int) -> Array:
-    """The symmetric matrix (n, n) of such a triangle."""
+    """The symmetric matrix (n, n) of a triangle (n(n+1)/2,); the inverse of :func:`vector`."""
     column, row = np.tril_indices(n)
     G = np.zeros((n, n))
     G[row, column] = G[column, row] = triangle / np.where(row == column, 1.0, math.sqrt(2))
     return G
 
 
-def solved(
+def solve(
     cost: Array,
-    rows: Any,
+    A: Any,
     b: Array,
     *,
-    zeros: int,
-    signs: int,
-    sides: Sequence[int],
+    equalities: int,
+    inequalities: int,
+    psd_sizes: Sequence[int],
     gap: float,
     feasibility: float,
     **settings: bool,
 ) -> Any:
-    """Clarabel's solution of: minimise cost . x such that b - rows x lies in a product of cones.
+    """Clarabel's solution of: minimise cost . x subject to b - A x in a product of cones.
 
-    These are, in the order of the rows: ``zeros`` equalities, ``signs`` numbers at least 0, and
-    positive semidefinite matrices of these ``sides``, each as :func:`vector` has it. ``gap`` and
-    ``feasibility`` are the solver's tolerances; ``settings`` are others of its settings.
+    In the order of the rows of A, dense or sparse: so many ``equalities``, b - A x = 0, then so
+    many ``inequalities``, b - A x >= 0, then a positive semidefinite matrix for each of
+    ``psd_sizes``, as :func:`vector` writes it. ``gap`` and ``feasibility`` are the solver's
+    tolerances; ``settings`` are further settings of Clarabel by their names.
     """
     import clarabel
     from scipy import sparse
@@ -59,8 +62,9 @@ def solved(
     options.tol_feas = feasibility
     for name, value in settings.items():
         setattr(options, name, value)
-    cones = [clarabel.ZeroConeT(zeros), clarabel.NonnegativeConeT(signs)]
-    cones += [clarabel.PSDTriangleConeT(side) for side in sides]
-    none = sparse.csc_matrix((len(cost), len(cost)))
-    rows = sparse.csc_matrix(rows)
-    return clarabel.DefaultSolver(none, cost, rows, b, cones, options).solve()
+    cones = [clarabel.ZeroConeT(equalities), clarabel.NonnegativeConeT(inequalities)]
+    cones += [clarabel.PSDTriangleConeT(size) for size in psd_sizes]
+    no_quadratic = sparse.csc_matrix((len(cost), len(cost)))
+    return clarabel.DefaultSolver(
+        no_quadratic, cost, sparse.csc_matrix(A), b, cones, options
+    ).solve()

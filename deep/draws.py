@@ -1,6 +1,6 @@
 """What random compressors draw, made on the device by a torch generator of that device.
 
-The numbers are others than NumPy's, but they mean the same: the kernels take either.
+The numbers differ from NumPy's but have the same form and distribution: the kernels take either.
 Uniform numbers are float64 as in NumPy, so that a probability below 2^-24 is not rounded to 0.
 """
 
@@ -15,15 +15,15 @@ from torch import Generator, Tensor
 from efsgd.compressors import QSGD, Blockwise, Natural, RandK, Scaled, TernGrad
 from efsgd.compressors.base import Compressor, instance
 from efsgd.compressors.packing import Shape
-from efsgd.compressors.sparse import count
+from efsgd.compressors.selection import count
 
 
 @singledispatch
 def draw(c: Compressor, shape: Shape, generator: Generator | None, device: Any) -> Any:
     """Draw what is random for an input of this shape (..., d), on ``device``; None if nothing is.
 
-    A tensor with the same leading axes or a list of such. It depends on the shape and the state of
-    ``generator`` only, which must belong to ``device``; the host does not wait for it. Raises
+    A tensor with the same leading axes or a list of such. It depends only on the shape and the
+    state of ``generator``, which must belong to ``device``; the host does not wait for it. Raises
     ValueError for a random compressor whose class has not registered how it draws.
     """
     if not instance(c).random:
@@ -32,17 +32,20 @@ def draw(c: Compressor, shape: Shape, generator: Generator | None, device: Any) 
 
 
 def missing(c: Compressor) -> ValueError:
-    """The error for a compressor that torch knows nothing of; it says how to make it known."""
+    """The error for a compressor without a torch kernel; it says how to register one."""
     name = f"register({type(instance(c)).__name__})"
-    also = f" and its draws with efsgd.deep.kernels.draw.{name}" if c.random else ""
-    cure = f"register one with efsgd.deep.kernels.apply.{name}{also}"
+    draws = f" and its draws with efsgd.deep.kernels.draw.{name}" if c.random else ""
+    cure = f"register one with efsgd.deep.kernels.apply.{name}{draws}"
     return ValueError(f"{c} has no torch kernel of its own: {cure}")
 
 
 def registered(c: Compressor, table: Any, method: str) -> bool:
-    """Whether the function of ``table`` for c stands for the very method that c has in NumPy."""
-    owner = next(cls for cls in type(instance(c)).__mro__ if cls in table.registry)
-    return getattr(type(c), method) is getattr(owner, method, None)
+    """Whether the function that ``table`` has for c is made for the method that c has in NumPy.
+
+    It is not where a subclass overrides the method and registers no function of its own.
+    """
+    cls = next(cls for cls in type(instance(c)).__mro__ if cls in table.registry)
+    return getattr(type(c), method) is getattr(cls, method, None)
 
 
 def as_tensors(drawn: Any, device: Any = "cpu") -> Any:
@@ -70,13 +73,13 @@ def _entries(c: Compressor, shape: Shape, generator: Generator | None, device: A
 
 @draw.register
 def _natural(c: Natural, shape: Shape, generator: Generator | None, device: Any) -> Tensor | None:
-    """The same; None for the nearest."""
+    """Uniform numbers in [0, 1), one an entry; rounding to the nearest draws nothing."""
     return None if c.nearest else _uniform(shape, generator, device)
 
 
 @draw.register
 def _rand_k(c: RandK, shape: Shape, generator: Generator | None, device: Any) -> Tensor:
-    """The kept positions (..., k), increasing: those of the k largest of d uniform numbers."""
+    """The positions (..., k) that are sent, increasing: of the k largest of d uniform numbers."""
     numbers = _uniform(shape, generator, device)
     return numbers.topk(count(c.k, shape[-1]), sorted=False).indices.sort(-1).values
 

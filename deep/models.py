@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,8 @@ class Residual(nn.Module):
         return torch.relu(self.body(x) + self.shortcut(x))
 
 
-Block = Callable[[int, int, int], tuple[Residual, int]]  # channels, width, stride -> block, out
+# channels, width, stride -> the block, and its number of output channels
+Block: TypeAlias = Callable[[int, int, int], tuple[Residual, int]]
 
 
 def _convolution(channels: int, out: int, size: int, stride: int = 1) -> nn.Sequential:
@@ -68,7 +70,8 @@ def _convolution(channels: int, out: int, size: int, stride: int = 1) -> nn.Sequ
 
 def _basic(channels: int, width: int, stride: int) -> tuple[Residual, int]:
     body = nn.Sequential(
-        *(_convolution(channels, width, 3, stride), nn.ReLU(inplace=True)),
+        _convolution(channels, width, 3, stride),
+        nn.ReLU(inplace=True),
         _convolution(width, width, 3),
     )
     return Residual(body, channels, width, stride), width
@@ -77,8 +80,10 @@ def _basic(channels: int, width: int, stride: int) -> tuple[Residual, int]:
 def _bottleneck(channels: int, width: int, stride: int) -> tuple[Residual, int]:
     out = 4 * width
     body = nn.Sequential(
-        *(_convolution(channels, width, 1), nn.ReLU(inplace=True)),
-        *(_convolution(width, width, 3, stride), nn.ReLU(inplace=True)),
+        _convolution(channels, width, 1),
+        nn.ReLU(inplace=True),
+        _convolution(width, width, 3, stride),
+        nn.ReLU(inplace=True),
         _convolution(width, out, 1),
     )
     return Residual(body, channels, out, stride), out
@@ -96,15 +101,15 @@ class ResNet(nn.Module):
         blocks: list[Residual] = []
         channels = width
         for stage, depth in enumerate(depths):
-            for place in range(depth):
-                stride = 2 if stage > 0 and place == 0 else 1
+            for i in range(depth):
+                stride = 2 if stage > 0 and i == 0 else 1
                 residual, channels = block(channels, width * 2**stage, stride)
                 blocks.append(residual)
         self.blocks = nn.Sequential(*blocks)
         self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Average pooling over all that is left: 4x4 of 32x32, in ResNet8 8x8.
+        # Average pooling over what remains of the image: 4x4 of 32x32, in ResNet8 8x8.
         logits: Tensor = self.classifier(self.blocks(self.stem(x)).mean(dim=(2, 3)))
         return logits
 
@@ -152,10 +157,10 @@ def resnet50(num_classes: int = 10) -> ResNet:
     return ResNet(_bottleneck, (3, 4, 6, 3), 64, num_classes)
 
 
-_VGGS = {"vgg11": vgg11, "vgg13": vgg13, "vgg16": vgg16, "vgg19": vgg19}
-_RESNETS = {"resnet8": resnet8, "resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
-_one_at_a_time = Lock()  # threads share the global generator
-NAMES = (*_VGGS, *(f"{name}-plain" for name in _VGGS), *_RESNETS)  # plain: without batch norm
+VGGS = {"vgg11": vgg11, "vgg13": vgg13, "vgg16": vgg16, "vgg19": vgg19}
+RESNETS = {"resnet8": resnet8, "resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
+_lock = Lock()  # threads share the global generator
+NAMES = (*VGGS, *(f"{name}-plain" for name in VGGS), *RESNETS)  # plain: without batch norm
 
 
 def build(name: str, num_classes: int, seed: int = 0) -> nn.Module:
@@ -169,8 +174,8 @@ def build(name: str, num_classes: int, seed: int = 0) -> nn.Module:
         raise ValueError(f"num_classes must be at least 1, not {num_classes}: count the labels")
     # torch initialises modules from the global generator only. The CPU's is seeded and put back;
     # torch.manual_seed would seed every GPU's as well.
-    with _one_at_a_time, torch.random.fork_rng(devices=[]), torch.device("cpu"):
+    with _lock, torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
-        if name in _RESNETS:
-            return _RESNETS[name](num_classes)
-        return _VGGS[name.removesuffix("-plain")](num_classes, not name.endswith("-plain"))
+        if name in RESNETS:
+            return RESNETS[name](num_classes)
+        return VGGS[name.removesuffix("-plain")](num_classes, not name.endswith("-plain"))

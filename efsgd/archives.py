@@ -31,7 +31,7 @@ def reason(error: BaseException) -> str:
 
 
 def read_array(archive: zipfile.ZipFile, name: str) -> Array:
-    """The array of one member of an .npz file; one of DAMAGE where it is not whole."""
+    """The array of one member of an .npz file; raises one of ``DAMAGE`` where it is not whole."""
     with archive.open(name) as member:
         array: Array = np.lib.format.read_array(member, allow_pickle=False)
         if member.read(1):  # reading to the end also compares the checksum

@@ -1,6 +1,6 @@
 """Array types, and the few reductions that must not underflow, overflow or leave the cache.
 
-Everything here reduces over the last axis and keeps it (length 1), so that results broadcast back.
+The reductions run over the last axis and keep it (length 1), so that results broadcast back.
 Sums of squares are taken after dividing by a power of two near max|x|, which is exact: |x|^2 alone
 underflows near |x| = 1e-162 and overflows near 1e154.
 """
@@ -24,8 +24,8 @@ def as_vectors(x: Any) -> Array:
 
     Integers become float64. Raises TypeError for other dtypes, ValueError for a scalar, NaN or inf.
     """
-    given: Array = np.asarray(x)
-    x = given.astype(np.float64) if given.dtype.kind in "iub" else given
+    array: Array = np.asarray(x)
+    x = array.astype(np.float64) if array.dtype.kind in "iub" else array
     if x.dtype.newbyteorder("=") not in (np.float32, np.float64):
         raise TypeError(f"expected float32 or float64, not {x.dtype}: convert the array first")
     if x.ndim == 0:
@@ -61,21 +61,21 @@ def sum_abs(x: Array) -> Array:
         if d <= CHUNK:
             total: Array = np.abs(x).sum(-1, keepdims=True)
             return total
-        piece = np.empty((*x.shape[:-1], CHUNK), x.dtype)
+        buffer = np.empty((*x.shape[:-1], CHUNK), x.dtype)
         total = np.zeros((*x.shape[:-1], 1))
         for start in range(0, d, CHUNK):
             part = x[..., start : start + CHUNK]
-            absolute = np.abs(part, out=piece[..., : part.shape[-1]])
-            total += absolute.sum(-1, keepdims=True)
+            magnitude = np.abs(part, out=buffer[..., : part.shape[-1]])
+            total += magnitude.sum(-1, keepdims=True)
         return total.astype(x.dtype)
 
 
 def max_abs(x: Array) -> Array:
     """max_i |x_i| of each vector, shape (..., 1); 0 for d = 0."""
-    most: Array = np.maximum(
+    largest: Array = np.maximum(
         x.max(-1, keepdims=True, initial=0), -x.min(-1, keepdims=True, initial=0)
     )
-    return most
+    return largest
 
 
 def unit_scale(x: Array) -> tuple[Array, Array]:
@@ -109,10 +109,10 @@ def achieved_delta(x: Array, sent: Array) -> Array:
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         error = np.ldexp(np.asarray(sent, np.float64), -k) - u
         ratio = np.vecdot(error, error) / np.vecdot(u, u)
-    still = ~u.any(-1)
-    exact = ~np.asarray(sent).any(-1)
-    out: Array = np.where(still, np.where(exact, 1.0, -np.inf), 1.0 - ratio)
-    return out
+    zero = ~u.any(-1)
+    nothing_sent = ~np.asarray(sent).any(-1)
+    delta: Array = np.where(zero, np.where(nothing_sent, 1.0, -np.inf), 1.0 - ratio)
+    return delta
 
 
 def density(x: Array) -> Array:
@@ -125,5 +125,5 @@ def density(x: Array) -> Array:
     square = np.vecdot(u, u)
     total = np.abs(u).sum(-1)
     positive = square > 0
-    out: Array = np.where(positive, total**2 / np.where(positive, d * square, 1.0), 1.0)
-    return out
+    phi: Array = np.where(positive, total**2 / np.where(positive, d * square, 1.0), 1.0)
+    return phi

@@ -33,9 +33,9 @@ T = TypeVar("T")
 def optional(default: T) -> T:
     """A field of a dataclass that its spec holds only where it differs from its default.
 
-    A class gets a new option as ``option: bool = optional(False)``, and what was made before keeps
-    its spec and its key. The default must never change: results of the old one would pass as those
-    of the new one.
+    A class gets a new option as ``option: bool = optional(False)``, and results saved before keep
+    their spec and their key. The default must never change: results of the old one would pass as
+    those of the new one.
     """
     return dataclasses.field(default=default, metadata={"spec": "changed"})
 
@@ -51,7 +51,7 @@ def spec_of(value: Any) -> Json:
     """
     if not is_frozen(value):
         raise ValueError(f"only a frozen dataclass has a spec, not {value!r}: make it one")
-    spec: Json = _described(value, type(value).__name__)
+    spec: Json = _as_json(value, type(value).__name__)
     return spec
 
 
@@ -68,7 +68,7 @@ def as_text(value: Json) -> str:
 def public_name(cls: type) -> str:
     """The name of a class in the highest package of efsgd that exports it, such as efsgd.Signum.
 
-    A class that no package exports, or of somebody else's, has the name of its module before it.
+    A class that no package exports, and one from outside efsgd, is named by its module.
     """
     words = cls.__module__.split(".")
     if words[0] == "efsgd":
@@ -84,8 +84,8 @@ def made_by(work: Any = None) -> Json:
     """What would make a result now: versions, sources, machine, UTC time.
 
     ``code`` is a digest of the source files that the classes in ``work`` depend on
-    (:mod:`efsgd.sources`). It is None without work, and where such a class has no file (an
-    interactive session), so that nobody can tell. ``git`` is what ``git describe`` says of efsgd's
+    (:mod:`efsgd.sources`). It is None without work, and where such a class has no file, as in an
+    interactive session. ``git`` is what ``git describe`` says of efsgd's
     checkout and, where it has no answer, as in a copy without .git, the environment variable
     EFSGD_COMMIT; ``efsgd`` is the version installed, else that in setup.cfg.
     """
@@ -102,7 +102,8 @@ def made_by(work: Any = None) -> Json:
     }
 
 
-def _described(value: Any, where: str) -> Any:
+def _as_json(value: Any, path: str) -> Any:
+    """A value in a spec as JSON; ``path`` names its field in errors, such as Run.problem.d."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | str):
@@ -110,32 +111,32 @@ def _described(value: Any, where: str) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return value
     if isinstance(value, tuple | list):
-        return [_described(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [_as_json(item, f"{path}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, Compressor) and value.name:
         return str(value)
     if is_frozen(value):
-        return _described_fields(value, where)
+        return _fields_as_json(value, path)
     if hasattr(value, "tocsr"):
         return _sparse_digest(value)
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return _digest(value)
     raise ValueError(
-        f"{where} = {value!r} cannot be part of a spec: "
+        f"{path} = {value!r} cannot be part of a spec: "
         "use finite numbers, strings, tuples, arrays and frozen dataclasses of these"
     )
 
 
-def _described_fields(value: Any, where: str) -> Json:
-    described = {"type": public_name(type(value))}
+def _fields_as_json(value: Any, path: str) -> Json:
+    spec = {"type": public_name(type(value))}
     for field in dataclasses.fields(value):
-        name, at = field.name, f"{where}.{field.name}"
+        name, field_path = field.name, f"{path}.{field.name}"
         if name == "type":
-            raise ValueError(f"{at} cannot be part of a spec: give the field another name")
-        described[name] = _described(getattr(value, name), at)
+            raise ValueError(f"{field_path} cannot be part of a spec: give the field another name")
+        spec[name] = _as_json(getattr(value, name), field_path)
         changed_only = field.metadata.get("spec") == "changed"
-        if changed_only and described[name] == _described(field.default, at):
-            del described[name]
-    return described
+        if changed_only and spec[name] == _as_json(field.default, field_path):
+            del spec[name]
+    return spec
 
 
 def _digest(array: Array) -> Json:

@@ -39,7 +39,7 @@ __all__ = [
     "spec_of",
 ]
 
-FRESH = ("code", "numpy", "scipy", "python")  # what has to agree before a saved result is used
+FRESH = ("code", "numpy", "scipy", "python")  # must agree before a saved result is used
 ABANDONED = 3600.0  # seconds without a write: fsync may keep a living writer waiting
 TEXTS = ("made_by", "spec")  # the members that are JSON
 
@@ -53,7 +53,7 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """What a file holds; ``result["loss"]`` is an array."""
+    """The content of a result file; ``result["loss"]`` is an array."""
 
     arrays: dict[str, Array]
     spec: Json
@@ -75,9 +75,9 @@ def place(work: Any, directory: str | Path) -> Path:
 def obtain(work: Work, directory: str | Path, again: bool = False) -> Result:
     """The saved result of ``work``, or a new one where there is none or ``again`` is true."""
     path = place(work, directory)
-    found = None if again else find(work, directory)
-    if found is not None:
-        return found
+    saved = None if again else find(work, directory)
+    if saved is not None:
+        return saved
     start = time.perf_counter()
     arrays = {name: np.asarray(a, order="C") for name, a in sorted(work.compute().items())}
     seconds = round(time.perf_counter() - start, 3)
@@ -90,12 +90,12 @@ def find(work: Work, directory: str | Path) -> Result | None:
     """The saved result of ``work``; None if there is none that is whole and up to date."""
     path = place(work, directory)
     try:
-        found = load(path)
+        saved = load(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # a damaged file is no result
         return None
     now = made_by(work)
-    fresh = all(now[name] and found.made_by.get(name) == now[name] for name in FRESH)
-    return found if fresh and found.spec == spec_of(work) else None
+    fresh = all(now[name] and saved.made_by.get(name) == now[name] for name in FRESH)
+    return saved if fresh and saved.spec == spec_of(work) else None
 
 
 def save(path: str | Path, arrays: Mapping[str, Array], spec: Json, made_by: Json) -> None:
@@ -132,8 +132,9 @@ def load(path: str | Path) -> Result:
             if not (isinstance(spec, dict) and isinstance(made_by, dict)):
                 raise ValueError("spec or made_by is no JSON object")
         except KeyError as error:
-            told = f"{path} holds no {error.args[0]!r}: name a file that efsgd wrote"
-            raise ValueError(told) from error
+            raise ValueError(
+                f"{path} holds no {error.args[0]!r}: name a file that efsgd wrote"
+            ) from error
         except DAMAGE as error:
             raise ValueError(
                 f"{path} is damaged or no result ({reason(error)}): name another"
@@ -153,27 +154,27 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
-            _clear(path, os.fstat(file.fileno()).st_mtime)
+            _remove_abandoned(path, os.fstat(file.fileno()).st_mtime)
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or error
+        cause = error.strerror or error
         raise OSError(
-            f"cannot write {path} ({reason}): make room or choose another folder"
+            f"cannot write {path} ({cause}): make room or choose another folder"
         ) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
 
 
-def _clear(path: Path, now: float) -> None:
+def _remove_abandoned(path: Path, now: float) -> None:
     """Remove the temporary files of ``path`` that nobody has written to for an hour.
 
     ``now`` is by the clock of the file system, which need not be that of this machine.
     """
-    for left in path.parent.glob(f".{escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
-        with suppress(OSError):  # another process was faster, or it is not ours to remove
-            if now - left.lstat().st_mtime > ABANDONED:
-                left.unlink()
+    for temporary in path.parent.glob(f".{escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
+        with suppress(OSError):  # another process was faster, or it may not be removed
+            if now - temporary.lstat().st_mtime > ABANDONED:
+                temporary.unlink()

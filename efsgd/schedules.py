@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from efsgd.arrays import Array
+from efsgd.bounds import feedback, letters, rates
 from efsgd.checks import positive
 
 
@@ -144,7 +145,7 @@ class Theorem(Schedule):
 
     def __post_init__(self) -> None:
         """Refuse what no theorem here speaks of."""
-        takes = self._rule.takes
+        options = self._rule.options
         positive("L", self.L)
         positive("delta", self.delta, 1.0)
         if self.mu is not None:
@@ -156,23 +157,23 @@ class Theorem(Schedule):
                 f"eta must lie in [0, {2 * self.gap:.4g}) at delta = {self.delta}, not {self.eta}"
             )
         for name in ("momentum", "eta"):
-            if getattr(self, name) and name not in takes:
+            if getattr(self, name) and name not in options:
                 raise ValueError(f"no theorem here gives {self.method!r} {name}: leave it out")
 
     @property
     def q(self) -> float:
-        """sqrt(1-delta): what a message may miss, relatively."""
-        return math.sqrt(1 - self.delta)
+        """sqrt(1-delta): the largest relative error of a message, in norm."""
+        return float(letters.contraction(self.delta))
 
     @property
     def gap(self) -> float:
         """(1-q)/(1+q), in (0, 1]."""
-        return self.delta / (1 + self.q) ** 2
+        return float(letters.gap(self.delta))
 
     @property
     def lag(self) -> float:
-        """q/(1-q): how much the memory holds, in norm, when each step adds 1."""
-        return self.q * (1 + self.q) / self.delta
+        """q/(1-q): the norm that the memory tends to where each step adds 1."""
+        return float(letters.lag(self.delta))
 
     @property
     def _rule(self) -> _Rule:
@@ -193,7 +194,7 @@ class Theorem(Schedule):
     @cached_property
     def lr(self) -> float:
         """The step size."""
-        return self._rule.step(self)
+        return float(self._rule.step(self))
 
     def __call__(self, t: int) -> float:
         """Return lr."""
@@ -201,26 +202,27 @@ class Theorem(Schedule):
 
 
 class _Rule(NamedTuple):
-    step: Callable[[Any], float]  # of a Theorem
+    step: Callable[[Any], Any]  # of a Theorem
     source: str
-    takes: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()  # of the method, that the theorem allows for
 
 
 # Small gain: seen as sequences in l2 over the steps, what moves x differs from the gradient by at
 # most A times L lr of itself, and the descent lemma holds as long as (A L lr)^2 + L lr <= 1, so at
 # L lr (1 + A) = 1. A is q/(1-q) for EF21, whose paper has the same step.
-_TIGHT = "Berg Thomsen, Taylor, Dieuleveut, arXiv 2506.05271"
+_TIGHT = f"Berg Thomsen, Taylor, Dieuleveut, {letters.TIGHT}"
 _GAIN = "derived here: descent lemma and small gain"
 _RULES = {
     ("gd", False): _Rule(lambda s: 1 / s.L, "descent lemma"),
-    ("gd", True): _Rule(lambda s: 2 / (s.L + s.mu), "Nesterov 2018, Theorem 2.1.15"),
+    ("gd", True): _Rule(lambda s: rates.gd_step(L=s.L, mu=s.mu), rates.gd_step.source),
     ("cgd", False): _Rule(lambda s: 1 / s.L, "derived here: descent lemma"),
-    ("cgd", True): _Rule(lambda s: 2 / ((1 - s.q) * s.mu + (1 + s.q) * s.L), _TIGHT),
+    ("cgd", True): _Rule(lambda s: rates.cgd_step(L=s.L, mu=s.mu, delta=s.delta), _TIGHT),
     ("ef", False): _Rule(
-        lambda s: s.gap / s.L, "derived here: minimises the bound 2 L (f_0 - f*) / (gap (T + 1))"
+        lambda s: feedback.noise_free_step(L=s.L, delta=s.delta),
+        "derived here: minimises the bound 2 L (f_0 - f*) / (gap (T + 1))",
     ),
-    ("ef", True): _Rule(lambda s: 2 * s.gap / (s.L + s.mu), _TIGHT),
-    ("ef21", True): _Rule(lambda s: 2 * s.gap / (s.L + s.mu), _TIGHT),
+    ("ef", True): _Rule(lambda s: rates.ef_step(L=s.L, mu=s.mu, delta=s.delta), _TIGHT),
+    ("ef21", True): _Rule(lambda s: rates.ef21_step(L=s.L, mu=s.mu, delta=s.delta), _TIGHT),
     ("ef21", False): _Rule(lambda s: 1 / (s.L * (1 + s.lag)), "arXiv 2106.05203, Theorem 1"),
     ("ef21-pl", True): _Rule(
         lambda s: min(1 / (s.L * (1 + math.sqrt(2) * s.lag)), s.delta / (1 + s.q) / (2 * s.mu)),

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent
-# How results are kept, which does not change what they hold.
+# Modules that store results; a change of them changes no result.
 STORAGE = ("efsgd.provenance", "efsgd.results", "efsgd.sources")
 
 
 def classes_in(value: Any) -> Iterator[type]:
-    """The classes of a work and of the frozen dataclasses in its fields, at any depth."""
+    """The class of a frozen dataclass and those of the ones in its fields, at any depth."""
     if isinstance(value, tuple | list):
         for item in value:
             yield from classes_in(item)
@@ -39,37 +39,38 @@ def is_frozen(value: Any) -> bool:
 
 
 def files_of(classes: Iterable[type]) -> dict[str, Path | None]:
-    """Name -> file of each source that these classes depend on, less how results are kept.
+    """Name -> file of each source that these classes depend on, without those in ``STORAGE``.
 
-    Of efsgd these are modules; of others only the files in which the classes stand, without what
-    they import beside efsgd. A class without a file (of an interactive session) has None. A class
-    that another module runs names it: ``run_by: ClassVar = ("efsgd.deep.training.obtain",)``.
+    Sources of efsgd are listed by module. Of a class outside efsgd its own file counts, by file
+    name, and what that imports from efsgd, but no other import; None stands for a class without a
+    file, as in an interactive session. A class that another module runs names that module:
+    ``run_by: ClassVar = ("efsgd.deep.training.obtain",)``.
     """
     modules: set[str] = set()
-    for kind in classes:
-        modules |= {kind.__module__, *getattr(kind, "run_by", ())}
+    for cls in classes:
+        modules |= {cls.__module__, *getattr(cls, "run_by", ())}
     files: dict[str, Path | None] = {}
-    todo = []
+    pending = []
     for name in modules:
         if name in _modules():
-            todo.append(name)
+            pending.append(name)
             continue
         file = getattr(sys.modules.get(name), "__file__", None)
         path = None if file is None else Path(file)
         files[name if path is None else path.name] = path
         if path is not None and path.is_file():
-            todo += _imported(path)
-    while todo:
-        name = todo.pop()
+            pending += _imported(path)
+    while pending:
+        name = pending.pop()
         if name not in files and name not in STORAGE:
             files[name] = _modules()[name]
-            todo += _imported(_modules()[name])
+            pending += _imported(_modules()[name])
     return files
 
 
 @cache
 def _modules() -> dict[str, Path]:
-    """Module -> file, of all of efsgd; through the links of a checkout, too."""
+    """Module -> file, of all of efsgd, also of the packages that a checkout links to."""
     modules = {}
     folders = [("efsgd", ROOT)]
     while folders:
@@ -95,6 +96,6 @@ def _imported(path: Path) -> tuple[str, ...]:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            full = [f"{node.module}.{alias.name}" for alias in node.names]
-            names += [name if name in _modules() else node.module for name in full]
+            targets = [f"{node.module}.{alias.name}" for alias in node.names]
+            names += [name if name in _modules() else node.module for name in targets]
     return tuple(sorted({name for name in names if name in _modules()}))

@@ -13,7 +13,7 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.compressors import compressor
-from efsgd.compressors.frame import HEADER, LONGEST_SPEC, VERSION, unframed
+from efsgd.compressors.frame import HEADER, LONGEST_SPEC, VERSION, unpack
 from efsgd.compressors.packing import Reader
 
 __all__ = ["HEADER", "LONGEST_SPEC", "VERSION", "decode"]
@@ -26,12 +26,12 @@ def decode(data: Any, *, out: Array | None = None, max_elements: int = 2**28) ->
     returned. Raises ValueError for anything that is not a whole, undamaged message, or that claims
     more than ``max_elements`` entries; never allocates more than a valid message needs.
     """
-    frame = unframed(memoryview(data).cast("B"))
+    frame = unpack(memoryview(data).cast("B"))
     try:
         c = compressor(frame.spec)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"the message names no compressor: {error}") from None
-    d, payload = frame.opened()
+    d, payload = frame.dimension_and_fields()
     if d > max_elements:
         raise ValueError(f"the message claims {d} entries: allow that with max_elements={d}")
     fields = Reader(payload, frame.dtype)

@@ -1,4 +1,8 @@
-"""The ``efsgd-figures`` command: parse, call, echo. A track is imported inside its command."""
+"""The ``efsgd-figures`` command: parse the options, call a track, print.
+
+A track is a folder of figures; it is imported inside its command, so that the others need nothing
+of what it needs.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ class Interrupted(click.ClickException):
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turn what the user can mend into BadInput; everything else is a bug and keeps its trace."""
+    """Turn what the user can correct into BadInput; all else is a bug and keeps its traceback."""
     try:
         yield
     except (BrokenPipeError, click.exceptions.NoArgsIsHelpError):
@@ -42,8 +46,8 @@ def one_sentence() -> Iterator[None]:
     except click.UsageError as error:
         raise BadInput(error.format_message()) from error
     except OSError as error:
-        told = f"cannot use {error.filename} ({error.strerror}): name another"
-        raise BadInput(told if error.filename else str(error)) from error
+        named = f"cannot use {error.filename} ({error.strerror}): name another"
+        raise BadInput(named if error.filename else str(error)) from error
     except ValueError as error:
         raise BadInput(str(error)) from error
     except KeyboardInterrupt as error:
@@ -73,28 +77,28 @@ def release() -> str:
 
 
 def convex_pictures() -> tuple[Any, ...]:
-    """The convex figures; to know them needs neither cvxpy nor matplotlib."""
+    """The convex figures; to list them needs neither cvxpy nor matplotlib."""
     from efsgd.figures.convex import PICTURES
 
     return PICTURES
 
 
 def cifar_pictures() -> tuple[Any, ...]:
-    """The deep figures, one of each for every model and data set; to know them needs no torch."""
+    """The deep figures, one of each for every model and data set; to list them needs no torch."""
     from efsgd.figures.cifar.command import PICTURES
 
     return PICTURES
 
 
 def theory_pictures() -> tuple[Any, ...]:
-    """The figures of the theory; to know them needs neither cvxpy nor matplotlib."""
+    """The figures of the theory; to list them needs neither cvxpy nor matplotlib."""
     from efsgd.figures.theory import PICTURES
 
     return PICTURES
 
 
 def bounds_pictures() -> tuple[Any, ...]:
-    """The delta zoo; to know it needs neither cvxpy nor matplotlib."""
+    """The delta zoo; to list it needs neither cvxpy nor matplotlib."""
     from efsgd.figures.bounds.command import PICTURES
 
     return PICTURES
@@ -109,20 +113,21 @@ TRACKS: dict[str, Callable[[], tuple[Any, ...]]] = {
 }
 
 
-def run_track(track: str, names: tuple[str, ...], results: Path, told: dict[str, Any]) -> None:
-    """Make the pictures of these names and leave with the exit code."""
+def run_track(track: str, names: tuple[str, ...], results: Path, settings: dict[str, Any]) -> None:
+    """Make the pictures of these names and exit with their code."""
     from efsgd.figures.make import Options, choose, make
 
     chosen = choose(TRACKS[track](), names)
-    sys.exit(make(chosen, Options(results=results / track, **told)))
+    sys.exit(make(chosen, Options(results=results / track, **settings)))
 
 
-def shared(track: str, told: dict[str, Any]) -> Options:
-    """The shared options of a command, which are taken out of what it was told."""
+def shared(track: str, settings: dict[str, Any]) -> Options:
+    """The options that all figure commands share; removes them from the settings of a command."""
     from efsgd.figures.make import Options
 
-    names = ("quick", "out", "formats", "again", "jobs", "seed")
-    return Options(results=told.pop("results") / track, **{name: told.pop(name) for name in names})
+    fields = ("quick", "out", "formats", "again", "jobs", "seed")
+    values = {field: settings.pop(field) for field in fields}
+    return Options(results=settings.pop("results") / track, **values)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -138,7 +143,9 @@ def main() -> None:
 @main.command("list")
 def list_() -> None:
     """Every figure, and the command that makes it."""
-    rows = [(f"{track} {p.name}", p.title) for track, found in TRACKS.items() for p in found()]
+    rows = [
+        (f"{track} {p.name}", p.title) for track, pictures in TRACKS.items() for p in pictures()
+    ]
     width = max((len(name) for name, _ in rows), default=0)
     for name, title in rows:
         click.echo(f"efsgd-figures {name:<{width}}  {title}")
@@ -162,25 +169,25 @@ def show(file: Path) -> None:
 @main.command()
 @options.add(USER_DATA)
 @options.figure_command
-def convex(names: tuple[str, ...], results: Path, **told: Any) -> None:
+def convex(names: tuple[str, ...], results: Path, **settings: Any) -> None:
     """The paper's convex figures, or its methods on data of your own.
 
     All figures, or only those that are NAMEd; `efsgd-figures list` has the names. With --data the
     methods run on that file instead. Results are kept in RESULTS/convex and used again, unless the
     code or a version has changed.
     """
-    own = given(told, names)
-    if own["data"] is not None:
+    own_data = given(settings, names)
+    if own_data["data"] is not None:
         from efsgd.figures.own_data.command import on_data
 
-        sys.exit(on_data(shared("convex", told | {"results": results}), **own))
-    run_track("convex", names, results, told)
+        sys.exit(on_data(shared("convex", settings | {"results": results}), **own_data))
+    run_track("convex", names, results, settings)
 
 
 @main.command()
 @options.add(CIFAR)
 @options.figure_command
-def cifar(names: tuple[str, ...], **told: Any) -> None:
+def cifar(names: tuple[str, ...], **settings: Any) -> None:
     """The paper's deep experiments.
 
     Trains what RESULTS/cifar lacks, one file a run, then draws what there is: all pictures or only
@@ -189,13 +196,13 @@ def cifar(names: tuple[str, ...], **told: Any) -> None:
     """
     from efsgd.figures.cifar.command import cifar as run
 
-    sys.exit(run(names, shared("cifar", told), **told))
+    sys.exit(run(names, shared("cifar", settings), **settings))
 
 
 @main.command()
 @options.add(BOUNDS)
 @options.figure_command
-def bounds(names: tuple[str, ...], **told: Any) -> None:
+def bounds(names: tuple[str, ...], **settings: Any) -> None:
     """Does each compressor keep its word, and what proves it?
 
     An adversarial search for a vector that breaks the claimed delta or omega, a certificate from a
@@ -205,25 +212,25 @@ def bounds(names: tuple[str, ...], **told: Any) -> None:
     """
     from efsgd.figures.bounds.command import bounds as run
 
-    sys.exit(run(names, shared("bounds", told), **told))
+    sys.exit(run(names, shared("bounds", settings), **settings))
 
 
 @main.command()
 @options.figure_command
-def theory(names: tuple[str, ...], results: Path, **told: Any) -> None:
+def theory(names: tuple[str, ...], results: Path, **settings: Any) -> None:
     """The theorems checked by machine.
 
     All figures, or only those that are NAMEd: what attains each bound, and how much of it real
     compressors use. Results are kept in RESULTS/theory and used again, unless the code or a version
     has changed.
     """
-    run_track("theory", names, results, told)
+    run_track("theory", names, results, settings)
 
 
 @main.command()
 @options.add(TUNE)
 @options.shared
-def tune(**told: Any) -> None:
+def tune(**settings: Any) -> None:
     """Search for step sizes on held-out images.
 
     Trains every method and batch size with each step size, names the best and draws the search.
@@ -231,7 +238,7 @@ def tune(**told: Any) -> None:
     """
     from efsgd.figures.cifar.tune import tune as run
 
-    sys.exit(run(shared("cifar", told), **told))
+    sys.exit(run(shared("cifar", settings), **settings))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""From pictures to files: obtain the results, draw, save each picture with its sources, judge.
+"""From pictures to files: obtain the results, draw and save each picture, give the verdicts.
 
 A picture is three functions: what work it needs, how its results are drawn, what they say. Drawing
-and judging run nothing.
+and judging compute no new results.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import click
 
 from efsgd.figures import style, verdicts
-from efsgd.figures.pool import each, obtain_all, workers
+from efsgd.figures.pool import call_all, obtain_all, workers
 from efsgd.figures.verdicts import Verdict
 from efsgd.results import Result, Work, place, replacing
 
@@ -34,7 +34,7 @@ Results: TypeAlias = Mapping[str, Result]
 class Picture:
     """One figure. ``draw`` and ``verdicts`` get a result for each name that ``work`` gives.
 
-    Its functions are those of a module, as another process may draw it.
+    Its functions are those of a module, so that they can be pickled: another process may draw it.
     """
 
     name: str
@@ -42,6 +42,17 @@ class Picture:
     work: Callable[[bool, int], Works]  # (quick, seed)
     draw: Callable[[Results], Figure]
     verdicts: Callable[[Results], Sequence[Verdict]]
+
+
+class Named(Protocol):
+    """What can be chosen by its name."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+
+N = TypeVar("N", bound=Named)
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,7 @@ class Options:
     seed: int = 0
 
 
-def choose(pictures: Sequence[Picture], names: Sequence[str]) -> tuple[Picture, ...]:
+def choose(pictures: Sequence[N], names: Sequence[str]) -> tuple[N, ...]:
     """The pictures of these names, all of them for no name; ValueError for an unknown one."""
     known = {picture.name: picture for picture in pictures}
     for name in names:
@@ -90,13 +101,15 @@ def _obtain(
     works: Mapping[str, Works], options: Options, crew: Executor | None
 ) -> dict[str, dict[str, Result]]:
     """The results of every picture, by its names; work that several share is done once."""
-    named = {
-        f"{picture}, {name}": work for picture, own in works.items() for name, work in own.items()
+    works_by_title = {
+        f"{picture}, {name}": work
+        for picture, needed in works.items()
+        for name, work in needed.items()
     }
-    found = obtain_all(named, options.results, again=options.again, crew=crew)
+    by_path = obtain_all(works_by_title, options.results, again=options.again, crew=crew)
     return {
-        picture: {name: found[place(work, options.results)] for name, work in own.items()}
-        for picture, own in works.items()
+        picture: {name: by_path[place(work, options.results)] for name, work in needed.items()}
+        for picture, needed in works.items()
     }
 
 
@@ -113,14 +126,15 @@ def _draw_all(
         return
     longest = sorted(pictures, key=lambda picture: -len(results[picture.name]))  # the most curves
     calls = [(picture, results[picture.name], options) for picture in longest]
-    drawn = dict(zip((picture.name for picture in longest), each(crew, draw, calls), strict=True))
+    names = [picture.name for picture in longest]
+    paths = dict(zip(names, call_all(crew, draw, calls), strict=True))
     for picture in pictures:
-        yield from drawn[picture.name]
+        yield from paths[picture.name]
 
 
 def draw(picture: Picture, results: Results, options: Options) -> list[Path]:
     """Draw a picture and save it in every format; returns the files."""
-    with style.drawing(), _own_fault(picture):
+    with style.drawing(), _failures_are_bugs(picture):
         figure = picture.draw(results)
         if options.quick:
             style.mark_quick(figure)
@@ -135,14 +149,14 @@ def draw(picture: Picture, results: Results, options: Options) -> list[Path]:
 
 
 def judge(picture: Picture, results: Results) -> list[Verdict]:
-    """What a picture says of its results."""
-    with _own_fault(picture):
+    """The verdicts of a picture on its results."""
+    with _failures_are_bugs(picture):
         return list(picture.verdicts(results))
 
 
 @contextmanager
-def _own_fault(picture: Picture) -> Iterator[None]:
-    """A picture that cannot handle its own results has a bug: no fault of the user's input."""
+def _failures_are_bugs(picture: Picture) -> Iterator[None]:
+    """RuntimeError for a picture that fails on its own results: a bug, whatever the input."""
     try:
         yield
     except ValueError as error:
@@ -150,18 +164,18 @@ def _own_fault(picture: Picture) -> Iterator[None]:
 
 
 def _metadata(kind: str, picture: Picture, results: Results) -> dict[str, Any]:
-    """The title and the result files, in the words of a format; no dates, so bytes repeat."""
-    source = " ".join(sorted({result.path.name for result in results.values()}))
+    """The title and the result files under the names of a format; no dates, so bytes repeat."""
+    files = " ".join(sorted({result.path.name for result in results.values()}))
     fields: dict[str, dict[str, Any]] = {
-        "png": {"Title": picture.title, "Source": source},
-        "pdf": {"Title": picture.title, "Subject": source, "CreationDate": None},
-        "svg": {"Title": picture.title, "Source": source, "Date": None},
+        "png": {"Title": picture.title, "Source": files},
+        "pdf": {"Title": picture.title, "Subject": files, "CreationDate": None},
+        "svg": {"Title": picture.title, "Source": files, "Date": None},
     }
     return fields[kind]
 
 
 def conclude(judged: Mapping[str, Sequence[Verdict]], options: Options) -> int:
-    """Write verdicts.json and print the table; the exit code."""
+    """Write verdicts.json and print the table; the exit code is 1 if a claim failed, else 0."""
     path = options.out / "verdicts.json"
     verdicts.write(path, judged)
     if options.quick:
@@ -169,4 +183,4 @@ def conclude(judged: Mapping[str, Sequence[Verdict]], options: Options) -> int:
         return 0
     click.echo("\n" + verdicts.table(judged))
     click.echo("\n" + verdicts.summary(judged) + f" Written to {path}.")
-    return int(any(verdict.passed is False for own in judged.values() for verdict in own))
+    return int(any(v.passed is False for verdicts_of in judged.values() for v in verdicts_of))

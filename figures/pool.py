@@ -1,8 +1,8 @@
-"""Obtain many results on several processes, so that they can be stopped and leave nothing behind.
+"""Obtain many results on several processes that can be stopped and leave nothing behind.
 
 The same workers draw pictures afterwards: to start new ones takes longer than to draw a picture.
-Workers are spawned, with one BLAS thread each, and leave quietly on a signal or when their parent
-is gone. Each saves its own results, so whatever is finished is kept.
+Workers are spawned, with one BLAS thread each, and exit without a traceback on a signal or when
+their parent is gone. Each saves its own results, so whatever is finished is kept.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import click
 
 from efsgd.results import Result, Work, find, load, obtain, place
 
-Task: TypeAlias = tuple[str, Work, Path]  # what it is called, what to compute, the folder
-Tick: TypeAlias = Callable[[int], None]  # so many more are done
+Task: TypeAlias = tuple[str, Work, Path]  # its name in messages, what to compute, the folder
+Tick: TypeAlias = Callable[[int], None]  # called with how many more are done
 T = TypeVar("T")
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 PATIENCE = 2.0  # seconds before a progress bar appears
-EXPECTED = (ValueError, OSError, ArithmeticError)  # input that a work refuses, or diverges on
+EXPECTED = (ValueError, OSError, ArithmeticError)  # of the user's input; all others are bugs
 
 
 def obtain_all(
@@ -45,26 +45,26 @@ def obtain_all(
 
     With a ``crew`` of :func:`workers` these do it, whatever ``jobs`` says.
 
-    A failure names its work in one sentence: ValueError, but RuntimeError where it is no such error
-    and so a bug. After Ctrl-C the KeyboardInterrupt says what is kept.
+    A failure names its work in one sentence: ValueError for what is EXPECTED, RuntimeError for a
+    bug. After Ctrl-C the KeyboardInterrupt says what is kept.
     """
-    named = {place(work, directory): (name, work) for name, work in works.items()}
-    found = {} if again else {path: find(work, directory) for path, (_, work) in named.items()}
-    tasks = [(*named[path], directory) for path in named if found.get(path) is None]
+    by_path = {place(work, directory): (name, work) for name, work in works.items()}
+    saved = {} if again else {path: find(work, directory) for path, (_, work) in by_path.items()}
+    tasks = [(*by_path[path], directory) for path in by_path if saved.get(path) is None]
     tasks.sort(key=lambda task: -getattr(task[1], "cost", 0))  # the longest first
     with progress(len(tasks)) as tick:
         if crew is not None:
-            _spread(tasks, crew, tick)
+            _compute_by_workers(tasks, crew, tick)
         elif jobs == 1:
-            _here(tasks, tick)
+            _compute_here(tasks, tick)
         elif tasks:
             with workers(min(jobs, len(tasks))) as crew:
-                _spread(tasks, crew, tick)
-    return {path: found.get(path) or load(path) for path in named}
+                _compute_by_workers(tasks, crew, tick)
+    return {path: saved.get(path) or load(path) for path in by_path}
 
 
 def _compute(name: str, work: Work, directory: Path) -> None:
-    """Compute and save; any failure becomes one sentence that survives the way to the parent."""
+    """Compute and save; any failure becomes one sentence that can be pickled for the parent."""
     try:
         obtain(work, directory, again=True)
     except Exception as error:
@@ -73,7 +73,7 @@ def _compute(name: str, work: Work, directory: Path) -> None:
         raise kind(f"{name} failed: {type(error).__name__}: {reason}") from error
 
 
-def _here(tasks: Sequence[Task], tick: Tick) -> None:
+def _compute_here(tasks: Sequence[Task], tick: Tick) -> None:
     for done, task in enumerate(tasks):
         try:
             _compute(*task)
@@ -84,16 +84,23 @@ def _here(tasks: Sequence[Task], tick: Tick) -> None:
 
 @contextmanager
 def workers(
-    jobs: int, prepare: Callable[..., None] | None = None, *given: Any
+    jobs: int, prepare: Callable[..., None] | None = None, *arguments: Any
 ) -> Iterator[Executor]:
     """Up to ``jobs`` processes, each started when there is work for it and gone after the block.
 
-    ``prepare(*given)`` is called in each of them first; it calls :func:`start_worker`, which is the
-    default.
+    ``prepare(*arguments)`` is called in each of them first; it has to call :func:`start_worker`,
+    which is the default.
     """
     earlier = set(active_children())
-    start = (get_context("spawn"), prepare or start_worker, given)
-    with one_thread_each(), ProcessPoolExecutor(jobs, *start) as crew:
+    with (
+        one_thread_each(),
+        ProcessPoolExecutor(
+            jobs,
+            mp_context=get_context("spawn"),
+            initializer=prepare or start_worker,
+            initargs=arguments,
+        ) as crew,
+    ):
         try:
             yield crew
         except BaseException as error:
@@ -106,18 +113,18 @@ def workers(
             raise
 
 
-def each(
+def call_all(
     crew: Executor,
     function: Callable[..., T],
     calls: Sequence[tuple[Any, ...]],
     tick: Tick = lambda more: None,
 ) -> list[T]:
-    """What the workers answer to each call, begun and returned in this order.
+    """What ``function`` returns for each tuple of arguments, begun and returned in this order.
 
     ``tick`` is called at least five times a second. Raises what the first call to fail raises.
     """
     with ctrl_c_held():
-        futures = [crew.submit(_work, function, *call) for call in calls]
+        futures = [crew.submit(_call, function, *call) for call in calls]
     waiting = set(futures)
     while waiting:
         done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -127,7 +134,7 @@ def each(
     return [future.result() for future in futures]
 
 
-def _spread(tasks: Sequence[Task], crew: Executor, tick: Tick) -> None:
+def _compute_by_workers(tasks: Sequence[Task], crew: Executor, tick: Tick) -> None:
     done = 0
 
     def count(more: int) -> None:
@@ -136,24 +143,27 @@ def _spread(tasks: Sequence[Task], crew: Executor, tick: Tick) -> None:
         tick(more)
 
     try:
-        each(crew, _compute, tasks, count)
+        call_all(crew, _compute, tasks, count)
     except KeyboardInterrupt:
         raise _interrupted(done, tasks) from None
 
 
 def _interrupted(done: int, tasks: Sequence[Task]) -> KeyboardInterrupt:
-    kept = f"{done} of {len(tasks)} new results are kept in {tasks[0][2]}"
-    return KeyboardInterrupt(f"interrupted: {kept}, and the same command goes on from there")
+    _, _, directory = tasks[0]
+    return KeyboardInterrupt(
+        f"interrupted: {done} of {len(tasks)} new results are kept in {directory}, "
+        "and the same command goes on from there"
+    )
 
 
 def start_worker() -> None:
-    """Prepare a worker: the parent alone hears Ctrl-C, and no worker outlives it."""
+    """Prepare a worker: it leaves Ctrl-C to the parent and does not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit_quietly)
     Thread(target=_follow_parent, daemon=True).start()
 
 
-def _leave(*_: Any) -> NoReturn:
+def _exit_quietly(*_: Any) -> NoReturn:
     raise SystemExit(1)
 
 
@@ -164,16 +174,16 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
-def _work(function: Callable[..., T], *call: Any) -> T:
+def _call(function: Callable[..., T], *arguments: Any) -> T:
     try:
-        return function(*call)
+        return function(*arguments)
     except SystemExit:  # terminated; the temporary file is gone, and no further task is wanted
         os._exit(1)
 
 
 @contextmanager
 def ctrl_c_held() -> Iterator[None]:
-    """Ctrl-C comes after this block, and never to the processes that are started in it."""
+    """Ctrl-C is delivered after this block, and never to the processes that are started in it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -186,7 +196,7 @@ def ctrl_c_held() -> Iterator[None]:
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """BLAS reads these when it is loaded, so they have to be there before a worker starts."""
+    """One BLAS thread for the processes started in this block: BLAS reads THREADS when loaded."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
@@ -212,8 +222,9 @@ def progress(total: int) -> Iterator[Tick]:
             if bar is not None:
                 bar.update(more)
             elif sys.stderr.isatty() and time.monotonic() - start > PATIENCE:
-                shown = click.progressbar(length=total, label="computing", file=sys.stderr)
-                bar = stack.enter_context(shown)
+                bar = stack.enter_context(
+                    click.progressbar(length=total, label="computing", file=sys.stderr)
+                )
                 bar.update(done)
 
         yield tick

@@ -104,13 +104,13 @@ def line(label: str) -> dict[str, Any]:
     if name not in METHODS:
         raise ValueError(f"no style for {name!r}: add it to METHODS, known are {list(METHODS)}")
     colour, dashes, marker = METHODS[name]
-    at = 0.02 * list(METHODS).index(name)  # markers of curves that coincide stand side by side
+    offset = 0.02 * list(METHODS).index(name)  # markers of curves that coincide stand side by side
     return {
         "label": label,
         "color": colour,
         "linestyle": dashes,
         "marker": marker,
-        "markevery": (at, 0.2),
+        "markevery": (offset, 0.2),
     }
 
 
@@ -130,15 +130,15 @@ def spread(
     ``band=0``. ``centre`` is the mean or, with ``np.median``, the median. ``look`` overrides what
     :func:`line` says.
     """
-    style = line(label) | look
-    axes.plot(step, centre(values, axis=1), **style)
+    keywords = line(label) | look
+    axes.plot(step, centre(values, axis=1), **keywords)
     if values.shape[1] > 1 and band:
         low, high = np.quantile(values, [(1 - band) / 2, (1 + band) / 2], axis=1)
-        axes.fill_between(step, low, high, color=style["color"], alpha=0.2, linewidth=0)
+        axes.fill_between(step, low, high, color=keywords["color"], alpha=0.2, linewidth=0)
 
 
 def mark_quick(figure: Figure) -> None:
-    """Write "quick" over a picture, in a strip of its own: too little to claim anything.
+    """Write above a picture, in a strip of its own, that it is too quick to claim anything.
 
     Long logarithmic axes lose their small ticks, which take a fifth of the time to draw.
     """
@@ -152,8 +152,8 @@ def mark_quick(figure: Figure) -> None:
     strip = 0.25 / figure.get_figheight()  # a quarter of an inch
     below = 1 - strip
     for title in [text for text in figure.texts if text.get_text() == figure.get_suptitle()]:
-        look = {"fontsize": title.get_fontsize(), "fontweight": title.get_fontweight()}
-        figure.suptitle(title.get_text(), y=below, **look)  # the layout would put it on top
+        font = {"fontsize": title.get_fontsize(), "fontweight": title.get_fontweight()}
+        figure.suptitle(title.get_text(), y=below, **font)  # the layout would put it on top
         below -= strip
     engine: Any = figure.get_layout_engine()
     if engine is not None:

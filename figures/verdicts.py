@@ -1,7 +1,7 @@
 """What a figure says about the paper: claims that hold or fail, and observations that do neither.
 
-The kind of a claim picks the comparison: tight ==, upper <=, lower >=, in expectation four
-standard errors.
+The kind of a claim picks the comparison: tight ==, an upper bound <=, a lower bound >=, and in
+expectation four standard errors.
 """
 
 from __future__ import annotations
@@ -69,51 +69,67 @@ class Verdict:
 def claim(text: str, source: str, measured: float, relation: Relation, bound: float) -> Verdict:
     """A claim that a number stands in a relation to a bound; NaN fails."""
     passed = bool(RELATIONS[relation](measured, bound))
-    return Verdict(text, source, f"{relation} {_number(bound)}", _number(measured), passed)
+    return Verdict(
+        claim=text,
+        source=source,
+        expected=f"{relation} {_number(bound)}",
+        measured=_number(measured),
+        passed=passed,
+    )
 
 
 def claim_mean(
     text: str, source: str, mean: float, error: float, expected: float, times: float = 4.0
 ) -> Verdict:
-    """A claim in expectation: the mean lies within four of its standard errors of the truth."""
+    """A claim in expectation: the mean is within ``times`` standard errors of what is expected."""
     passed = bool(abs(mean - expected) <= times * error)
-    measured = f"{_number(mean)} +- {_number(error)}"
-    within = f"{_number(expected)} within {times:g} s.e."
-    return Verdict(text, source, within, measured, passed)
+    return Verdict(
+        claim=text,
+        source=source,
+        expected=f"{_number(expected)} within {times:g} s.e.",
+        measured=f"{_number(mean)} +- {_number(error)}",
+        passed=passed,
+    )
 
 
 def does_not_hold(text: str, source: str, measured: str, shown: bool) -> Verdict:
-    """A claim of the paper that is known false; it passes when that is shown."""
-    return Verdict(text, source, "does not hold", measured, bool(shown))
+    """A claim of the paper that is known false; it passes if a counterexample was ``shown``."""
+    return Verdict(
+        claim=text,
+        source=source,
+        expected="does not hold",
+        measured=measured,
+        passed=bool(shown),
+    )
 
 
 def observation(text: str, source: str, measured: str, expected: str = "-") -> Verdict:
     """Something worth seeing that is no claim; it never changes the exit code."""
-    return Verdict(text, source, expected, measured, None)
+    return Verdict(claim=text, source=source, expected=expected, measured=measured, passed=None)
 
 
 def table(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
     """The verdicts of each figure as an aligned table of at most 100 columns."""
     lines = ["  ".join(f"{name:<{width}}" for name, width in WIDTHS.items()).rstrip()]
-    for figure, own in verdicts.items():
+    for figure, judged in verdicts.items():
         lines += ["", figure]
-        for verdict in own:
-            lines += _cells(verdict)
+        for verdict in judged:
+            lines += _lines(verdict)
     return "\n".join(lines)
 
 
 def summary(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
     """How many claims pass, in one sentence."""
-    words = [verdict.word for own in verdicts.values() for verdict in own]
-    passed, failed, seen = (words.count(word) for word in COLOURS)
-    claims = "claim" if passed + failed == 1 else "claims"
-    seen_in_words = "1 observation" if seen == 1 else f"{seen} observations"
-    return f"{passed + failed} {claims}: {passed} pass, {failed} fail; {seen_in_words}."
+    words = [verdict.word for judged in verdicts.values() for verdict in judged]
+    passed, failed, observed = (words.count(word) for word in COLOURS)
+    claims = "1 claim" if passed + failed == 1 else f"{passed + failed} claims"
+    observations = "1 observation" if observed == 1 else f"{observed} observations"
+    return f"{claims}: {passed} pass, {failed} fail; {observations}."
 
 
 def write(path: Path, verdicts: Mapping[str, Iterable[Verdict]]) -> None:
     """Write verdicts.json: a list of rows, whole or not at all."""
-    rows = [verdict.row(figure) for figure, own in verdicts.items() for verdict in own]
+    rows = [verdict.row(figure) for figure, judged in verdicts.items() for verdict in judged]
     with replacing(path) as file:
         file.write((json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode())
 
@@ -124,9 +140,10 @@ def _number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _cells(verdict: Verdict) -> list[str]:
-    said = f"{verdict.claim} [{verdict.source}]"
-    texts = [verdict.word, said, verdict.expected, verdict.measured]
+def _lines(verdict: Verdict) -> list[str]:
+    """The lines that a verdict takes in the table, its texts wrapped to the widths of columns."""
+    statement = f"{verdict.claim} [{verdict.source}]"
+    texts = [verdict.word, statement, verdict.expected, verdict.measured]
     columns = [textwrap.wrap(t, w) or [""] for t, w in zip(texts, WIDTHS.values(), strict=True)]
     lines = []
     for i in range(max(map(len, columns))):
@@ -139,18 +156,18 @@ def _cells(verdict: Verdict) -> list[str]:
 
 def claim_virtual(results: Mapping[str, Result]) -> Verdict:
     """The claim that x_t - e_t is the SGD iterate, over all runs that recorded the residual."""
-    found = [
+    residuals = [
         result["virtual_residual"]
         for result in results.values()
         if "virtual_residual" in result.arrays
     ]
-    worst = float(np.max([residual.max() for residual in found]))  # NaN if any is, and fails
+    worst = float(np.max([residual.max() for residual in residuals]))  # NaN if any is, and fails
     text = "x_t - e_t = x_0 - sum lr g: largest relative residual over all runs with feedback"
     return claim(text, "proof of Theorem II", worst, "<", 1e-10)
 
 
 def claim_certified(result: Result) -> Verdict:
-    """The claim that the optima are the solver's, by its dual values."""
+    """The claim that the objective values of the optima equal the solver's dual values."""
     gap = float((abs(result["gap"]) / (1 + abs(result["f"]))).max())
     text = (
         f"the optima of all {result['gap'].size} problems: largest gap to the solver's dual value"

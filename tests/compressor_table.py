@@ -165,7 +165,7 @@ def expected_error(c: Compressor, x: Array) -> Array:
         case Scaled(compressor=RandK() as inner, factor=a):
             return (1 - a * (2 - a) * inner.delta(d)) * square(x)
         case RandK():
-            return (1 / kept(c.k, d) * d - 1 if c.unbiased else 1 - kept(c.k, d) / d) * square(x)
+            return (1 / count(c.k, d) * d - 1 if c.unbiased else 1 - count(c.k, d) / d) * square(x)
         case QSGD():
             unit = np.sqrt(square(x))[..., None] / c.s
             share = np.divide(y, unit, out=np.zeros_like(y), where=unit > 0)
@@ -180,6 +180,6 @@ def expected_error(c: Compressor, x: Array) -> Array:
     return square(c(x) - x)
 
 
-def kept(k: float, d: int) -> int:
-    """The count that a count, or a share s of d as floor(s*d + 1/2), means: from 1 to d."""
+def count(k: float, d: int) -> int:
+    """How many of d entries k means, a count or a share s as floor(s*d + 1/2): from 1 to d."""
     return min(d, max(1, int(k * d + 0.5)) if isinstance(k, float) else k)

@@ -1,16 +1,17 @@
-"""Histories of deep trainings that nobody ran, for the tests of what is made of them."""
+"""Made-up histories of deep trainings, for the tests of the tables and pictures drawn from them."""
 
 from dataclasses import replace
 
 import numpy as np
 
+from efsgd import provenance
 from efsgd.figures.cifar import paper
 from efsgd.figures.cifar.grid import SIZES, Choice, Source, grid
 from efsgd.figures.cifar.presets import PRESETS
 from efsgd.figures.cifar.study import RARE, studies
-from efsgd.results import Result, key, made_by, save, spec_of
+from efsgd.results import Result, place, save, spec_of
 
-SCORES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+PRESET_FIELDS = {"pairs", "train_size", "test_size", "drops", "tuning_epochs"}
 
 
 def source(name):
@@ -19,14 +20,10 @@ def source(name):
 
 def entries_of(preset="paper", **changes):
     """The grid of a preset; `changes` are fields of a Choice or of the preset itself."""
-    own = {name: changes.pop(name) for name in list(changes) if name in preset_fields()}
-    choice = Choice(replace(PRESETS[preset], **own), **changes)
-    whats = {what for _, what in choice.preset.pairs} | set(choice.data)
-    return grid(choice, {what: source(what) for what in whats})
-
-
-def preset_fields():
-    return {"pairs", "train_size", "test_size", "drops", "tuning_epochs"}
+    of_preset = {name: changes.pop(name) for name in PRESET_FIELDS & set(changes)}
+    choice = Choice(replace(PRESETS[preset], **of_preset), **changes)
+    names = {data for _, data in choice.preset.pairs} | set(choice.data)
+    return grid(choice, {name: source(name) for name in names})
 
 
 def history(epochs, accuracy, *, best=None, virtual=None, phi=0.3, diverged=None):
@@ -41,7 +38,7 @@ def history(epochs, accuracy, *, best=None, virtual=None, phi=0.3, diverged=None
         test[epochs // 2] = (accuracy if best is None else best) / 100
     loss = 2.0 - 1.5 * line
     arrays = {"test_accuracy": test, "train_accuracy": test, "test_loss": loss, "train_loss": loss}
-    arrays |= {f"virtual_{name}": arrays[name].copy() for name in SCORES}
+    arrays |= {f"virtual_{name}": array.copy() for name, array in arrays.items()}
     arrays["virtual_test_accuracy"][-1] = (accuracy if virtual is None else virtual) / 100
     arrays |= {"running_loss": loss, "running_accuracy": test, "phi_g": np.full(epochs, 0.4)}
     arrays |= {"phi_p": np.full(epochs, phi), "memory_norm": line, "lr": line}
@@ -50,40 +47,42 @@ def history(epochs, accuracy, *, best=None, virtual=None, phi=0.3, diverged=None
     if diverged is not None:
         for values in arrays.values():
             values[diverged:] = np.nan
-    whole = {"epoch": np.arange(1, epochs + 1), "skipped": np.zeros(epochs, np.int64)}
-    return arrays | whole
+    counts = {"epoch": np.arange(1, epochs + 1), "skipped": np.zeros(epochs, np.int64)}
+    return arrays | counts
 
 
-def result_of(entry, directory, **changes):
-    """A result of this run as `history` makes it, but NaN where its training does not evaluate."""
+def result_of(entry, directory, made_by=None, **changes):
+    """A result of this run as `history` makes it, but NaN where its training does not evaluate.
+
+    `made_by` changes what is recorded of the code and the machine.
+    """
     run = entry.training
     arrays = history(run.epochs, changes.pop("accuracy", published(entry)), **changes)
-    left_out = [epoch for epoch in range(run.epochs) if not run.evaluated(epoch)]
+    not_evaluated = [epoch for epoch in range(run.epochs) if not run.evaluated(epoch)]
     for name in arrays:
-        if left_out and name.startswith(RARE):
-            arrays[name][left_out] = np.nan
-    spec = spec_of(run)
-    path = directory / f"training-{key(spec)}.npz"
-    made = made_by(run) | {"device": "a CPU", "data": "0" * 64}
-    save(path, arrays, spec, made)
-    return Result(arrays, spec, made, path)
+        if not_evaluated and name.startswith(RARE):
+            arrays[name][not_evaluated] = np.nan
+    spec, path = spec_of(run), place(run, directory)
+    record = provenance.made_by(run) | {"device": "a CPU", "data": "0" * 64} | (made_by or {})
+    save(path, arrays, spec, record)
+    return Result(arrays, spec, record, path)
 
 
 def published(entry):
     """The paper's accuracy, moved a little by the seed: -.1, 0, +.1 points."""
     run = entry.training
-    known = paper.accuracy(run.model, run.data, run.batch, entry.method)
-    return (50.0 if known is None else known) + (run.seed % 3 - 1) / 10
+    accuracy = paper.accuracy(run.model, run.data, run.batch, entry.method)
+    return (50.0 if accuracy is None else accuracy) + (run.seed % 3 - 1) / 10
 
 
 def study_of(entries, directory, changes=None):
     """One study of these runs; `changes(entry)` are arguments of `history`, None leaves one out."""
-    found = {}
+    results = {}
     for entry in entries:
-        own = {} if changes is None else changes(entry)
-        if own is not None:
-            found[entry] = result_of(entry, directory, **own)
-    (study,) = studies(entries, found)
+        arguments = {} if changes is None else changes(entry)
+        if arguments is not None:
+            results[entry] = result_of(entry, directory, **arguments)
+    (study,) = studies(entries, results)
     return study
 
 

@@ -1,4 +1,4 @@
-"""What the tests and the benchmarks ask of CUDA: whether the host waits for the device."""
+"""Detects, for tests and benchmarks, that the host waits for a CUDA device."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Literal
 
 import torch
 
-# What torch says once in each process, as soon as the mode below is set, after it has set it.
+# torch warns so once in each process, after it has set the mode below.
 NOTICE = "Synchronization debug mode is a prototype feature"
-WAITED = "called a synchronizing CUDA operation"  # what a wait is reported as
+WAITED = "called a synchronizing CUDA operation"  # torch's report of a wait
 
 
 def no_synchronisation() -> AbstractContextManager[None]:
-    """Inside, whatever makes the host wait for the device raises RuntimeError."""
+    """Inside, an operation that makes the host wait for the device raises RuntimeError."""
     return synchronisation("error")
 
 
 @contextmanager
 def synchronisation(mode: Literal["warn", "error"]) -> Iterator[None]:
-    """Inside, torch says so, in this way, where the host waits for the device."""
+    """Inside, torch warns or raises RuntimeError where the host waits for the device."""
     before = torch.cuda.get_sync_debug_mode()
     try:
         _set(mode)

@@ -1,4 +1,4 @@
-"""What the tests of the optimiser share: parameters, gradients, steps, and the same in NumPy."""
+"""What the tests of the optimiser share: parameters, gradients, steps, and the steps in NumPy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -18,20 +19,22 @@ from efsgd.methods.base import Method
 
 SHAPES = ((3, 4), (5,), ())
 Tensors = list[Tensor]
+loop_and_foreach = pytest.mark.parametrize("foreach", [False, True], ids=["loop", "foreach"])
+scopes = pytest.mark.parametrize("scope", ["tensor", "global"])
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def generator(seed: int = 0, device: str = "cpu") -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed)
 
 
 def normals(shapes: Sequence[tuple[int, ...]] = SHAPES, seed: int = 0, **kind: Any) -> Tensors:
     """Normal tensors of these shapes."""
-    made = generator(seed)
-    return [torch.randn(shape, generator=made, dtype=torch.float64).to(**kind) for shape in shapes]
+    rng = generator(seed)
+    return [torch.randn(shape, generator=rng, dtype=torch.float64).to(**kind) for shape in shapes]
 
 
 def parameters(shapes: Sequence[tuple[int, ...]] = SHAPES, seed: int = 0, **kind: Any) -> Tensors:
-    """The same as leaves that ask for a gradient; float32 unless said."""
+    """Parameters with such entries; float32 unless ``kind`` gives a dtype."""
     kind.setdefault("dtype", torch.float32)
     return [torch.nn.Parameter(x) for x in normals(shapes, seed, **kind)]
 
@@ -41,30 +44,30 @@ def copies(xs: Sequence[Tensor]) -> Tensors:
     return [torch.nn.Parameter(x.detach().clone()) for x in xs]
 
 
-def take(optimizer: Any, xs: Sequence[Tensor], steps: range | int, **kind: Any) -> None:
+def take_steps(optimizer: Any, xs: Sequence[Tensor], steps: range | int, **kind: Any) -> None:
     """Steps with gradients that depend on the number of the step only."""
     for t in range(steps) if isinstance(steps, int) else steps:
-        give(xs, normals([tuple(x.shape) for x in xs], 1000 + t, **kind))
+        set_gradients(xs, normals([tuple(x.shape) for x in xs], 1000 + t, **kind))
         optimizer.step()
 
 
-def give(xs: Sequence[Tensor], gs: Sequence[Tensor | None]) -> None:
+def set_gradients(xs: Sequence[Tensor], gs: Sequence[Tensor | None]) -> None:
     """Set the gradients, in the dtype and memory format of the parameters."""
     for x, g in zip(xs, gs, strict=True):
         x.grad = None if g is None else torch.empty_like(x).copy_(g)
 
 
-def kept(optimizer: EFSGD) -> list[dict[str, Any]]:
+def states(optimizer: EFSGD) -> list[dict[str, Any]]:
     """A copy of the state of each parameter, in order."""
-    every = [x for group in optimizer.param_groups for x in group["params"]]
-    return copy.deepcopy([dict(optimizer.state.get(x, {})) for x in every])
+    xs = [x for group in optimizer.param_groups for x in group["params"]]
+    return copy.deepcopy([dict(optimizer.state.get(x, {})) for x in xs])
 
 
 def same(a: Any, b: Any) -> bool:
     """Whether nested values are equal, tensors bit for bit but for the sign of zero and of NaN."""
     if isinstance(a, Tensor):
-        alike = isinstance(b, Tensor) and a.dtype == b.dtype and a.shape == b.shape
-        return alike and np.array_equal(bits(a), bits(b))
+        comparable = isinstance(b, Tensor) and a.dtype == b.dtype and a.shape == b.shape
+        return comparable and np.array_equal(bits(a), bits(b))
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple):
@@ -78,7 +81,7 @@ def bits(x: Tensor) -> Any:
     return x.detach().contiguous().view(kinds[x.element_size()]).numpy()
 
 
-# -- the same in NumPy -----------------------------------------------------------------------------
+# -- the steps in NumPy ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,8 @@ def in_numpy(
     updates: list[Any] = []
     for lr, g in zip(lrs, gs, strict=False):
         updates = [
-            method.step(x, np.asarray(own).reshape(1, -1), memory, lr, rng)
-            for x, own, memory in zip(xs, g, memories, strict=True)
+            method.step(x, np.asarray(gradient).reshape(1, -1), memory, lr, rng)
+            for x, gradient, memory in zip(xs, g, memories, strict=True)
         ]
         xs, memories = [u.x for u in updates], [u.memory for u in updates]
     return xs, memories, updates

@@ -213,7 +213,7 @@ def phi_is_defined(phi):
 def losses_of_two_iterates(data: Dataset) -> tuple[float, float]:
     """The train loss is that of the minibatch before its step, the test loss comes after it."""
     session = Session(quick(data), data)
-    (x, y), *_ = session.judges["test"].epoch(0)
+    (x, y), *_ = session.evaluation_loaders["test"].epoch(0)
     train_loss = float(nn.functional.cross_entropy(session.model(x), y).detach())
     session._step(session.model, x, y)
     return train_loss, session._scores(lambda: None, ["test"])["test_loss"]

@@ -1,63 +1,72 @@
-"""The images: unpacked by a decoder, or named, and found again by every stage that follows."""
+"""The images: unpacked by a decoder or loaded by name, and found again by later stages."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-from home import STATE
 from measure import Context
+from output import STATE
 
 from efsgd.deep.data.dataset import Dataset, load
 
 
-def decode(at: Context) -> bool:
-    """Whether the data are there and are those that were expected.
+def decode(context: Context) -> bool:
+    """Find or unpack the data; whether they are there and are the expected ones.
 
-    A decoder unpacks FILE.npz into WORK/data/FILE.npz: so they are named after the file, as ever.
+    A decoder unpacks FILE.npz to WORK/data/FILE.npz, so that they are named after the file.
     """
-    if at.data is None:
+    if context.data is None:
         print("no --data: the stages that need images take the stand-in")
         return True
-    what = at.data
-    if at.decoder is not None:
-        place = at.work / "data" / Path(at.data).name
-        if not place.exists():
-            _unpack(at.decoder, place)
-        what = str(place)
-    data = load(what)
-    known = {"given": at.data, "what": what, "name": data.name, "digest": data.digest}
-    known |= {"training images": len(data.y_train), "test images": len(data.y_test)}
-    at.home.update(STATE, {"data": known})
-    print(f"{data.name}: {known}")
-    if at.expect not in (None, data.name):
-        print(f"NOT the data that were expected: {at.expect}. They are named by their own digest.")
+    source = context.data
+    if context.decoder is not None:
+        path = context.work / "data" / Path(source).name
+        if not path.exists():
+            _unpack(context.decoder, path)
+        source = str(path)
+    data = load(source)
+    record = {
+        "given": context.data,
+        "what": source,
+        "name": data.name,
+        "digest": data.digest,
+        "training images": len(data.y_train),
+        "test images": len(data.y_test),
+    }
+    context.output.update(STATE, {"data": record})
+    print(f"{data.name}: {record}")
+    if context.expect not in (None, data.name):
+        print(
+            f"NOT the data that were expected: {context.expect}. "
+            "They are named by their own digest."
+        )
         return False
     return True
 
 
-def _unpack(decoder: Path, place: Path) -> None:
-    """By ``python DECODER OUT.npz``, which appears whole or not at all."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    new = place.with_name(f"new-{place.name}")
-    subprocess.run([sys.executable, str(decoder), str(new)], check=True)
-    new.replace(place)
+def _unpack(decoder: Path, path: Path) -> None:
+    """Run ``python DECODER OUT.npz``; the file appears completely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    incomplete = path.with_name(f"new-{path.name}")
+    subprocess.run([sys.executable, str(decoder), str(incomplete)], check=True)
+    incomplete.replace(path)
 
 
-def loaded(at: Context) -> Dataset | None:
-    """What the stage before has found; None where it has found nothing."""
-    what = at.home.read(STATE).get("data", {}).get("what")
-    return None if what is None else load(what)
+def decoded_images(context: Context) -> Dataset | None:
+    """The images that the stage decode has found; None where there are none."""
+    source = context.output.read(STATE).get("data", {}).get("what")
+    return None if source is None else load(source)
 
 
-def images(at: Context) -> Dataset:
-    """Those, else the stand-in: for speed they are as good."""
-    found = loaded(at)
-    if found is None:
+def images_or_standin(context: Context) -> Dataset:
+    """The decoded images, else the stand-in, which does as well for speed."""
+    images = decoded_images(context)
+    if images is None:
         print("no data: the stand-in")
-        return standin(at)
-    return found.subset(64, 32) if at.small else found
+        return standin(context)
+    return images.subset(64, 32) if context.small else images
 
 
-def standin(at: Context) -> Dataset:
-    """Synthetic images, which are always at hand."""
-    return load("standin").subset(64, 32) if at.small else load("standin")
+def standin(context: Context) -> Dataset:
+    """Synthetic images, which need no file."""
+    return load("standin").subset(64, 32) if context.small else load("standin")

@@ -1,7 +1,7 @@
-"""Images a second of whole training steps, one training and several at once, and of evaluation.
+"""Images a second of training steps, for one training and several at once, and of evaluation.
 
 Trainings at once have a stream and a CUDA graph each and take turns, as
-`efsgd-figures cifar --parallel` runs them; the number is that of all together.
+`efsgd-figures cifar --parallel` runs them; the speed is that of all together.
 """
 
 import time
@@ -10,18 +10,18 @@ from functools import partial
 from typing import Any
 
 import torch
-from data import images
-from home import STATE
+from data import images_or_standin
 from measure import Context, failure, matmul_rate, table, write
+from output import STATE
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from efsgd.deep.data.dataset import Dataset
 from efsgd.deep.models import build
 from efsgd.deep.training import evaluate
-from efsgd.deep.training.device import AHEAD, library_flags, own_stream
+from efsgd.deep.training.device import MAX_IN_FLIGHT, library_flags, own_stream
+from efsgd.deep.training.execution import Execution
 from efsgd.deep.training.interruptions import Check
-from efsgd.deep.training.machine import Means
 from efsgd.deep.training.parallel import at_once
 from efsgd.deep.training.session import Session
 from efsgd.deep.training.training import Training
@@ -34,7 +34,7 @@ SECONDS = 3.0  # of each measurement
 
 
 def operations(network: str) -> int:
-    """Of the forward and backward pass of one image: 2 for each product that is added."""
+    """Floating-point operations of a forward and backward pass of one image."""
     model = build(network, 10)
     with FlopCounterMode(display=False) as counter:
         cross_entropy(
@@ -43,100 +43,118 @@ def operations(network: str) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def means_of(at: Context) -> Means:
-    """What the probe found best, else what is left to each training to choose."""
-    best = at.home.read(STATE).get("best") or {}
-    return Means(at.device, graph=best.get("graph", at.cuda), form=best.get("form", "foreach"))
+def execution_of(context: Context) -> Execution:
+    """The fastest execution that the probe has found, else "foreach" and on CUDA a graph."""
+    best = context.output.read(STATE).get("best") or {}
+    return Execution(
+        context.device, graph=best.get("graph", context.cuda), form=best.get("form", "foreach")
+    )
 
 
 class Race:
-    """Trainings that start counting once all are warm, and stop together."""
+    """Counts the steps of trainings at once, over a time that begins once all are warm."""
 
     def __init__(self, count: int, seconds: float) -> None:
-        self.waiting, self.seconds = count, seconds
+        self.warming_up, self.seconds = count, seconds
         self.steps = 0
-        self.began: float | None = None
-        self.ended = 0.0
+        self.start: float | None = None
+        self.end = 0.0
 
     def run(self, session: Session, warm: int, check: Check) -> None:
-        """The steps of one of them."""
-        self._steps(session, check, lambda taken: taken < warm)
-        session.leash.wait(check)
-        self.waiting -= 1
-        while self.waiting:
+        """Take the steps of one training."""
+        self._take_steps(session, check, lambda count: count < warm)
+        session.in_flight.wait(check)
+        self.warming_up -= 1
+        while self.warming_up:
             check()
-        self.began = self.began or time.perf_counter()
-        end = self.began + self.seconds
-        taken = self._steps(session, check, lambda taken: time.perf_counter() < end)
-        self.steps += taken  # now: while it stepped, the others counted theirs
-        session.leash.wait(check)
-        self.ended = time.perf_counter()
+        self.start = self.start or time.perf_counter()
+        end = self.start + self.seconds
+        count = self._take_steps(session, check, lambda count: time.perf_counter() < end)
+        self.steps += count  # not before the steps: the others add theirs meanwhile
+        session.in_flight.wait(check)
+        self.end = time.perf_counter()
 
     @staticmethod
-    def _steps(session: Session, check: Check, more: Callable[[int], bool]) -> int:
-        taken = 0
-        while more(taken):
+    def _take_steps(session: Session, check: Check, more: Callable[[int], bool]) -> int:
+        count = 0
+        while more(count):
             session.first_step()
-            session.leash.wait(check, AHEAD)
+            session.in_flight.wait(check, MAX_IN_FLIGHT)
             check()
-            taken += 1
-        return taken
+            count += 1
+        return count
 
 
-def speed(setting: Setting, data: Dataset, count: int, at: Context) -> float:
-    """Images a second of so many trainings at once, EF-signSGD in bf16."""
-    (model, batch), race = setting, Race(count, 0.2 if at.small else SECONDS)
-    options: dict[str, Any] = {"model": model, "batch": batch, "precision": at.precision}
+def training_speed(setting: Setting, data: Dataset, count: int, context: Context) -> float:
+    """Images a second of ``count`` trainings at once, EF-signSGD in bf16."""
+    (model, batch), race = setting, Race(count, 0.2 if context.small else SECONDS)
 
     def task(seed: int, check: Check) -> None:
-        own = Training(method=METHODS["ef-signsgd"], lr=1e-3, data=data.name, seed=seed, **options)
-        with own_stream(at.device):
-            session = Session(own, data, means_of(at))
+        training = Training(
+            method=METHODS["ef-signsgd"],
+            lr=1e-3,
+            model=model,
+            data=data.name,
+            batch=batch,
+            seed=seed,
+            precision=context.precision,
+        )
+        with own_stream(context.device):
+            session = Session(training, data, execution_of(context))
             session.feed.start(0)
-            race.run(session, 1 if at.small else 10, check)
+            race.run(session, 1 if context.small else 10, check)
 
-    with library_flags(at.precision, at.device):
+    with library_flags(context.precision, context.device):
         at_once([partial(task, seed) for seed in range(count)], count)
-    assert race.began is not None
-    return race.steps * batch / (race.ended - race.began)
+    assert race.start is not None
+    return race.steps * batch / (race.end - race.start)
 
 
-def evaluated(model: str, data: Dataset, at: Context) -> float:
+def evaluation_speed(model: str, data: Dataset, context: Context) -> float:
     """Images a second of an evaluation."""
-    own = Training(
-        method=METHODS["sgdm"], lr=1e-3, data=data.name, model=model, precision=at.precision
+    training = Training(
+        method=METHODS["sgdm"], lr=1e-3, data=data.name, model=model, precision=context.precision
     )
-    with own_stream(at.device), library_flags(at.precision, at.device):
-        session = Session(own, data, means_of(at))
-        for _ in range(2):  # the second one is warm
-            began = time.perf_counter()
-            judge = session.judges["test"]
-            evaluate.evaluate(session.model, judge.epoch(0), session._cast, leash=session.leash)
-    return len(judge.labels) / (time.perf_counter() - began)
+    with own_stream(context.device), library_flags(context.precision, context.device):
+        session = Session(training, data, execution_of(context))
+        loader, in_flight = session.evaluation_loaders["test"], session.in_flight
+        for _ in range(2):  # the first one warms up
+            start = time.perf_counter()
+            batches = loader.epoch(0)
+            evaluate.evaluate(session.model, batches, session.autocast, in_flight=in_flight)
+    return len(loader.labels) / (time.perf_counter() - start)
 
 
-def measured(setting: Setting, data: Dataset, at: Context) -> dict[str, Any]:
-    """One at a time and several, or why there are no numbers."""
-    found: dict[str, Any] = {"network": setting[0], "batch": setting[1], "at once": at.parallel}
+def measure_speeds(setting: Setting, data: Dataset, context: Context) -> dict[str, Any]:
+    """Speeds of one training, of several and of evaluation, or the failure."""
+    model, batch = setting
+    row: dict[str, Any] = {"network": model, "batch": batch, "at once": context.parallel}
     try:
-        found["alone"] = speed(setting, data, 1, at)
-        found["together"] = speed(setting, data, at.parallel, at)
-        found["evaluation"] = evaluated(setting[0], data, at)
-    except Exception as error:  # one setting that fails does not take the others along
-        found["failed"] = failure(error)
-    return found
+        row["alone"] = training_speed(setting, data, 1, context)
+        row["together"] = training_speed(setting, data, context.parallel, context)
+        row["evaluation"] = evaluation_speed(model, data, context)
+    except Exception as error:  # the other settings may work
+        row["failed"] = failure(error)
+    return row
 
 
-def run(at: Context) -> bool:
-    """Whether every setting ran."""
-    data, rate, rows = images(at), matmul_rate(at), []
-    for setting in SMALL if at.small else SETTINGS:
-        rows.append(measured(setting, data, at))
-        r = rows[-1]
-        if "failed" not in r:
-            r["share of bf16 rate"] = operations(r["network"]) * r["together"] / rate
-        write(at, "images", {"bf16 operations per second": rate, "rows": rows})
-    columns = ["network", "batch", "alone", f"{at.parallel} at once", "of bf16 rate", "evaluation"]
+def run(context: Context) -> bool:
+    """Measure every setting; whether all of them ran."""
+    data, rate, rows = images_or_standin(context), matmul_rate(context), []
+    for setting in SMALL if context.small else SETTINGS:
+        row = measure_speeds(setting, data, context)
+        if "failed" not in row:
+            row["share of bf16 rate"] = operations(row["network"]) * row["together"] / rate
+        rows.append(row)
+        write(context, "images", {"bf16 operations per second": rate, "rows": rows})
+    columns = [
+        "network",
+        "batch",
+        "alone",
+        f"{context.parallel} at once",
+        "of bf16 rate",
+        "evaluation",
+    ]
     table(f"Images a second of EF-signSGD in bf16; matrices {rate / 1e12:.4g} TFLOP/s", columns, [
         [r["network"], r["batch"], r["failed"], "", "", ""] if "failed" in r else
         [r["network"], r["batch"], f"{r['alone']:,.0f}", f"{r['together']:,.0f}",

@@ -1,4 +1,4 @@
-"""What the sections share: clocks, launches and waits counted, graphs, tables, the chip's rates."""
+"""What the stages share: timing, counts of launches and waits, CUDA graphs, rates, tables."""
 
 import json
 import statistics
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from home import MEASURED, Home
 from on_gpu import WAITED, synchronisation
+from output import MEASURED, OutputFolder
 
 from efsgd.deep.training.device import own_stream
 from efsgd.deep.training.graph import capturing
@@ -26,10 +26,10 @@ class Context:
     OPTIONS: ClassVar = ("data", "decoder", "expect", "share", "epochs", "parallel")
 
     device: torch.device
-    home: Home  # what comes home
-    work: Path  # what does not
-    small: bool  # tiny sizes, only to see that it works
-    until: float  # by the monotonic clock, the time that it has
+    output: OutputFolder  # for the files that come back from the machine
+    work: Path  # for those that do not
+    small: bool  # tiny sizes, to rehearse
+    deadline: float  # of the stage, by the monotonic clock
     data: str | None = None
     decoder: Path | None = None
     expect: str | None = None
@@ -46,7 +46,7 @@ class Context:
     def cuda(self) -> bool:
         return self.device.type == "cuda"
 
-    def wait(self) -> None:
+    def synchronise(self) -> None:
         if self.cuda:
             torch.cuda.synchronize(self.device)
 
@@ -63,26 +63,26 @@ class Times:
         return f"{self.median:.3g} ({self.least:.3g} .. {self.most:.3g})"
 
 
-def timed(task: Task, at: Context, repeats: int, warm: int) -> Times:
-    """By CUDA events around each call, on the CPU by the clock."""
+def timed(task: Task, context: Context, repeats: int, warm: int) -> Times:
+    """Milliseconds of a call: by CUDA events, on the CPU by the clock."""
     for _ in range(warm):
         task()
-    at.wait()
-    if not at.cuda:
-        return _times([_on_the_cpu(task) for _ in range(repeats)])
-    marks = [
+    context.synchronise()
+    if not context.cuda:
+        return _times([_cpu_milliseconds(task) for _ in range(repeats)])
+    events = [
         (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
         for _ in range(repeats)
     ]
-    for before, after in marks:
+    for before, after in events:
         before.record()
         task()
         after.record()
-    at.wait()
-    return _times([before.elapsed_time(after) for before, after in marks])
+    context.synchronise()
+    return _times([before.elapsed_time(after) for before, after in events])
 
 
-def _on_the_cpu(task: Task) -> float:
+def _cpu_milliseconds(task: Task) -> float:
     start = time.perf_counter()
     task()
     return 1e3 * (time.perf_counter() - start)
@@ -92,39 +92,39 @@ def _times(values: list[float]) -> Times:
     return Times(statistics.median(values), min(values), max(values))
 
 
-def launches(task: Task, at: Context) -> int | None:
+def launches(task: Task, context: Context) -> int | None:
     """Kernels (and copies) that one call puts on the device; None on the CPU."""
-    if not at.cuda:
+    if not context.cuda:
         return None
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     task()
-    at.wait()
-    with torch.profiler.profile(activities=activities) as seen:
+    context.synchronise()
+    with torch.profiler.profile(activities=activities) as profile:
         task()
-        at.wait()
+        context.synchronise()
     kind = torch.autograd.DeviceType.CUDA
-    work = [event for event in seen.events() if event.device_type == kind]
-    # the name of the optimiser's step is also shown on the device, where it spans its kernels
-    return sum(not e.name.startswith(("Optimizer.", "ProfilerStep")) for e in work)
+    on_device = [event for event in profile.events() if event.device_type == kind]
+    # the ranges of the optimiser's step and the profiler's are also listed there, and no kernels
+    return sum(not e.name.startswith(("Optimizer.", "ProfilerStep")) for e in on_device)
 
 
-def waits(task: Task, at: Context) -> int | None:
-    """How often the host waits for the device in one call, as far as torch sees; None on the CPU.
+def waits(task: Task, context: Context) -> int | None:
+    """How often torch reports that the host waits for the device in one call; None on the CPU.
 
-    What is only done at the first call is not counted.
+    A call before it is not counted, as it may have waits of its own.
     """
-    if not at.cuda:
+    if not context.cuda:
         return None
     task()
-    at.wait()
-    with warnings.catch_warnings(record=True) as seen, synchronisation("warn"):
+    context.synchronise()
+    with warnings.catch_warnings(record=True) as caught, synchronisation("warn"):
         warnings.simplefilter("always")
         task()
-    return sum(WAITED in str(warning.message) for warning in seen)
+    return sum(WAITED in str(warning.message) for warning in caught)
 
 
 class Captured:
-    """A task as a CUDA graph, which reads and writes what the task holds: so it is held, too."""
+    """A task as a CUDA graph; keeps the task, whose tensors the graph reads and writes."""
 
     def __init__(self, task: Task, warm: int = 3) -> None:
         self.task, self.graph = task, torch.cuda.CUDAGraph()
@@ -135,32 +135,36 @@ class Captured:
                 self.result = task()
 
     def __call__(self) -> Any:
-        """Do the task; its result is always the same object."""
+        """Replay the task; its result is always the same object, overwritten."""
         self.graph.replay()
         return self.result
 
 
-def matmul_rate(at: Context) -> float:
+def matmul_rate(context: Context) -> float:
     """Operations a second of a bf16 product of square matrices, on normal numbers."""
-    n = 256 if at.small else 8192
-    generator = torch.Generator(at.device).manual_seed(0)
-    a, b = (torch.randn(n, n, generator=generator, device=at.device).bfloat16() for _ in range(2))
-    return 2 * n**3 / (1e-3 * timed(lambda: a @ b, at, repeats=20, warm=5).median)
+    n = 256 if context.small else 8192
+    generator = torch.Generator(context.device).manual_seed(0)
+    a, b = (
+        torch.randn(n, n, generator=generator, device=context.device).bfloat16() for _ in range(2)
+    )
+    return 2 * n**3 / (1e-3 * timed(lambda: a @ b, context, repeats=20, warm=5).median)
 
 
-def copy_rate(at: Context) -> float:
+def copy_rate(context: Context) -> float:
     """Bytes a second read and written by a copy within the device."""
-    a = torch.ones((1 if at.small else 1024) * 2**20, device=at.device)
+    a = torch.ones((1 if context.small else 1024) * 2**20, device=context.device)
     b = torch.empty_like(a)
-    return 2 * 4 * a.numel() / (1e-3 * timed(lambda: b.copy_(a), at, repeats=20, warm=5).median)
+    return (
+        2 * 4 * a.numel() / (1e-3 * timed(lambda: b.copy_(a), context, repeats=20, warm=5).median)
+    )
 
 
-def machine(at: Context) -> dict[str, Any]:
-    """What the numbers were measured on."""
+def machine(context: Context) -> dict[str, Any]:
+    """The device, the versions and the commit of a measurement."""
     from efsgd.results import made_by
 
     made = {name: made_by()[name] for name in ("efsgd", "git", "numpy", "python", "platform")}
-    name = torch.cuda.get_device_name(at.device) if at.cuda else "CPU"
+    name = torch.cuda.get_device_name(context.device) if context.cuda else "CPU"
     try:
         import triton
 
@@ -171,7 +175,7 @@ def machine(at: Context) -> dict[str, Any]:
 
 
 def failure(error: BaseException) -> str:
-    """What went wrong, in one line."""
+    """An error in one line."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
@@ -185,11 +189,11 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     print(end="", flush=True)
 
 
-def write(at: Context, name: str, values: dict[str, Any]) -> None:
-    """Put the values of a section, with the machine, beside those of the others."""
+def write(context: Context, name: str, values: dict[str, Any]) -> None:
+    """Add the values of a section, with the machine, to measured.json."""
 
     def plain(value: Any) -> Any:
         return asdict(value) if isinstance(value, Times) else str(value)
 
-    own = json.loads(json.dumps({"machine": machine(at)} | values, default=plain))
-    at.home.update(MEASURED, {name: own})
+    section = json.loads(json.dumps({"machine": machine(context)} | values, default=plain))
+    context.output.update(MEASURED, {name: section})

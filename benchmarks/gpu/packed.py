@@ -1,4 +1,4 @@
-"""The stand-in packed as images often travel: JPEG scans in one file, and a decoder beside it."""
+"""The stand-in in a packed file, as real images may be: JPEG scans, and a decoder beside it."""
 
 import io
 from pathlib import Path
@@ -27,7 +27,7 @@ np.savez(sys.argv[1], x_train=x[:n_train], y_train=labels[:n_train], x_test=x[n_
 
 
 def pack(folder: Path, train: int, test: int) -> tuple[Path, Path]:
-    """Write the packed file and its decoder; their paths."""
+    """Write the packed file and its decoder; returns their paths."""
     data = load("standin").subset(train, test)
     scans = []
     for image in (*data.x_train, *data.x_test):

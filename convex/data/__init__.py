@@ -1,4 +1,4 @@
-"""Data of the user's own: LIBSVM text and .npz files, and the problems that they make."""
+"""The user's own data: LIBSVM text and .npz files, and convex problems on them."""
 
 from efsgd.convex.data.files import DataFile, data_file, read
 from efsgd.convex.data.problems import FileCertificate, FileLogistic, FileSquares

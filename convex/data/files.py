@@ -33,12 +33,12 @@ from efsgd.convex.problems.logistic import LogisticRegression
 
 Loss = Literal["squares", "logistic"]
 
-EXTREME = 1e20  # entries beyond it, or all below its reciprocal, overflow or vanish in squares
+EXTREME = 1e20  # largest entry: beyond it or below 1/EXTREME squares overflow or underflow
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A data file and what is done to it; :func:`data_file` makes one.
+    """A data file, its split and its preprocessing; :func:`data_file` makes one.
 
     ``test`` is the share of rows held out, chosen by ``seed`` and rounded to whole rows; with
     ``test_path`` all its rows are the test set instead. ``intercept`` appends a column of ones,
@@ -73,7 +73,9 @@ class DataFile:
             parts = standardised(parts)
         if self.intercept:
             parts = [(with_ones(X), y) for X, y in parts]
-        return Samples(*(item for part in parts for item in part))
+        (X, y), *test_part = parts
+        X_test, y_test = test_part[0] if test_part else (None, None)
+        return Samples(X=X, y=y, X_test=X_test, y_test=y_test)
 
 
 def data_file(path: str | Path, **options: Any) -> DataFile:
@@ -104,12 +106,14 @@ def read(path: str | Path) -> tuple[Matrix, Array]:
         else:
             X, y = _read_text(file, magic, path)
             X = X if smaller_sparse(X.nnz, *X.shape) else X.toarray()
-    held: Any = X.data if is_sparse(X) else X
-    for name, entries in (("X", held), ("y", y)):
+    stored: Any = X.data if is_sparse(X) else X
+    for name, entries in (("X", stored), ("y", y)):
         largest = max(entries.max(initial=0.0), -entries.min(initial=0.0))
         if largest and not 1 / EXTREME <= largest <= EXTREME:
-            told = f"the largest entry of {name} is {largest:g}, too extreme to compute with"
-            raise ValueError(f"{path}: {told}: rescale {name}")
+            raise ValueError(
+                f"{path}: the largest entry of {name} is {largest:g}, too extreme to compute with: "
+                f"rescale {name}"
+            )
     return X, y
 
 
@@ -118,63 +122,71 @@ def split(n: int, share: float, seed: int) -> tuple[Array, Array]:
 
     Raises ValueError where the share leaves no row for one of them.
     """
-    held = int(share * n + 0.5)
-    if share and not 0 < held < n:
+    n_test = int(share * n + 0.5)
+    if share and not 0 < n_test < n:
         raise ValueError(
-            f"a test share of {share:g} of {n} rows leaves {n - held} to train on and {held} to "
-            "test: use another share, or 0"
+            f"a test share of {share:g} of {n} rows leaves {n - n_test} to train on and {n_test} "
+            "to test: use another share, or 0"
         )
     order = np.random.default_rng(seed).permutation(n)
-    return np.sort(order[held:]), np.sort(order[:held])
+    return np.sort(order[n_test:]), np.sort(order[:n_test])
 
 
 def two_classes(y: Array, where: str) -> Array:
-    """Labels as -1.0 (the smaller) and +1.0; ValueError if there are not exactly two."""
+    """The labels of y (n,) as -1.0, the smaller one, and +1.0.
+
+    Raises ValueError, naming ``where`` they come from, if there are not exactly two.
+    """
     classes = np.unique(y)
     if len(classes) != 2:
-        shown = ", ".join(f"{c:g}" for c in classes[:4]) + ", ..." * (len(classes) > 4)
+        labels = ", ".join(f"{c:g}" for c in classes[:4]) + ", ..." * (len(classes) > 4)
         raise ValueError(
-            f"{where} has {len(classes)} different labels ({shown}), and logistic regression needs "
-            "two classes: keep two of them or use least squares"
+            f"{where} has {len(classes)} different labels ({labels}), and logistic regression "
+            "needs two classes: keep two of them or use least squares"
         )
     return np.where(y == classes[1], 1.0, -1.0)
 
 
 @lru_cache(maxsize=1)
 def loaded(source: DataFile) -> Samples:
-    """``source.load()``, of which the last is kept."""
+    """``source.load()``; the last one is cached."""
     return source.load()
 
 
 @lru_cache(maxsize=1)
 def problem(source: DataFile, loss: Loss, l2: float) -> LeastSquares | LogisticRegression:
-    """The problem on a file; the last one is kept, with what it has prepared."""
+    """The problem on a file; the last one is cached, with its prepared matrices and optimum."""
     rows = loaded(source)
     if loss == "squares":
         return LeastSquares(rows.X, rows.y, rows.X_test, rows.y_test)
-    both = rows.y if rows.y_test is None else np.concatenate((rows.y, rows.y_test))
-    where = f" with {source.test_path}" if source.test_path else ""
-    labels = two_classes(both, source.path + where)
+    y = rows.y if rows.y_test is None else np.concatenate((rows.y, rows.y_test))
+    paths = source.path + (f" with {source.test_path}" if source.test_path else "")
+    labels = two_classes(y, paths)
     train = labels[: len(rows.y)]
     if len(np.unique(train)) < 2:
-        told = f"{source.path}: all {len(train)} training rows have the label {rows.y[0]:g}"
-        raise ValueError(f"{told}: train on both, by another seed or test share")
+        raise ValueError(
+            f"{source.path}: all {len(train)} training rows have the label {rows.y[0]:g}: "
+            "train on both, by another seed or test share"
+        )
     test = None if rows.y_test is None else labels[len(rows.y) :]
     return LogisticRegression(rows.X, train, rows.X_test, test, l2=l2)
 
 
 def _sha256(path: str | Path) -> str:
+    """The hexadecimal digest of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unchanged(path: str, sha256: str) -> tuple[Matrix, Array]:
+    """:func:`read`; ValueError where the file has another digest."""
     if _sha256(path) != sha256:
         raise ValueError(f"{path} has changed since it was first read: start again")
     return read(path)
 
 
 def _read_text(file: IO[bytes], magic: bytes, path: str | Path) -> tuple[Any, Array]:
+    """X and y of LIBSVM text, decompressed if ``magic``, its first bytes, are those of a format."""
     import bz2
     import gzip
     import lzma
@@ -191,27 +203,29 @@ def _read_text(file: IO[bytes], magic: bytes, path: str | Path) -> tuple[Any, Ar
 
 
 def _read_npz(file: IO[bytes], path: str | Path) -> tuple[Matrix, Array]:
+    """X and y of an .npz archive, in float64."""
     try:
         with zipfile.ZipFile(file):  # or NumPy would take the file for a pickle
             file.seek(0)
         with np.load(file, allow_pickle=False) as archive:
-            held = ", ".join(archive.files) or "nothing"
+            names = ", ".join(archive.files) or "nothing"
             arrays = [archive[name] for name in ("X", "y") if name in archive.files]
     except DAMAGE as error:
         why = reason(error)
         if why.startswith("Object arrays"):
-            told = (
+            raise ValueError(
                 f"{path} holds Python objects: save X and y as numbers, sparse data as LIBSVM text"
-            )
-            raise ValueError(told) from error
+            ) from error
         raise ValueError(f"{path} is truncated or damaged ({why}): save it again") from error
     if len(arrays) < 2:
-        told = f"{path} holds {held}: save it with np.savez(path, X=X, y=y)"
-        raise ValueError(f"{told}, and sparse data as LIBSVM text")
+        raise ValueError(
+            f"{path} holds {names}: save it with np.savez(path, X=X, y=y), and sparse data as "
+            "LIBSVM text"
+        )
     X, y = arrays
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     try:
-        Samples(X, y)
+        Samples(X=X, y=y)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if not X.shape[1]:

@@ -1,9 +1,9 @@
 """LIBSVM text: ``label index:value index:value ...`` a line, indices from 1 on and increasing.
 
-A block of lines is parsed in bulk, by array code that only accepts what is surely right; a block it
-does not accept is read line by line, which names the first bad line or finds that all is well. What
+A block of lines is parsed in bulk, by array code that accepts only the usual form; a block that it
+does not accept is parsed line by line, which names the first malformed line, if there is one. What
 follows ``#`` is a comment; empty lines and a byte order mark are skipped. ``qid:`` of ranking data
-is refused, and so is a largest index so far beyond the features that occur that it must be a slip.
+is refused, and so is a largest index so far beyond the features that occur that it must be a typo.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import numpy as np
 from efsgd.arrays import Array
 
 BLOCK = 2**22  # bytes parsed at once
-LARGEST = 2**31 - 1  # of an index
+LARGEST = 2**31 - 1  # index
 WIDE, USED = 10**7, 0.01  # a wider X in which fewer of the features occur is refused
-MARK = b"\xef\xbb\xbf"  # with which some editors begin a text
-SUCH = "give lines such as '1 3:0.5 7:2'"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # with which some editors begin a text
+EXAMPLE = "give lines such as '1 3:0.5 7:2'"
 
 
 class Rows(NamedTuple):
-    """Some rows: their labels, how many entries each has, and the entries one after the other."""
+    """Rows: their labels, how many entries each has, and the entries of all, row after row."""
 
     labels: Array  # (n,)
     counts: Array  # (n,)
@@ -44,25 +44,33 @@ def parse(file: IO[bytes], name: str) -> tuple[Any, Array]:
     parts, line = [], 1
     for block in _blocks(file):
         if line == 1:
-            block = block.removeprefix(MARK)
+            block = block.removeprefix(BYTE_ORDER_MARK)
             _refuse_binary(block, name)
-        rows = _in_bulk(block)
-        parts.append(_line_by_line(block, name, line) if rows is None else rows)
+        rows = parse_in_bulk(block)
+        parts.append(parse_line_by_line(block, name, line) if rows is None else rows)
         line += block.count(b"\n")
     labels, counts, columns, values = (
         np.concatenate([getattr(part, field) for part in parts] or [np.zeros(0)])
         for field in Rows._fields
     )
     if not labels.size:
-        raise ValueError(f"{name} holds no rows: {SUCH}")
+        raise ValueError(f"{name} holds no rows: {EXAMPLE}")
     starts = np.concatenate(([0], np.cumsum(counts)))
+    d = _dimension(columns, name)
+    return csr_array((values, columns, starts), shape=(labels.size, d)), labels
+
+
+def _dimension(columns: Array, name: str) -> int:
+    """The largest index; ValueError where there is none, or one that must be a typo."""
     d = int(columns.max(initial=-1)) + 1
     if not d:
-        raise ValueError(f"{name} holds labels and no features: {SUCH}")
+        raise ValueError(f"{name} holds labels and no features: {EXAMPLE}")
     if d > WIDE and (used := np.unique(columns).size) < USED * d:
-        told = f"{name}: the largest index is {d}, and only {used} features occur"
-        raise ValueError(f"{told}: mend that index, or number the features 1, ..., {used}")
-    return csr_array((values, columns, starts), shape=(labels.size, d)), labels
+        raise ValueError(
+            f"{name}: the largest index is {d}, and only {used} features occur: "
+            f"mend that index, or number the features 1, ..., {used}"
+        )
+    return d
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:
@@ -86,14 +94,14 @@ def _refuse_binary(block: bytes, name: str) -> None:
     except UnicodeDecodeError:
         binary = True
     if binary:
-        raise ValueError(f"{name} is binary, or text that is not UTF-8: {SUCH}, or .npz")
+        raise ValueError(f"{name} is binary, or text that is not UTF-8: {EXAMPLE}, or .npz")
 
 
-def _in_bulk(block: bytes) -> Rows | None:
+def parse_in_bulk(block: bytes) -> Rows | None:
     """The rows of a block, or None if anything about it is unusual.
 
-    Each line has to be words separated by white space, the first without a colon and each other
-    with one; and there have to be two numbers for each word with a colon, one for each without.
+    Each line has to consist of words separated by white space, the first without a colon and the
+    others with one; a word with a colon has to hold two numbers, one without a single number.
     """
     text = re.sub(rb"#[^\n]*", b"", block) if b"#" in block else block
     chars = np.frombuffer(text, np.uint8)
@@ -117,7 +125,8 @@ def _in_bulk(block: bytes) -> Rows | None:
     counts = np.diff(np.flatnonzero(np.append(first, True))) - 1
     if not _increasing(index, counts):
         return None
-    return Rows(numbers[at[first]], counts, (index - 1).astype(np.int32), values)
+    columns = (index - 1).astype(np.int32)
+    return Rows(labels=numbers[at[first]], counts=counts, columns=columns, values=values)
 
 
 def _increasing(index: Array, counts: Array) -> bool:
@@ -129,10 +138,10 @@ def _increasing(index: Array, counts: Array) -> bool:
     return bool((grows & whole).all())
 
 
-def _line_by_line(block: bytes, name: str, line: int) -> Rows:
-    """The same with Python's own numbers; raises ValueError for the first line that is malformed.
+def parse_line_by_line(block: bytes, name: str, line: int) -> Rows:
+    """The rows of a block, each number converted by Python; ``line`` is the first line's number.
 
-    ``line`` is the number of the first line.
+    Raises ValueError for the first line that is malformed.
     """
     labels, counts, columns, values = [], [], [], []
     for number, text in enumerate(block.split(b"\n")[:-1], line):
@@ -142,17 +151,25 @@ def _line_by_line(block: bytes, name: str, line: int) -> Rows:
         try:
             labels.append(_number(words[0], "label"))
             row = [_entry(word) for word in words[1:]]
-            for (before, _), (after, _) in pairwise(row):
-                if before >= after:
-                    told = f"index {after} follows {before}: sort the indices, each once"
-                    raise ValueError(told)
+            _check_order([index for index, _ in row])
         except ValueError as error:
             raise ValueError(f"{name}, line {number}: {error}") from None
         counts.append(len(row))
         columns += [index - 1 for index, _ in row]
         values += [value for _, value in row]
-    entries = (np.array(columns, np.int32), np.array(values, float))
-    return Rows(np.array(labels, float), np.array(counts, np.int64), *entries)
+    return Rows(
+        labels=np.array(labels, float),
+        counts=np.array(counts, np.int64),
+        columns=np.array(columns, np.int32),
+        values=np.array(values, float),
+    )
+
+
+def _check_order(indices: list[int]) -> None:
+    """ValueError where the indices of a row do not increase."""
+    for before, after in pairwise(indices):
+        if before >= after:
+            raise ValueError(f"index {after} follows {before}: sort the indices, each once")
 
 
 def _entry(word: str) -> tuple[int, float]:
@@ -165,23 +182,25 @@ def _entry(word: str) -> tuple[int, float]:
     except ValueError:
         position = math.nan
     if not colon or not position.is_integer():
-        raise ValueError(f"{_short(word)} is not index:value: write entries such as 3:0.5")
+        raise ValueError(f"{_quoted(word)} is not index:value: write entries such as 3:0.5")
     if not 1 <= position <= LARGEST:
-        told = f"index {index} is not among 1, ..., {LARGEST}: count from 1"
-        raise ValueError(told + (", in scikit-learn by zero_based=False" if not position else ""))
+        remedy = "count from 1" + (", in scikit-learn by zero_based=False" if not position else "")
+        raise ValueError(f"index {index} is not among 1, ..., {LARGEST}: {remedy}")
     return int(position), _number(value, "value")
 
 
-def _number(word: str, what: str) -> float:
+def _number(word: str, role: str) -> float:
+    """A finite number; ``role``, "label" or "value", names it in the ValueError."""
     try:
         value = float(word.replace("_", "?"))  # which Python allows among digits
     except ValueError:
-        remedy = SUCH if what == "label" else "write one"
-        raise ValueError(f"the {what} {_short(word)} is not a number: {remedy}") from None
+        remedy = EXAMPLE if role == "label" else "write one"
+        raise ValueError(f"the {role} {_quoted(word)} is not a number: {remedy}") from None
     if not math.isfinite(value):
-        raise ValueError(f"the {what} is {word}: drop or fill such entries")
+        raise ValueError(f"the {role} is {word}: drop or fill such entries")
     return value
 
 
-def _short(word: str) -> str:
+def _quoted(word: str) -> str:
+    """The word in quotes, cut off where it is long."""
     return repr(word if len(word) <= 40 else word[:37] + "...")

@@ -17,7 +17,7 @@ from efsgd.convex.problems.logistic import Logistic, LogisticRegression
 from efsgd.convex.problems.optima import certify
 from efsgd.engine.problem import Optimum
 
-SOLVED = 1e-7  # as far as Clarabel is trusted, over 1 + f
+SOLVER_ACCURACY = 1e-7  # to which Clarabel is trusted, over 1 + f
 CVXPY_LIMIT = 100_000  # entries n*d; up to here Clarabel gives a second certificate in seconds
 
 
@@ -29,7 +29,7 @@ class FileSquares(Regression):
 
     @property
     def data(self) -> LeastSquares:
-        """The rows, and what is prepared of them."""
+        """The rows, and what is computed from them."""
         return cast(LeastSquares, problem(self.source, "squares", 0.0))
 
     @cached_property
@@ -51,7 +51,7 @@ class FileLogistic(Logistic):
 
     @property
     def data(self) -> LogisticRegression:
-        """The rows, and what is prepared of them."""
+        """The rows, and what is computed from them."""
         return cast(LogisticRegression, problem(self.source, "logistic", self.l2))
 
     @cached_property
@@ -65,40 +65,45 @@ class FileCertificate:
     """What certifies the optimum of a problem on a file.
 
     Logistic regression: the duality gap. Least squares: the residual of the normal equations and
-    the share outside the span of the rows, both relative (:func:`optimality`), which together say
-    that it is the minimiser of least norm.
+    the share of the optimum outside the span of the rows, both relative (:func:`optimality`): if
+    both are 0 it is the minimiser of least norm.
     """
 
     problem: FileSquares | FileLogistic
     cost: ClassVar[float] = 1e6  # starts first: it may take longest
 
     def compute(self) -> dict[str, Array]:
-        """ "f", "error" (the duality gap over f, or the larger residual) and "tolerance".
+        """The numbers "f", "error", "tolerance" and "solver_gap".
 
-        And "solver_gap", that to Clarabel's dual value over 1 + f, NaN beyond CVXPY_LIMIT and where
-        badly scaled data defeats Clarabel. All NaN but the tolerance where no optimum was found.
+        "error" is the duality gap over f, or the larger residual. "solver_gap" is the gap to
+        Clarabel's dual value over 1 + f, NaN beyond CVXPY_LIMIT and where badly scaled data makes
+        Clarabel fail. All but the tolerance are NaN where no optimum was found.
         """
         tolerance = 1e-10 if isinstance(self.problem, FileLogistic) else STATIONARY
         try:
-            f, error = self._found()
+            f, error = self._optimum_error()
             small = self.problem.n * self.problem.d <= CVXPY_LIMIT
             solver_gap = self._solver_gap(f) if small else np.nan
         except ArithmeticError:
             f = error = solver_gap = np.nan
-        found = {"f": f, "error": error, "solver_gap": solver_gap, "tolerance": tolerance}
-        return {name: np.array(value) for name, value in found.items()}
+        numbers = {"f": f, "error": error, "solver_gap": solver_gap, "tolerance": tolerance}
+        return {name: np.array(number) for name, number in numbers.items()}
 
     def _solver_gap(self, f: float) -> float:
-        """See :meth:`compute`: a dual value above an f that was reached refutes the solver."""
+        """The gap to Clarabel's dual value over 1 + f; NaN where the solver fails.
+
+        A dual value above an f that was attained is false: then it is the solver that failed.
+        """
         from cvxpy.error import SolverError
 
         try:
             gap = certify(self.problem).gap / (1 + f)
         except (RuntimeError, SolverError):
             return float("nan")
-        return abs(gap) if gap >= -SOLVED else float("nan")
+        return abs(gap) if gap >= -SOLVER_ACCURACY else float("nan")
 
-    def _found(self) -> tuple[float, float]:
+    def _optimum_error(self) -> tuple[float, float]:
+        """f at the optimum, and "error" of :meth:`compute`."""
         problem = self.problem
         if isinstance(problem, FileLogistic):
             certificate = problem.data.certificate()

@@ -1,10 +1,11 @@
 """The one-step certificates of EF and EF21 as identities, checked without a rounding error.
 
-At the optimal step size the contraction V_+ <= rho V of either method is one line: V_+ equals
-rho V plus an interpolation inequality and a compressor inequality with multipliers >= 0, minus a
-square. Every coefficient lies in Q(sqrt D), D = (1-m)^2 + 16 m q/(1+q)^2, so at rational q and m
-the line is compared entry by entry, in fractions. L = 1 and m = mu/L. Step size, rate and V are
-those of arXiv 2506.05271; the coefficients of the certificates are derived here.
+At the optimal step size eta the contraction V_+ <= rho V of either method follows from an identity:
+V_+ = rho V + lam I + kappa Ic - a |w|^2, where I <= 0 is an interpolation condition, Ic <= 0 the
+condition on the compressor, and lam, kappa and a are >= 0. All coefficients lie in Q(sqrt D),
+D = (1-m)^2 + 16 m q/(1+q)^2, so that at rational q and m both sides are compared entry by entry, in
+fractions. L = 1, m = mu/L and q = sqrt(1-delta). Step size, rate and V are those of arXiv
+2506.05271; the coefficients of the certificates are derived here.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ BASIS = {"ef": ("x", "e", "g", "c"), "ef21": ("g", "d", "g+", "c")}  # x is x - 
 
 @dataclass(frozen=True)
 class Coefficients:
-    """What a certificate claims: V_+ = rho V + lam I + kappa Ic - a |w|^2 at step size eta."""
+    """A certificate: V_+ = rho V + lam I + kappa Ic - a |w|^2 at step size eta."""
 
     eta: Surd
     rho: Surd
@@ -41,7 +42,7 @@ class Coefficients:
 
 @dataclass(frozen=True)
 class ExactCertificate:
-    """The outcome of a check: the coefficients and, in words, all that is wrong with them."""
+    """A certificate that was checked; ``faults`` says in words what is wrong with it."""
 
     method: str
     q: Fraction
@@ -58,7 +59,7 @@ class ExactCertificate:
 def closed_rate(q: Rational, m: Rational) -> Surd:
     """rho* = q + (1-q)/2 ((1-m)/(1+m))^2 (1-q + S), S = sqrt((1+q)^2 + 16 q m/(1-m)^2).
 
-    Source: arXiv 2506.05271. TypeError and ValueError as :func:`check_ef`.
+    Source: arXiv 2506.05271. Raises as :func:`check_ef` does.
     """
     q, m = _parameters(q, m)
     S = _root(q, m) * ((1 + q) / (1 - m))
@@ -95,39 +96,39 @@ def ef21_coefficients(q: Rational, m: Rational) -> Coefficients:
 def check_ef(
     q: Rational, m: Rational, coefficients: Coefficients | None = None
 ) -> ExactCertificate:
-    """Check EF with V = |x-x*-e|^2 + |e|^2/q: its certificate, or one of your own.
+    """Check the certificate of EF with V = |x-x*-e|^2 + |e|^2/q, or the one given.
 
-    0 < q < 1 is sqrt(1-delta) and 0 < m < 1 is mu/L, fractions or integers. TypeError for floats,
-    ValueError outside.
+    q is sqrt(1-delta) and m is mu/L, both rational and in (0, 1). TypeError for floats, ValueError
+    outside.
     """
     q, m = _parameters(q, m)
-    k = _own(coefficients) or ef_coefficients(q, m)
+    k = _checked(coefficients) or ef_coefficients(q, m)
     x, e, g, c = basis(4)
     p = combine((k.eta, g), (1, e))
     before = total((1, _square(combine((1, x), (-1, e)))), (1 / q, _square(e)))
-    left = _square(combine((1, p), (-1, c)))  # |e_+|^2
-    after = total((1, _square(combine((1, x), (-1, p)))), (1 / q, left))
-    contractive = total((1, left), (-(q**2), _square(p)))
-    return _judged("ef", q, m, k, (after, before, _interpolation(x, g, m), contractive))
+    error = _square(combine((1, p), (-1, c)))  # |e_+|^2
+    after = total((1, _square(combine((1, x), (-1, p)))), (1 / q, error))
+    contraction = total((1, error), (-(q**2), _square(p)))
+    return _judge("ef", q, m, k, (after, before, _interpolation(x, g, m), contraction))
 
 
 def check_ef21(
     q: Rational, m: Rational, coefficients: Coefficients | None = None
 ) -> ExactCertificate:
-    """Check EF21 with V = |g-d|^2 + q |g|^2; as :func:`check_ef`."""
+    """Check the certificate of EF21 with V = |g-d|^2 + q |g|^2; otherwise as :func:`check_ef`."""
     q, m = _parameters(q, m)
-    k = _own(coefficients) or ef21_coefficients(q, m)
+    k = _checked(coefficients) or ef21_coefficients(q, m)
     g, d, g_next, c = basis(4)
     before = total((1, _square(combine((1, g), (-1, d)))), (q, _square(g)))
-    left = _square(combine((1, g_next), (-1, d), (-1, c)))  # |g_+ - d_+|^2
-    after = total((1, left), (q, _square(g_next)))
-    contractive = total((1, left), (-(q**2), _square(combine((1, g_next), (-1, d)))))
-    moved = combine((-k.eta, d)), combine((1, g_next), (-1, g))
-    return _judged("ef21", q, m, k, (after, before, _interpolation(*moved, m), contractive))
+    error = _square(combine((1, g_next), (-1, d), (-1, c)))  # |g_+ - d_+|^2
+    after = total((1, error), (q, _square(g_next)))
+    contraction = total((1, error), (-(q**2), _square(combine((1, g_next), (-1, d)))))
+    dx, dg = combine((-k.eta, d)), combine((1, g_next), (-1, g))
+    return _judge("ef21", q, m, k, (after, before, _interpolation(dx, dg, m), contraction))
 
 
-def _own(coefficients: Coefficients | None) -> Coefficients | None:
-    """The coefficients; TypeError for anything else, and for floats among them."""
+def _checked(coefficients: Coefficients | None) -> Coefficients | None:
+    """The coefficients; TypeError for another type, and for floats among them."""
     if coefficients is None:
         return None
     if not isinstance(coefficients, Coefficients):
@@ -139,10 +140,13 @@ def _own(coefficients: Coefficients | None) -> Coefficients | None:
     return coefficients
 
 
-def _judged(
+def _judge(
     method: str, q: Fraction, m: Fraction, k: Coefficients, forms: tuple[Form, ...]
 ) -> ExactCertificate:
-    """What is wrong with V_+ - rho V - lam I - kappa Ic + a |w|^2 = 0 and with its coefficients."""
+    """Whether V_+ - rho V - lam I - kappa Ic + a |w|^2 = 0, with the right signs and the best rho.
+
+    ``forms`` are V_+, V, I and Ic.
+    """
     weights: tuple[Surd, ...] = (surd(1), -k.rho, -k.lam, -k.kappa, k.a)
     identity = total(*zip(weights, (*forms, _square(k.w)), strict=True))
     names = BASIS[method]
@@ -160,27 +164,31 @@ def _judged(
 
 
 def _interpolation(x: Vector, g: Vector, m: Fraction) -> Form:
-    """The sum of both interpolation inequalities between two points x apart, gradients g apart.
+    """The sum of the two interpolation conditions between points that differ by x, gradients by g.
 
-    <= 0 for every 1-smooth, m-strongly convex f: -<g,x> + (|g|^2 + m |x|^2 - 2m <g,x>)/(1-m).
+    -<g,x> + (|g|^2 + m |x|^2 - 2m <g,x>)/(1-m), <= 0 for every 1-smooth, m-strongly convex f.
     """
-    across = -1 - 2 * m / (1 - m)
-    return total((across, inner(g, x)), (1 / (1 - m), _square(g)), (m / (1 - m), _square(x)))
+    cross = -1 - 2 * m / (1 - m)
+    return total((cross, inner(g, x)), (1 / (1 - m), _square(g)), (m / (1 - m), _square(x)))
 
 
 def _square(v: Vector) -> Form:
+    """|v|^2."""
     return inner(v, v)
 
 
 def _root(q: Fraction, m: Fraction) -> Surd:
+    """sqrt(D) of the module docstring."""
     return Surd.root((1 - m) ** 2 + 16 * m * q / (1 + q) ** 2)
 
 
 def _step(q: Fraction, m: Fraction) -> Fraction:
+    """The optimal step size eta."""
     return 2 / (1 + m) * (1 - q) / (1 + q)
 
 
 def _parameters(q: Rational, m: Rational) -> tuple[Fraction, Fraction]:
+    """q and m as fractions; TypeError for floats, ValueError outside (0, 1)."""
     for name, value in (("q", q), ("m", m)):
         if not isinstance(value, Fraction | int):
             raise TypeError(f"{name} = {value!r} is not exact: give a fractions.Fraction")

@@ -1,6 +1,6 @@
-"""Numbers a + b sqrt(D) with rational a and b, and vectors and quadratic forms made of them.
+"""Numbers a + b sqrt(D) with rational a and b, and vectors and quadratic forms of such numbers.
 
-Pure fractions: sums, products, quotients and signs are exact.
+Sums, products, quotients and signs are exact: all is done in fractions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Surd:
     D: Fraction = Fraction(0)
 
     def __post_init__(self) -> None:
-        """Forget D where b = 0, so that equal numbers are equal values."""
+        """Set D to 0 where b = 0, so that equal numbers compare equal."""
         if self.b == 0:
             object.__setattr__(self, "D", Fraction(0))
 
@@ -31,26 +31,26 @@ class Surd:
         """The square root of D >= 0, rational where D is a square; ValueError for D < 0."""
         if D < 0:
             raise ValueError(f"D = {D} has no real square root: give a number >= 0")
-        over, under = math.isqrt(D.numerator), math.isqrt(D.denominator)
-        if over**2 == D.numerator and under**2 == D.denominator:
-            return Surd(Fraction(over, under))
+        numerator, denominator = math.isqrt(D.numerator), math.isqrt(D.denominator)
+        if numerator**2 == D.numerator and denominator**2 == D.denominator:
+            return Surd(Fraction(numerator, denominator))
         return Surd(Fraction(0), Fraction(1), D)
 
     def __add__(self, other: Surd | Rational) -> Surd:
-        """The sum; ValueError for two different D, here and below."""
+        """The sum; this and the other operations raise ValueError for two different D."""
         other = surd(other)
         if not (self.b or other.b):  # most entries of a certificate
             return Surd(self.a + other.a)
-        return Surd(self.a + other.a, self.b + other.b, _field(self, other))
+        return Surd(self.a + other.a, self.b + other.b, _common_D(self, other))
 
     def __mul__(self, other: Surd | Rational) -> Surd:
         """The product."""
         other = surd(other)
         if not (self.b or other.b):
             return Surd(self.a * other.a)
-        D = _field(self, other)
-        crossed = self.a * other.b + self.b * other.a
-        return Surd(self.a * other.a + self.b * other.b * D, crossed, D)
+        D = _common_D(self, other)
+        b = self.a * other.b + self.b * other.a
+        return Surd(self.a * other.a + self.b * other.b * D, b, D)
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -109,22 +109,22 @@ def combine(*terms: tuple[Surd | Rational, Vector]) -> Vector:
 
 def inner(u: Vector, v: Vector) -> Form:
     """<u, v> as a symmetric form: (u v' + v u')/2."""
-    half, every = Fraction(1, 2), range(len(u))
-    return tuple(tuple((u[i] * v[j] + u[j] * v[i]) * half for j in every) for i in every)
+    half, indices = Fraction(1, 2), range(len(u))
+    return tuple(tuple((u[i] * v[j] + u[j] * v[i]) * half for j in indices) for i in indices)
 
 
 def total(*terms: tuple[Surd | Rational, Form]) -> Form:
-    """The combination sum of k Q over the terms (k, Q)."""
-    rows = zip(*(form for _, form in terms), strict=True)
+    """The linear combination sum of k Q over the terms (k, Q)."""
     return tuple(
-        combine(*((k, row) for (k, _), row in zip(terms, own, strict=True))) for own in rows
+        combine(*((k, row) for (k, _), row in zip(terms, rows, strict=True)))
+        for rows in zip(*(form for _, form in terms), strict=True)
     )
 
 
-def _field(one: Surd, other: Surd) -> Fraction:
-    if one.b and other.b and one.D != other.D:
-        raise ValueError(f"sqrt({one.D}) and sqrt({other.D}) do not mix: use one D")
-    return one.D or other.D
+def _common_D(u: Surd, v: Surd) -> Fraction:
+    if u.b and v.b and u.D != v.D:
+        raise ValueError(f"sqrt({u.D}) and sqrt({v.D}) do not mix: use one D")
+    return u.D or v.D
 
 
 def _sign(value: Fraction) -> int:

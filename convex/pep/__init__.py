@@ -1,7 +1,7 @@
 """Performance estimation: the worst case of a method over all functions, starts and messages.
 
 :func:`worst_case` solves a semidefinite programme whose optimum is that worst case, and
-:func:`replay` runs the real method on what it found.
+:func:`replay` runs the method itself on the function and the compressor that attain it.
 """
 
 from efsgd.convex.pep.dual import Residuals

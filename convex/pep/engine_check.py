@@ -1,8 +1,8 @@
-"""A worst case that is run: the function and the compressor of an instance, in the real engine.
+"""A worst case replayed: the engine runs the method on the worst function and compressor.
 
-The Gram matrix gives vectors; a problem and a compressor answer with them where the run comes by,
-and nowhere else. What the engine then measures is held against the value of the programme, so that
-a mistake in its matrices, in its units or in reading them cannot pass.
+Both are defined at the points of the instance only, by its vectors. What the engine measures along
+the run is compared with the value of the programme, so that a mistake in the matrices of the
+programme, in its units or in reading its solution is noticed.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from efsgd.engine.problem import Optimum
 from efsgd.engine.runs import Run, run
 from efsgd.schedules import Schedule
 
-MOST = 5  # steps
+MAX_STEPS = 5
 METRICS = ("loss", "distance", "gradient_squared", "achieved_delta")
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What the engine made of a worst case, in the units of the solved problem."""
+    """What the engine measured on a worst instance, in the units of the solved problem."""
 
     value: float  # the criterion, from the history of the run
     claimed: float  # by the semidefinite programme
-    start: float  # f(x_0) - f* or |x_0 - x*|^2, in the units asked for: at most 1
-    violation: float  # of the interpolation inequalities by the function: the largest
-    excess: float  # of |C(p)-p|^2 over (1-delta)|p|^2, by what the run achieved: the largest
+    start: float  # f(x_0) - f* or |x_0 - x*|^2, in the user's units: at most 1
+    violation: float  # the largest by which the function misses an interpolation condition
+    excess: float  # the largest |C(p)-p|^2 - (1-delta)|p|^2 of the run
 
     @property
     def difference(self) -> float:
@@ -40,42 +40,42 @@ class Replay:
 
     def holds(self, tolerance: float = 1e-5) -> bool:
         """Whether value, start, function and compressor are as claimed."""
-        off = (abs(self.difference), self.start - 1, self.violation, self.excess)
-        return bool(np.max(off) <= tolerance)  # False for NaN, which max would pass over
+        errors = (abs(self.difference), self.start - 1, self.violation, self.excess)
+        return bool(np.max(errors) <= tolerance)  # False for NaN, which max would pass over
 
 
 def replay(worst: WorstCase) -> Replay:
-    """Run the worst function and compressor of one worker, up to 5 steps, with the real method.
+    """Run the method on the worst function with the worst compressor: one worker, up to 5 steps.
 
-    Raises ValueError for longer ones or several workers, or where the run leaves the stored points.
+    Raises ValueError for more, and where the run leaves the points of the instance.
     """
     if not isinstance(worst, WorstCase):
         raise TypeError(f"replay takes what worst_case returns, not {worst!r}")
     setting, instance = worst.setting, worst.instance
-    if setting.workers != 1 or setting.steps > MOST:
+    if setting.workers != 1 or setting.steps > MAX_STEPS:
         raise ValueError(
-            f"only one worker and at most {MOST} steps are replayed, not workers="
+            f"only one worker and at most {MAX_STEPS} steps are replayed, not workers="
             f"{setting.workers} and steps={setting.steps}: ask for a smaller worst case"
         )
     problem = StoredFunction(instance.x, instance.g[0], instance.f[0])
     compressor = StoredCompressor(instance.given[0], instance.sent[0], setting.delta)
     method = setting.engine_method(compressor)
     history = run(Run(problem, method, Listed(setting.lr), setting.steps, metrics=METRICS))
-    unit, message = setting.units.of(setting.criterion), setting.message_unit
+    unit = setting.units.of(setting.criterion)
     lengths = np.vecdot(compressor.inputs, compressor.inputs)
     excess = (setting.delta - history["achieved_delta"][:-1, 0]) * lengths
-    first = history["loss"] if setting.initial == "f" else history["distance"] ** 2
+    start = history["loss"] if setting.initial == "f" else history["distance"] ** 2
     return Replay(
-        value=measured(setting, history) / unit,
+        value=criterion(setting, history) / unit,
         claimed=worst.value / unit,
-        start=float(first[0, 0]),
+        start=float(start[0, 0]),
         violation=violation(setting, instance),
-        excess=float(excess.max()) / message**2,
+        excess=float(excess.max()) / setting.message_unit**2,
     )
 
 
-def measured(setting: Setting, history: dict[str, Array]) -> float:
-    """The criterion, from what the engine recorded at t = 0, ..., N."""
+def criterion(setting: Setting, history: dict[str, Array]) -> float:
+    """The criterion, from the history of a run that recorded t = 0, ..., N."""
     loss = history["loss"][:, 0]
     if setting.criterion == "f":
         return float(loss[-1])
@@ -87,14 +87,17 @@ def measured(setting: Setting, history: dict[str, Array]) -> float:
 
 
 def violation(setting: Setting, instance: Instance) -> float:
-    """The largest violation of an interpolation inequality, with L = 1, in vector arithmetic."""
-    units, L, worst = setting.units, 1.0, [-np.inf]
+    """The largest violation of an interpolation condition, in the units in which L = 1.
+
+    Computed from the vectors, not from :mod:`efsgd.convex.pep.conditions`, as a check on these.
+    """
+    units, L, violations = setting.units, 1.0, [-np.inf]
     x, g, f = instance.x / units.x, instance.g[0] / units.g, instance.f[0] / units.f
     mu = -L if setting.problem == "nonconvex" else setting.mu / setting.L
     if setting.problem == "nonconvex":
-        worst += [float(slope @ slope / (2 * L) - level) for slope, level in zip(g, f, strict=True)]
+        violations += [float(slope @ slope / (2 * L) - v) for slope, v in zip(g, f, strict=True)]
     if setting.problem == "nonsmooth":
-        worst += [float(slope @ slope - L**2) for slope in g]
+        violations += [float(slope @ slope - L**2) for slope in g]
     if setting.knows_minimiser:
         x, g, f = np.vstack([x, 0 * x[:1]]), np.vstack([g, 0 * g[:1]]), np.append(f, 0.0)
     for i in range(len(f)):
@@ -104,8 +107,8 @@ def violation(setting: Setting, instance: Instance) -> float:
             if setting.problem != "nonsmooth":  # f - mu|x|^2/2 is convex and (L - mu)-smooth
                 least += mu / 2 * step @ step
                 least += (d - mu * step) @ (d - mu * step) / (2 * (L - mu))
-            worst.append(float(least - f[i]))
-    return max(worst)
+            violations.append(float(least - f[i]))
+    return max(violations)
 
 
 @dataclass(frozen=True)
@@ -115,17 +118,17 @@ class Listed(Schedule):
     values: tuple[float, ...]
 
     def __call__(self, t: int) -> float:
-        """Return values[t]."""
+        """The step size of step t."""
         return self.values[t]
 
 
 @dataclass(frozen=True, eq=False)
 class StoredFunction:
-    """A function known at its points (P, d) only: gradients g (P, d), values f (P,); x* = 0."""
+    """A function defined at its points only; ValueError anywhere else. x* = 0 and f* = 0."""
 
-    points: Array
-    g: Array
-    f: Array
+    points: Array  # (P, d)
+    g: Array  # (P, d) gradients
+    f: Array  # (P,) values
 
     @property
     def d(self) -> int:
@@ -142,14 +145,14 @@ class StoredFunction:
         return np.tile(self.points[0], (replicates, 1))
 
     def loss(self, x: Array) -> Array:
-        """The stored values."""
+        """The value at each row of x, (R, d) -> (R,)."""
         return self.f[nearest(x, self.points, "the function")]
 
     def gradient(self, x: Array, rng: Generator) -> Array:
-        """The stored gradients."""
+        """The gradient at each row of x, (R, d) -> (R, d)."""
         return self.g[nearest(x, self.points, "the function")]
 
     def measure(self, x: Array) -> dict[str, Array]:
-        """|grad f(x)|^2, (R,)."""
+        """ "gradient_squared": |grad f(x)|^2, (R,)."""
         g = self.g[nearest(x, self.points, "the function")]
         return {"gradient_squared": np.vecdot(g, g)}

@@ -1,9 +1,10 @@
-"""Worst cases by performance estimation: the worst function and compressor for N steps, exactly.
+"""Performance estimation: the worst function and compressor for N steps of a method, exactly.
 
-A compressor is any vector c with |c-p|^2 <= (1-delta)|p|^2, a function is what its interpolation
-conditions say, and the worst case over all of them is a semidefinite programme (Drori and Teboulle,
-arXiv 1206.3209; Taylor, Hendrickx, Glineur, arXiv 1502.05666). Its dual is solved, its solution is
-checked (:mod:`efsgd.convex.pep.dual`), and :func:`replay` runs the real method on what it found.
+A message is any c with |c-p|^2 <= (1-delta)|p|^2, and a function enters through its interpolation
+conditions at the points of the run, so that the worst case over all of them is a semidefinite
+programme (Drori and Teboulle, arXiv 1206.3209; Taylor, Hendrickx, Glineur, arXiv 1502.05666).
+:mod:`efsgd.convex.pep.dual` solves its dual and checks the solution, and :func:`replay` runs the
+method on the instance that attains it.
 """
 
 from __future__ import annotations
@@ -38,17 +39,18 @@ def worst_case(
     momentum: float | None = None,
     eta: float | None = None,
 ) -> WorstCase:
-    """The worst case of a method after ``steps`` steps of length ``lr`` (a number, or one a step).
+    """The worst case of a method after ``steps`` steps of size ``lr`` (a number, or one a step).
 
-    Over all f of the class (L-smooth, and mu-strongly convex or so; "nonsmooth": convex, L bounds
-    the subgradients), all compressors with ``delta`` (arXiv 1901.09847, Assumption A; they may
-    change with time) and all x_0 with f(x_0) - f* <= 1 or |x_0 - x*| <= 1. ``criterion``: f(x_N) -
-    f*, |x_N - x*|^2, min_{0<=t<=N} |grad f(x_t)|^2, or the mean of f(x_t) - f* over 0 <= t <= N.
-    With several workers f is the mean of f_i of the class, each with a compressor of its own, and
-    |grad f_i(x*)| <= zeta. Full gradients. Methods as in the engine.
+    It is taken over all f of the class ``problem`` (L-smooth, with mu for "strongly-convex";
+    "nonsmooth": convex with subgradients up to L), all compressors with ``delta`` (arXiv
+    1901.09847, Assumption A; they may change with time) and all x_0 with f(x_0) - f* <= 1
+    (``initial`` "f") or |x_0 - x*| <= 1 ("x"). ``criterion``: "f", f(x_N) - f*; "x", |x_N - x*|^2;
+    "grad", min over 0 <= t <= N of |grad f(x_t)|^2; "average-f", the mean of f(x_t) - f* over the
+    same t. With several workers f is the mean of f_i of the class, each with its own compressor,
+    and |grad f_i(x*)| <= zeta. Gradients are full, the methods those of :mod:`efsgd.methods`.
 
-    Raises ValueError for what cannot be asked, RuntimeError where there is no finite worst case or
-    the solution is not accurate.
+    Raises ValueError for arguments out of range, RuntimeError where there is no finite worst case
+    or the solution is not accurate.
     """
     setting = Setting(
         method=method,
@@ -65,23 +67,24 @@ def worst_case(
         momentum=momentum,
         eta=eta,
     )
-    return _solved(setting)
+    return _estimate(setting)
 
 
-def _solved(setting: Setting) -> WorstCase:
-    """The worst case of a setting."""
-    before = time.perf_counter()
-    basis = paths(setting)
-    rows = conditions(setting, basis)
-    found = solve(rows)
+def _estimate(setting: Setting) -> WorstCase:
+    """The worst case of a setting, in the user's units."""
+    began = time.perf_counter()
+    run = paths(setting)
+    constraints = conditions(setting, run)
+    solution = solve(constraints)
     unit = setting.units.of(setting.criterion)
+    multipliers = (unit * solution.y / constraints.units).tolist()
     return WorstCase(
-        value=unit * found.value,
-        multipliers=dict(zip(rows.names, (unit * found.y / rows.units).tolist(), strict=True)),
-        residuals=found.residuals,
-        instance=instance(setting, basis, found),
+        value=unit * solution.value,
+        multipliers=dict(zip(constraints.names, multipliers, strict=True)),
+        residuals=solution.residuals,
+        instance=instance(setting, run, solution),
         setting=setting,
-        seconds=time.perf_counter() - before,
+        seconds=time.perf_counter() - began,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a worst case gives back: its value, its proof, and an instance in the user's units."""
+"""The outcome of a performance estimation: value, multipliers, and an instance that attains it."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ from efsgd.convex.pep.setting import Setting
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """A worst function and its compressors, at the points of the run; x* is the origin, f* is 0.
+    """A worst function and its compressors along the run, in the user's units; x* = 0, f* = 0.
 
-    N steps, W workers, vectors of dimension d. The dimension is the number of rows of the Gram
-    matrix, and the first coordinates carry most.
+    N steps, W workers. The dimension d is the size of the Gram matrix; the coordinates are its
+    principal axes, in order of decreasing eigenvalues.
     """
 
     gram: Array  # (d, d) inner products of the vectors that ``basis`` names
-    basis: tuple[str, ...]
+    basis: tuple[str, ...]  # x_0, gradients, compression errors
     x: Array  # (N+1, d)
     g: Array  # (W, N+1, d) gradients of f_i
     f: Array  # (W, N+1) f_i(x_t) - f_i(x*)
     g_star: Array  # (W, d) gradients of f_i at x*
-    given: Array  # (W, N, d) what the compressors were given
-    sent: Array  # (W, N, d) what they answered
+    given: Array  # (W, N, d) inputs of the compressors
+    sent: Array  # (W, N, d) messages
 
 
 @dataclass(frozen=True, eq=False)
 class WorstCase:
-    """The worst case of one setting, with its proof (the multipliers) and an instance that has it.
+    """The worst case of a setting, with its proof (the multipliers) and an instance near it.
 
-    ``value`` is right to 1e-5 of itself, or to 1e-6 units where it is below 0.1 of them; mostly it
-    is to 1e-8, and ``error`` says how far. A unit is 1 where L = 1 and zeta <= 1.
-    ``multipliers``: "f(a,b)" of f_a >= f_b + <g_b, x_a - x_b> + ..., "C(t)" of the message at step
-    t, "initial", and where they apply "lower(t)" of f_t >= f* + |g_t|^2/(2L), "slope(t)" of
-    |g_t| <= L, "zeta", "criterion(t)" of the minimum; with several workers "f1(a,b)", "C1(t)" for
-    the first. Their weighted sum bounds the criterion.
+    ``value`` has a relative error up to 1e-5, or an absolute one up to 1e-6 units where it is below
+    0.1 units; mostly 1e-8, see ``error``. A unit is 1 where L = 1 and zeta <= 1.
+
+    ``multipliers`` has the dual multiplier of each condition by its name: "f(a,b)", the
+    interpolation condition f_a >= f_b + <g_b, x_a - x_b> + ...; "C(t)", the compressor at step t;
+    "initial"; and where they apply "lower(t)", f_t >= f* + |g_t|^2/(2L); "slope(t)", |g_t| <= L;
+    "zeta"; "criterion(t)", the terms of the minimum. With several workers "f1(a,b)", "C1(t)", ...
+    are those of the first. The sum of the conditions with these weights bounds the criterion.
     """
 
     value: float
-    seconds: float
+    seconds: float  # that it took
     multipliers: dict[str, float]
     residuals: Residuals
     instance: Instance
@@ -51,23 +53,23 @@ class WorstCase:
 
     @property
     def error(self) -> float:
-        """How far off ``value`` may be, from the residuals, to first order."""
+        """A bound on the error of ``value``, to first order, from the residuals."""
         return self.setting.units.of(self.setting.criterion) * self.residuals.error
 
 
-def instance(setting: Setting, basis: Paths, found: Solution) -> Instance:
-    """The vectors whose inner products are G, in the user's units."""
+def instance(setting: Setting, run: Paths, solution: Solution) -> Instance:
+    """Vectors whose inner products are G, in the user's units."""
     units, count = setting.units, setting.workers * (setting.steps + 1)
-    size, axes = np.linalg.eigh(found.G)
-    vectors = (axes * np.sqrt(np.maximum(size, 0.0)))[:, ::-1]  # (n, n): one row a basis vector
-    scale = np.array([units.x if name == "x0" else units.g for name in basis.names])
+    eigenvalues, axes = np.linalg.eigh(solution.G)
+    basis = (axes * np.sqrt(np.maximum(eigenvalues, 0.0)))[:, ::-1]  # (n, n), a vector a row
+    scale = np.array([units.x if name == "x0" else units.g for name in run.names])
     return Instance(
-        gram=found.G * np.outer(scale, scale),
-        basis=basis.names,
-        x=units.x * basis.x @ vectors,
-        g=units.g * basis.g @ vectors,
-        f=units.f * found.F[:count].reshape(setting.workers, -1),
-        g_star=units.g * basis.star @ vectors,
-        given=setting.message_unit * basis.given @ vectors,
-        sent=setting.message_unit * basis.sent @ vectors,
+        gram=solution.G * np.outer(scale, scale),
+        basis=run.names,
+        x=units.x * run.x @ basis,
+        g=units.g * run.g @ basis,
+        f=units.f * solution.F[:count].reshape(setting.workers, -1),
+        g_star=units.g * run.star @ basis,
+        given=setting.message_unit * run.inputs @ basis,
+        sent=setting.message_unit * run.messages @ basis,
     )

@@ -1,8 +1,8 @@
-"""A run of a method as linear maps: every vector as its coordinates in the basis of a Gram matrix.
+"""The vectors of a run as coordinates in a basis whose Gram matrix is the unknown of the programme.
 
-All methods here are linear in x_0, the gradients and the messages, so the engine's own ``step`` is
-run on coordinates: the gradients and the messages are unit vectors, the workers are the replicates,
-and the server takes the mean of where they would go. No method is written down a second time.
+All methods here are linear in x_0, the gradients and the messages, so the ``step`` of
+:mod:`efsgd.methods` itself is run on coordinates: gradients and messages are unit vectors, workers
+are replicates, and the next iterate is the mean over them. No method is written down twice.
 """
 
 from __future__ import annotations
@@ -16,103 +16,111 @@ from efsgd.compressors.base import Compressor
 from efsgd.compressors.wrappers import Identity
 from efsgd.convex.pep.setting import Setting
 
-ROUNDING = 1e-14  # coordinates below it are 0
+ROUNDING = 1e-14  # smaller coordinates are set to 0
 
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """Coordinates (..., n) of the points of a run in its basis, x* being the origin.
+    """The points of a run of N steps with W workers in coordinates (..., n); x* is the origin.
 
-    W workers, N steps. In the units of :class:`efsgd.convex.pep.setting.Units`.
+    In the units of :class:`efsgd.convex.pep.setting.Units`.
     """
 
     names: tuple[str, ...]  # of the n basis vectors
     x: Array  # (N+1, n)
-    g: Array  # (W, N+1, n)
+    g: Array  # (W, N+1, n) gradients of f_i
     star: Array  # (W, n) the gradients at x*, which sum to 0
-    given: Array  # (W, N, n) what the compressors are given, in the method's own units
-    sent: Array  # (W, N, n) what they answer
+    inputs: Array  # (W, N, n) of the compressors, in the unit of the method's messages
+    messages: Array  # (W, N, n)
 
 
 @dataclass(frozen=True, eq=False)
-class _Answers(Compressor):
-    """The compressor that answers with the given rows whatever it is asked."""
+class _Prescribed(Compressor):
+    """The compressor that sends the prescribed messages (W, n), whatever its inputs."""
 
-    rows: Array
+    messages: Array
 
     def apply(self, x: Array, drawn: object = None) -> Array:
-        """The rows, one a worker."""
-        return self.rows
+        """The messages, one row a worker."""
+        return self.messages
 
 
 def paths(setting: Setting) -> Paths:
-    """The coordinates of a run of the engine's method."""
-    workers, steps, n = setting.workers, setting.steps, setting.rows
+    """The coordinates of a run of the method: x_0, the gradients and the messages are the basis.
+
+    Messages are then replaced in the basis by the compression errors, see :func:`_in_errors`.
+    """
+    workers, steps, n = range(setting.workers), setting.steps, setting.rows
     basis = iter(np.eye(n))
     names: list[str] = []
 
-    def take(name: str) -> Array:
+    def unit_vector(name: str) -> Array:
         names.append(name)
         return next(basis)
 
-    start = take("x0") if setting.knows_minimiser else np.zeros(n)
-    g = np.array(
-        [[take(f"g{_of(i, t, setting)}") for t in range(steps + 1)] for i in _all(setting)]
-    )
-    star = np.zeros((workers, n))
+    def unit_vectors(letter: str, count: int) -> list[list[Array]]:
+        return [
+            [unit_vector(letter + _index(i, t, setting)) for t in range(count)] for i in workers
+        ]
+
+    start = unit_vector("x0") if setting.knows_minimiser else np.zeros(n)
+    g: Array = np.array(unit_vectors("g", steps + 1))
+    star = np.zeros((len(workers), n))
     if setting.zeta:
-        star[:-1] = [take(f"g{_of(i, '*', setting)}") for i in range(workers - 1)]
+        star[:-1] = [unit_vector("g" + _index(i, "*", setting)) for i in workers[:-1]]
         star[-1] = -star[:-1].sum(0)
-    sent = np.zeros((workers, steps, n))
+    messages = np.zeros((len(workers), steps, n))
     if setting.compresses:
-        sent[...] = [[take(f"c{_of(i, t, setting)}") for t in range(steps)] for i in _all(setting)]
-    x, given = _walk(setting, start, g, sent)
+        messages[...] = unit_vectors("c", steps)
+    x, inputs = _simulate(setting, start, g, messages)
     if not setting.compresses:
-        return Paths(tuple(names), x, g, star, given, given)
-    misses = (given - sent) / (setting.q * setting.message_sizes[:, None])
+        return Paths(tuple(names), x, g, star, inputs, inputs)
     names = [name.replace("c", "u") for name in names]
-    return _in_misses(Paths(tuple(names), x, g, star, given, sent), misses)
+    run = Paths(tuple(names), x, g, star, inputs, messages)
+    return _in_errors(run, (inputs - messages) / (setting.q * setting.message_sizes[:, None]))
 
 
-def _in_misses(found: Paths, misses: Array) -> Paths:
-    """The same in a basis with the misses (W, N, n) in place of the messages.
+def _in_errors(run: Paths, errors: Array) -> Paths:
+    """The same run in a basis with compression errors (W, N, n) in place of the messages.
 
     They are u = (p - C(p))/q, divided by lr for EF, with |u| <= |p|. However close delta is to 0 or
     1 they are of the size of the gradients, and the solver is a digit more accurate.
     """
-    new = np.eye(len(found.names))
-    new[-misses.shape[0] * misses.shape[1] :] = misses.reshape(-1, len(new))
+    new = np.eye(len(run.names))
+    new[-errors.shape[0] * errors.shape[1] :] = errors.reshape(-1, len(new))
     old = np.linalg.inv(new)
 
-    def turned(v: Array) -> Array:
-        out: Array = v @ old
-        out[np.abs(out) < ROUNDING] = 0.0
-        return out
+    def in_new_basis(v: Array) -> Array:
+        coordinates: Array = v @ old
+        coordinates[np.abs(coordinates) < ROUNDING] = 0.0
+        return coordinates
 
-    vectors = (found.x, found.g, found.star, found.given, found.sent)
-    return Paths(found.names, *map(turned, vectors))
+    return Paths(
+        names=run.names,
+        x=in_new_basis(run.x),
+        g=in_new_basis(run.g),
+        star=in_new_basis(run.star),
+        inputs=in_new_basis(run.inputs),
+        messages=in_new_basis(run.messages),
+    )
 
 
-def _walk(setting: Setting, start: Array, g: Array, sent: Array) -> tuple[Array, Array]:
-    """x_0, ..., x_N (N+1, n), and what the compressors were given (W, N, n)."""
+def _simulate(setting: Setting, start: Array, g: Array, messages: Array) -> tuple[Array, Array]:
+    """The iterates x_0, ..., x_N (N+1, n) and the inputs of the compressors (W, N, n)."""
     units, rng = setting.units, np.random.default_rng(0)  # nothing is drawn from it
-    x, given = [start], []
-    memory = setting.engine_method(Identity()).start(np.zeros_like(sent[:, 0]))
+    x, inputs = [start], []
+    memory = setting.engine_method(Identity()).start(np.zeros_like(messages[:, 0]))
     for t, lr in enumerate(setting.lr):
-        answers = _Answers(sent[:, t]) if setting.compresses else Identity()
-        method = setting.engine_method(answers)
-        here = np.broadcast_to(x[-1], g[:, t].shape)
-        update = method.step(here, g[:, t], memory, lr * units.g / units.x, rng)
+        compressor = _Prescribed(messages[:, t]) if setting.compresses else Identity()
+        method = setting.engine_method(compressor)
+        iterate = np.broadcast_to(x[-1], g[:, t].shape)  # the same for all workers
+        update = method.step(iterate, g[:, t], memory, lr * units.g / units.x, rng)
         memory = update.memory
         x.append(update.x.mean(0))
-        given.append(update.given)
-    return np.array(x), np.stack(given, axis=1)
+        inputs.append(update.given)
+    return np.array(x), np.stack(inputs, axis=1)
 
 
-def _all(setting: Setting) -> range:
-    return range(setting.workers)
-
-
-def _of(worker: int, t: int | str, setting: Setting) -> str:
+def _index(worker: int, t: int | str, setting: Setting) -> str:
     """An index such as (3), or with several workers (1,3): worker 1, step 3."""
     return f"({t})" if setting.workers == 1 else f"({worker + 1},{t})"

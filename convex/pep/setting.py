@@ -1,7 +1,6 @@
-"""What a worst case is asked about, as a checked value, and the units in which it is solved.
+"""The arguments of a worst case as one checked value, and the units in which it is solved.
 
-Apart from :mod:`efsgd.convex.pep` because the methods, the classes of functions and the replay all
-read it. Nothing here knows of matrices.
+The coordinates, the conditions and the replay all take their numbers from it.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ Name = Literal["gd", "cgd", "ef", "ef21", "ef21-sgdm", "econtrol"]
 Class = Literal["strongly-convex", "convex", "nonconvex", "nonsmooth"]
 Criterion = Literal["f", "x", "grad", "average-f"]
 Initial = Literal["f", "x"]
-SPAN = 1e12  # of step sizes, in their unit, either way: beyond it is rounding
-RANGE = 1e60  # of L and zeta, so that no square of a unit leaves float64
+SPAN = 1e12  # step sizes lie within this factor of 1/L (of 1 in Units): beyond it is rounding
+RANGE = 1e60  # L and zeta lie within this factor of 1, so that no square of a unit leaves float64
 LARGEST = 64  # rows of the Gram matrix: a minute; the time grows with about their fifth power
 
 
 @dataclass(frozen=True)
 class Units:
-    """How much of the user's x, gradient and f is 1 where the problem is solved, which has L = 1.
+    """The units of x and of gradients, in the user's, in which the solved problem has L = 1.
 
-    With x = b x', f(x) = c f'(x') the class keeps its form.
+    f/(x g) as a function of the scaled x is in the same class with L = 1 and mu/L.
     """
 
     x: float
@@ -70,11 +69,11 @@ class Setting:
     eta: float | None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be asked."""
-        for name, kind in (("method", Name), ("problem", Class)):
-            _one_of(name, getattr(self, name), kind)
-        _one_of("criterion", self.criterion, Criterion)
-        _one_of("initial", self.initial, Initial)
+        """Refuse arguments out of range."""
+        _check_choice("method", self.method, Name)
+        _check_choice("problem", self.problem, Class)
+        _check_choice("criterion", self.criterion, Criterion)
+        _check_choice("initial", self.initial, Initial)
         for name in ("delta", "L", "mu", "zeta", "momentum", "eta"):
             if getattr(self, name) is not None or name not in ("momentum", "eta"):
                 object.__setattr__(self, name, scalar(name, getattr(self, name)))
@@ -84,15 +83,9 @@ class Setting:
         self._check_class()
         self._check_workers()
         self._check_units()
-        for name, user in (("momentum", "ef21-sgdm"), ("eta", "econtrol")):
-            value = getattr(self, name)
-            if value is None and self.method == user:
-                raise ValueError(f"{user!r} needs {name}: give it as {name}=...")
-            if value is not None and self.method != user:
-                raise ValueError(
-                    f"{name}={value} is for {user!r} only: leave it out for {self.method!r}"
-                )
-        self.engine_method(SIZELESS)
+        self._check_method_parameter("momentum", "ef21-sgdm")
+        self._check_method_parameter("eta", "econtrol")
+        self.engine_method(SIZELESS)  # raises for a momentum or eta that is out of range
         if self.rows > LARGEST:
             raise ValueError(
                 f"steps={self.steps} with workers={self.workers} needs a Gram matrix of "
@@ -100,7 +93,10 @@ class Setting:
             )
 
     def _check_class(self) -> None:
-        """Refuse a mu that the class does not have."""
+        """Refuse a mu that the class does not have, and starts that leave the criterion unbounded.
+
+        A convex f with small slopes has x_0 as far from x* as one likes at f(x_0) - f* = 1.
+        """
         if self.problem == "strongly-convex":
             if not 0 < self.mu < self.L:
                 raise ValueError(
@@ -112,8 +108,8 @@ class Setting:
                 f"mu={self.mu} is for problem='strongly-convex' only: leave it out for "
                 f"problem={self.problem!r}"
             )
-        flat = self.problem in ("convex", "nonsmooth") and self.criterion != "grad"
-        if flat and self.initial == "f":
+        may_be_flat = self.problem in ("convex", "nonsmooth") and self.criterion != "grad"
+        if may_be_flat and self.initial == "f":
             raise ValueError(
                 f"initial='f' leaves |x_0 - x*| unbounded for problem={self.problem!r}, and no "
                 f"worst case of criterion={self.criterion!r} is attained: take initial='x'"
@@ -148,9 +144,19 @@ class Setting:
                     f"{lr:g}, which rounding would drown: take one nearer to {unit:g}"
                 )
 
+    def _check_method_parameter(self, name: str, method: Name) -> None:
+        """Refuse a parameter that only ``method`` has, and ``method`` without it."""
+        value = getattr(self, name)
+        if value is None and self.method == method:
+            raise ValueError(f"{method!r} needs {name}: give it as {name}=...")
+        if value is not None and self.method != method:
+            raise ValueError(
+                f"{name}={value} is for {method!r} only: leave it out for {self.method!r}"
+            )
+
     @property
     def units(self) -> Units:
-        """What is 1 in the solved problem: the start, or how far zeta moves a minimiser."""
+        """The unit of x is the size of the start or, if larger, zeta/L: a shift of minimisers."""
         if self.problem == "nonsmooth":
             return Units(1 / self.L if self.initial == "f" else 1.0, self.L)
         x = 1 / math.sqrt(self.L) if self.initial == "f" else 1.0
@@ -159,39 +165,39 @@ class Setting:
 
     @property
     def message_unit(self) -> float:
-        """The unit of what compressors are given: of x for error feedback, else of gradients."""
+        """The unit of the compressors' inputs: of x for error feedback, else of gradients."""
         return self.units.x if self.method == "ef" else self.units.g
 
     @property
     def message_sizes(self) -> Array:
-        """The size that messages have in their unit where gradients have size 1, (N,)."""
+        """The size of messages, in their unit, where gradients have size 1, (N,)."""
         lr = np.array(self.lr) * self.units.g / self.units.x
         return lr if self.method == "ef" else np.ones_like(lr)
 
     @property
     def q(self) -> float:
-        """sqrt(1-delta): what a message may miss, relatively."""
+        """sqrt(1-delta), the largest relative error of a message."""
         return math.sqrt(1 - self.delta)
 
     @property
     def compresses(self) -> bool:
-        """Whether there are messages that differ from what was to be sent."""
+        """Whether messages may differ from the compressors' inputs."""
         return self.delta < 1
 
     @property
     def knows_minimiser(self) -> bool:
-        """Whether x* is among the points; a nonconvex f may have an infimum only."""
+        """Whether x* is one of the points; a nonconvex f may have an infimum only."""
         return self.problem != "nonconvex" or "x" in (self.criterion, self.initial)
 
     @property
     def rows(self) -> int:
-        """The number of vectors in the Gram matrix."""
+        """The size of the Gram matrix."""
         messages = self.steps if self.compresses else 0
-        tilts = self.workers - 1 if self.zeta else 0
-        return int(self.knows_minimiser) + self.workers * (self.steps + 1 + messages) + tilts
+        at_minimiser = self.workers - 1 if self.zeta else 0  # gradients, which sum to 0
+        return int(self.knows_minimiser) + self.workers * (self.steps + 1 + messages) + at_minimiser
 
     def engine_method(self, compressor: Compressor) -> Method:
-        """The method as :func:`efsgd.run` runs it, with this compressor."""
+        """The method of :mod:`efsgd.methods`, with this compressor."""
         if self.method == "gd":
             return SGD()
         if self.method == "ef21-sgdm":
@@ -203,22 +209,23 @@ class Setting:
         return EFSGD(compressor) if self.method == "ef" else EF21(compressor)
 
 
-SIZELESS = Compressor()  # stands in for a compressor where none is applied
+SIZELESS = Compressor()  # a placeholder where no compressor is applied
 
 
 def step_sizes(lr: Any, steps: Any) -> tuple[float, ...]:
     """``lr`` as one number a step; raises ValueError for anything else."""
     whole("steps", steps, LARGEST)  # before a list of that length is made
-    several = isinstance(lr, Sequence) or (isinstance(lr, np.ndarray) and lr.ndim > 0)
-    given = list(lr) if several and not isinstance(lr, str) else [lr] * steps
-    if len(given) != steps:
-        raise ValueError(f"lr names {len(given)} step sizes for {steps} steps: give one a step")
-    for value in given:
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise ValueError(f"lr must be a number or one number a step, not {value!r}")
-    return tuple(positive("lr", scalar("lr", value)) for value in given)
+    is_list = isinstance(lr, Sequence) or (isinstance(lr, np.ndarray) and lr.ndim > 0)
+    sizes = list(lr) if is_list and not isinstance(lr, str) else [lr] * steps
+    if len(sizes) != steps:
+        raise ValueError(f"lr names {len(sizes)} step sizes for {steps} steps: give one a step")
+    for size in sizes:
+        if isinstance(size, bool) or not isinstance(size, Real):
+            raise ValueError(f"lr must be a number or one number a step, not {size!r}")
+    return tuple(positive("lr", scalar("lr", size)) for size in sizes)
 
 
-def _one_of(name: str, value: Any, kind: Any) -> None:
+def _check_choice(name: str, value: Any, kind: Any) -> None:
+    """Refuse a value that is not one of the strings of a Literal type."""
     if not isinstance(value, str) or value not in get_args(kind):
         raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {value!r}")

@@ -1,4 +1,4 @@
-"""A compressor that is known at a few points only: what a performance estimation problem finds."""
+"""The worst compressor of a performance estimation problem, which is known at a few inputs only."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ NEAR = 1e-6  # of the longest stored vector: how far a query may be from a store
 
 @dataclass(frozen=True, eq=False)
 class StoredCompressor(Compressor):
-    """C(p) known at the stored inputs (N, d) only, with the delta that is claimed of it."""
+    """A compressor defined at the stored inputs only; ValueError anywhere else."""
 
-    inputs: Array
-    answers: Array
-    claim: float
+    inputs: Array  # (N, d)
+    answers: Array  # (N, d) the messages C(p)
+    claim: float  # delta
 
     @property
     def guarantee(self) -> Guarantee:
-        """Pathwise."""
+        """Holds for every stored input, without randomness."""
         return "pathwise"
 
     def apply(self, x: Array, drawn: Any = None) -> Array:
-        """The stored answers."""
+        """The stored message of each row of x (R, d)."""
         return self.answers[nearest(x, self.inputs, "the compressor")]
 
     def _delta(self, d: int) -> float:
@@ -39,15 +39,18 @@ class StoredCompressor(Compressor):
         return "the stored compressor"
 
 
-def nearest(queries: Array, stored: Array, who: str) -> Array:
-    """The index of the stored vector at each query (R, d); ValueError where there is none."""
+def nearest(queries: Array, stored: Array, owner: str) -> Array:
+    """The index (R,) of the stored vector (P, d) at each query (R, d).
+
+    ValueError, with ``owner`` as its subject, where a query is no stored vector up to rounding.
+    """
     scale = float(np.linalg.norm(stored, axis=1).max())
     distance = np.linalg.norm(queries[:, None] - stored, axis=2)
     index: Array = distance.argmin(axis=1)
-    off = float(distance.min(axis=1).max())
-    if not off <= NEAR * scale:
+    farthest = float(distance.min(axis=1).max())
+    if not farthest <= NEAR * scale:
         raise ValueError(
-            f"{who} is asked {off:.2g} from the nearest of its points, and answers at these only: "
-            f"the run is not the one that was stored"
+            f"{owner} is asked {farthest:.2g} from the nearest of its points, and answers at these "
+            f"only: the run is not the one that was stored"
         )
     return index

@@ -1,4 +1,5 @@
-"""Problems whose stochastic gradients have a known second moment: for bounds on the memory."""
+"""Problems whose stochastic gradients have a known second moment, on which bounds on the error
+memory are compared with runs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Small dense problems of known curvature: least squares and l2-logistic regression.
 
-Their Hessians lie between mu and L: what the step sizes of theorems ask for.
+The eigenvalues of their Hessians lie between mu and L, on which theorems base the step size.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from efsgd.convex.problems.logistic import Logistic, LogisticRegression
 
 
 def design(n: int, d: int, spectrum: Array, rng: np.random.Generator) -> Array:
-    """X (n, d) with X'X/n of the eigenvalues ``spectrum`` (d,) in a random orthonormal basis."""
+    """X (n, d) such that X'X/n has the eigenvalues ``spectrum`` (d,) in a random orthonormal basis.
+
+    Raises ValueError for n < d.
+    """
     if n < d:
         raise ValueError(f"n must be at least d = {d}, not {n}: fewer rows have no such spectrum")
-    left, _ = np.linalg.qr(rng.standard_normal((n, d)))
-    right, _ = np.linalg.qr(rng.standard_normal((d, d)))
-    X: Array = (left * np.sqrt(n * spectrum)) @ right.T
+    U, _ = np.linalg.qr(rng.standard_normal((n, d)))
+    V, _ = np.linalg.qr(rng.standard_normal((d, d)))
+    X: Array = (U * np.sqrt(n * spectrum)) @ V.T
     return X
 
 
@@ -41,7 +44,7 @@ class KnownSquares(Regression):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse impossible numbers."""
+        """Refuse a mu outside (0, 1]."""
         positive("mu", self.mu, 1.0)
 
     @property
@@ -75,7 +78,7 @@ class KnownLogistic(Logistic):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse impossible numbers."""
+        """Refuse an l2 that is not positive."""
         positive("l2", self.l2)
 
     @property
@@ -92,8 +95,8 @@ class KnownLogistic(Logistic):
     def data(self) -> LogisticRegression:
         rng = np.random.default_rng(self.seed)
         X = design(self.n, self.d, np.geomspace(0.04, 4.0, self.d), rng)
-        share = 1 / (1 + np.exp(-X @ rng.standard_normal(self.d)))
-        y = np.where(rng.random(self.n) < share, 1.0, -1.0)
+        probability = 1 / (1 + np.exp(-X @ rng.standard_normal(self.d)))  # of the label +1
+        y = np.where(rng.random(self.n) < probability, 1.0, -1.0)
         return LogisticRegression(X, y, l2=self.l2)
 
     def measure(self, x: Array) -> dict[str, Array]:

@@ -1,7 +1,7 @@
-"""Least squares with given data, and the over-parametrised data of section 5.
+"""Least squares on given data, and on the over-parametrised data of section 5 of the paper.
 
 The objective is f(w) = |Xw - y|^2 / (2n), whose gradient X'(Xw - y)/n is the step of the paper's
-code. The losses that the paper reports, |Xw - y|^2/n, are what ``measure`` returns.
+code. ``measure`` returns the losses that the paper reports, |Xw - y|^2/n.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Regression(LinearModel):
         """Training rows and, perhaps, test rows."""
 
     def values(self, z: Array, y: Array) -> Array:
-        """(z - y)^2 / 2."""
+        """(z - y)^2 / 2, entry by entry."""
         return 0.5 * (z - y) ** 2
 
     def slopes(self, z: Array, y: Array) -> Array:
-        """z - y, in the place of z."""
+        """z - y, written into z."""
         z -= y
         return z
 
@@ -134,19 +134,18 @@ def wilson_matrix(y: Array) -> Any:
     from scipy.sparse import csr_array
 
     n = len(y)
-    own = np.arange(3, 3 + 5 * n).reshape(n, 5)
-    columns = np.hstack((np.tile([0, 1, 2], (n, 1)), own))
+    blocks = np.arange(3, 3 + 5 * n).reshape(n, 5)  # the five columns of each row
+    columns = np.hstack((np.tile([0, 1, 2], (n, 1)), blocks))
     values = np.ones((n, 8))
     values[:, 0] = y
     values[y > 0, 4:] = 0.0
-    matrix = csr_array(
-        (values.ravel(), columns.ravel(), np.arange(0, 8 * n + 1, 8)), shape=(n, 6 * n)
-    )
+    starts = np.arange(0, 8 * n + 1, 8)
+    matrix = csr_array((values.ravel(), columns.ravel(), starts), shape=(n, 6 * n))
     matrix.eliminate_zeros()
     return matrix
 
 
 def _mean_square(columns: Array) -> Array:
-    """(n, R) -> (R,)."""
+    """The mean square of each column, (n, R) -> (R,)."""
     mean: Array = np.einsum("nr,nr->r", columns, columns) / len(columns)
     return mean

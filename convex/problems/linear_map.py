@@ -1,9 +1,9 @@
 """Products of one matrix with many vectors at once, and minimum-norm least squares.
 
-x is (R, d), one row a replicate. A sparse matrix stays sparse and is cut to the columns it touches,
+x is (R, d), one row a replicate. A sparse matrix stays sparse and is cut to its nonzero columns,
 because a batch of products is bound by memory: on the data of section 5 (100 x 1200, about
-260 columns touched) that is several times faster than a dense product. No copy is made of a large
-one: A' r reads the rows as columns of A', which was found as fast as a transposed copy.
+260 nonzero columns) that is several times faster than a dense product. A large one is not copied:
+A' r reads the rows as columns of A', which was measured to be as fast as a transposed copy.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Matrix: TypeAlias = "Array | csr_array"  # any scipy.sparse matrix is accepted, 
 Slopes: TypeAlias = Callable[[Array, Array], Array]
 
 STATIONARY = 1e-8  # relative |A'(Aw - y)| of a minimiser of |Aw - y|
-COSTLY = 8  # entries for each column; a product with as many is worth remembering
-LSQR_WORK = 2 * 10**10  # entries that LSQR may touch: a minute or so
+COSTLY = 8  # entries for each column; a product with as many is worth caching
+LSQR_WORK = 2 * 10**10  # entries that LSQR may read: a minute or so
 DENSE_LIMIT = 4_000_000  # entries; up to here the minimum-norm solution uses a dense SVD
 
 
@@ -36,7 +36,7 @@ class LinearMap:
         self.matrix = as_rows(matrix)
         self.sparse = is_sparse(matrix)
         entries = self.matrix.nnz if self.sparse else self.matrix.size
-        self._remembers = entries >= COSTLY * self.d
+        self._caches = entries >= COSTLY * self.d
         self._last: tuple[Array, Array] | None = None
         if self.sparse:
             self.columns = np.flatnonzero(np.bincount(self.matrix.indices, minlength=self.d))
@@ -46,10 +46,10 @@ class LinearMap:
     def apply(self, x: Array) -> Array:
         """A x_r of each replicate as a column: (R, d) -> (n, R); a fresh array.
 
-        Of a large matrix the last product is kept, because the loss and the gradient at a point
+        Of a large matrix the last product is cached, because the loss and the gradient at a point
         need the same one.
         """
-        if not self._remembers:
+        if not self._caches:
             return self._product(x)
         last = self._last
         if last is None or not np.array_equal(last[0], x):
@@ -57,6 +57,7 @@ class LinearMap:
         return last[1].copy()
 
     def _product(self, x: Array) -> Array:
+        """A x_r as columns, (R, d) -> (n, R)."""
         if not self.sparse:
             product: Array = self.matrix @ x.T
         elif len(x) == 1:  # the product with one vector, not with a matrix of one column, is faster
@@ -70,12 +71,12 @@ class LinearMap:
         if not self.sparse:
             product: Array = r.T @ self.matrix
             return product
-        found = (self._cut.T @ r[:, 0])[None] if r.shape[1] == 1 else (self._cut.T @ r).T
+        touched = (self._cut.T @ r[:, 0])[None] if r.shape[1] == 1 else (self._cut.T @ r).T
         if self._whole:
-            return np.ascontiguousarray(found)
-        out = np.zeros((r.shape[1], self.d))
-        out[:, self.columns] = found
-        return out
+            return np.ascontiguousarray(touched)
+        padded = np.zeros((r.shape[1], self.d))
+        padded[:, self.columns] = touched
+        return padded
 
     def row_gradient(self, x: Array, rows: Array, slopes: Slopes) -> Array:
         """The mean over i in rows[r] of a_i slope_i: rows (R, b) -> (R, d).
@@ -90,8 +91,8 @@ class LinearMap:
             return mean
         chosen = self.matrix[rows.ravel()]
         if replicates == 1:
-            one: Array = chosen.T @ (slopes((chosen @ x[0])[None], rows)[0] / b)
-            return one[None]
+            gradient: Array = chosen.T @ (slopes((chosen @ x[0])[None], rows)[0] / b)
+            return gradient[None]
         owner = np.repeat(np.arange(rows.size), np.diff(chosen.indptr))
         replicate = owner // b
         inner = np.bincount(owner, chosen.data * x[replicate, chosen.indices], minlength=rows.size)
@@ -119,8 +120,8 @@ def as_rows(matrix: Any) -> Any:
         rows.sum_duplicates()
         rows.eliminate_zeros()
     if rows.indices.dtype != np.int32 and max(rows.nnz, rows.shape[1]) < 2**31:  # less to read
-        index = rows.indices.astype(np.int32), rows.indptr.astype(np.int32)
-        rows = csr_array((rows.data, *index), shape=rows.shape)
+        indices, indptr = rows.indices.astype(np.int32), rows.indptr.astype(np.int32)
+        rows = csr_array((rows.data, indices, indptr), shape=rows.shape)
     return rows
 
 
@@ -159,8 +160,9 @@ def optimality(matrix: Matrix, y: Array, w: Array) -> tuple[float, float]:
 
 
 def _stationarity(rows: Any, y: Array, w: Array) -> float:
-    size = float(np.linalg.norm(rows.data if is_sparse(rows) else rows)) * float(np.linalg.norm(y))
-    return float(np.linalg.norm(rows.T @ (rows @ w - y))) / (size or 1.0)
+    """|A'(Aw - y)| / (|A| |y|), with the Frobenius norm of A."""
+    scale = float(np.linalg.norm(rows.data if is_sparse(rows) else rows)) * float(np.linalg.norm(y))
+    return float(np.linalg.norm(rows.T @ (rows @ w - y))) / (scale or 1.0)
 
 
 def _lsqr(matrix: Any, y: Array) -> Array:

@@ -32,11 +32,11 @@ class Samples:
     y_test: Array | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit together."""
+        """Refuse shapes that do not fit, and NaN and inf."""
         _check_pair("X", self.X, "y", self.y)
         if (self.X_test is None) != (self.y_test is None):
-            given = "X_test" if self.y_test is None else "y_test"
-            raise ValueError(f"{given} came alone: give X_test and y_test both, or neither")
+            single = "X_test" if self.y_test is None else "y_test"
+            raise ValueError(f"{single} came alone: give X_test and y_test both, or neither")
         if self.X_test is not None:
             _check_pair("X_test", self.X_test, "y_test", self.y_test)
             if self.X_test.shape[1] != self.X.shape[1]:
@@ -112,34 +112,35 @@ class LinearModel(ABC):
     def batch_gradient(self, x: Array, rows: Array) -> Array:
         """The mean over rows (R, b) of the gradients of their summands, (R, d)."""
         y = self.data.y
-        found = self.data.train.row_gradient(x, rows, lambda z, i: self.slopes(z, y[i]))
-        return self._penalised(found, x)
+        mean = self.data.train.row_gradient(x, rows, lambda z, i: self.slopes(z, y[i]))
+        return self._penalised(mean, x)
 
     def smoothness(self, iterations: int = 30) -> float:
-        """The largest eigenvalue of the Hessian, by power iteration from below.
+        """The largest eigenvalue of curvature X'X/n + l2, by power iteration from below.
 
-        Of a bound on the Hessian where phi is not quadratic: curvature X'X/n + l2.
+        That is the Hessian where phi is quadratic, and a bound on it elsewhere.
         """
         train = self.data.train
         v = np.random.default_rng(0).standard_normal((1, self.d))
-        found = 0.0
+        eigenvalue = 0.0  # of X'X
         for _ in range(iterations):
             v = train.adjoint(train.apply(v / (np.linalg.norm(v) or 1.0)))
-            found = float(np.linalg.norm(v))
-        return self.curvature * found / self.n + self.l2
+            eigenvalue = float(np.linalg.norm(v))
+        return self.curvature * eigenvalue / self.n + self.l2
 
     def _penalised(self, g: Array, x: Array) -> Array:
+        """g and the gradient of the penalty, added in place."""
         if self.l2:
             g += self.l2 * x
         return g
 
 
 def _check_pair(name: str, matrix: Any, y_name: str, y: Any) -> None:
-    """One sentence where a matrix and its right-hand side do not fit, or hold NaN or inf."""
+    """ValueError where a matrix and its right-hand side do not fit, or hold NaN or inf."""
     for label, value, ndim in ((name, matrix, 2), (y_name, y, 1)):
         if not (isinstance(value, np.ndarray) or is_sparse(value)) or value.ndim != ndim:
-            found = f"shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
-            raise ValueError(f"{label} must be a {ndim}-dimensional array, not {found}: convert it")
+            kind = f"shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
+            raise ValueError(f"{label} must be a {ndim}-dimensional array, not {kind}: convert it")
         if isinstance(value, np.ma.MaskedArray):
             raise ValueError(f"{label} is a masked array: drop or fill what it masks")
         if value.dtype.kind not in "biuf":

@@ -2,9 +2,9 @@
 
 f(w) = (1/n) sum_i log(1 + exp(-y_i <a_i, w>)) + (l2/2) |w|^2 with labels y_i in {-1, +1}.
 
-The dual, with a_i = sigma(-y_i <a_i, w>) read off at w, gives the lower bound f(w) - gap on the
-minimum, and with it gap = |grad f(w)|^2 / (2 l2) exactly: the entropies cancel (derived here;
-tests/test_logistic.py compares with the dual written out). It costs one gradient, at any size.
+The dual variables alpha_i = sigma(-y_i <a_i, w>) give the lower bound f(w) - gap on the minimum
+with gap = |grad f(w)|^2 / (2 l2) exactly, as the entropies cancel (derived here; compared with the
+dual function in tests/convex/problems/test_logistic.py). It costs one gradient, at any size.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Logistic(LinearModel):
 
     def values(self, z: Array, y: Array) -> Array:
         """log(1 + exp(-y z)), which never overflows."""
-        found: Array = np.logaddexp(0.0, -y * z)
-        return found
+        losses: Array = np.logaddexp(0.0, -y * z)
+        return losses
 
     def slopes(self, z: Array, y: Array) -> Array:
-        """-y sigma(-y z), in the place of z."""
+        """-y sigma(-y z), written into z."""
         z *= y
         with np.errstate(over="ignore"):  # 1/(1 + inf) is 0, as it should be
             np.exp(z, out=z)
@@ -55,9 +55,9 @@ class Logistic(LinearModel):
         The losses are without the penalty. A prediction <a_i, w> of exactly 0 is wrong.
         """
         data = self.data
-        series = self._measured("train", data.train.apply(x), data.y)
+        series = self._loss_and_accuracy("train", data.train.apply(x), data.y)
         if data.test is not None and data.y_test is not None:
-            series |= self._measured("test", data.test.apply(x), data.y_test)
+            series |= self._loss_and_accuracy("test", data.test.apply(x), data.y_test)
         return series
 
     @cached_property
@@ -88,7 +88,14 @@ class Logistic(LinearModel):
         if best is None:
             raise ValueError("l2 = 0 has no certified optimum: use l2 > 0")
         gap = self.gap(best.x)
-        return Certificate(best.x, best.f, best.f - gap, gap, "optimal", "Newton-CG, duality gap")
+        return Certificate(
+            x=best.x,
+            f=best.f,
+            dual=best.f - gap,
+            gap=gap,
+            status="optimal",
+            solver="Newton-CG, duality gap",
+        )
 
     def expression(self, x: Any) -> Any:
         """f as a cvxpy expression of the variable x, (d,)."""
@@ -98,10 +105,11 @@ class Logistic(LinearModel):
         margins = cp.multiply(data.y, data.train.matrix @ x)
         return cp.sum(cp.logistic(-margins)) / self.n + (self.l2 / 2) * cp.sum_squares(x)
 
-    def _measured(self, rows: str, z: Array, y: Array) -> dict[str, Array]:
+    def _loss_and_accuracy(self, prefix: str, z: Array, y: Array) -> dict[str, Array]:
+        """Of predictions z (n, R) and labels y (n,), for each replicate: (R,) each."""
         labels = y[:, None]
         accuracy = np.mean(labels * z > 0, axis=0)
-        return {f"{rows}_accuracy": accuracy, f"{rows}_loss": self.values(z, labels).mean(0)}
+        return {f"{prefix}_accuracy": accuracy, f"{prefix}_loss": self.values(z, labels).mean(0)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,14 +123,15 @@ class LogisticRegression(Samples, Logistic):
     l2: float = field(kw_only=True)
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit together, other labels and a negative l2."""
+        """Refuse shapes that do not fit, labels other than -1 and +1, and a negative l2."""
         super().__post_init__()
         if isinstance(self.l2, bool) or not 0 <= self.l2 < np.inf:
             raise ValueError(f"l2 must be at least 0 and finite, not {self.l2}: try 1/n")
         for name, y in (("y", self.y), ("y_test", self.y_test)):
-            wrong = None if y is None else np.asarray(y)[~np.isin(y, (-1, 1))]
-            if wrong is not None and wrong.size:
-                raise ValueError(f"{name} holds the label {wrong[0]:g}: map the classes to -1, +1")
+            if y is None or np.isin(y, (-1, 1)).all():
+                continue
+            other = np.asarray(y)[~np.isin(y, (-1, 1))][0]
+            raise ValueError(f"{name} holds the label {other:g}: map the classes to -1, +1")
 
     @cached_property
     def data(self) -> LogisticRegression:
@@ -141,16 +150,16 @@ def minimise(problem: Logistic) -> Array:
         if g @ g <= 2 * problem.l2 * GAP * f:
             break
         p = _newton_step(problem, w, g)
-        t, descent = 1.0, float(g @ p)
-        while (tried := float(problem.loss((w + t * p)[None])[0])) > f + 1e-4 * t * descent:
+        t, slope = 1.0, float(g @ p)
+        while (f_next := float(problem.loss((w + t * p)[None])[0])) > f + 1e-4 * t * slope:
             t /= 2
             if t < 1e-3:
                 break
-        ahead = w + t * p
-        found = problem.full_gradient(ahead[None])[0]
-        if t < 1e-3 and found @ found >= 0.25 * (g @ g):  # differences of f are rounding by now
+        w_next = w + t * p
+        g_next = problem.full_gradient(w_next[None])[0]
+        if t < 1e-3 and g_next @ g_next >= 0.25 * (g @ g):  # differences of f are rounding by now
             break
-        w, f, g = ahead, tried, found
+        w, f, g = w_next, f_next, g_next
     return w
 
 
@@ -162,13 +171,13 @@ def _newton_step(problem: Logistic, w: Array, g: Array) -> Array:
     z = train.apply(w[None])
     curvature = np.exp(-np.logaddexp(0, z) - np.logaddexp(0, -z)) / problem.n  # sigma' / n
 
-    def hessian(v: Array) -> Array:
+    def hessian(v: Array) -> Array:  # its product with v
         product = train.apply(v.reshape(1, -1))
         product *= curvature
-        found: Array = train.adjoint(product)[0] + problem.l2 * v.ravel()
-        return found
+        Hv: Array = train.adjoint(product)[0] + problem.l2 * v.ravel()
+        return Hv
 
     H = LinearOperator((problem.d, problem.d), matvec=hessian, dtype=np.float64)
-    size = float(np.linalg.norm(g))
-    p: Array = cg(H, -g, rtol=min(0.1, np.sqrt(size)), maxiter=CG_STEPS)[0]
+    norm = float(np.linalg.norm(g))
+    p: Array = cg(H, -g, rtol=min(0.1, np.sqrt(norm)), maxiter=CG_STEPS)[0]
     return p

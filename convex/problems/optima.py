@@ -1,4 +1,4 @@
-"""Certified optima: Clarabel's dual value is a lower bound that a claimed optimum has to meet."""
+"""Certified optima: a claimed minimum has to equal Clarabel's dual value, a lower bound."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Certifiable(Problem, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """What the solver found, and how far a claimed optimum is from its lower bound."""
+    """A solver's minimum, and the gap of a claimed optimum to its lower bound."""
 
-    x: Array  # (d,) the solver's minimiser; another one than the claimed where there are several
+    x: Array  # (d,) the solver's minimiser; not the claimed one where there are several
     f: float  # the solver's primal objective
     dual: float  # the solver's dual objective: f(x) >= dual for every feasible x
     gap: float  # f(claimed optimum) - dual
@@ -46,13 +46,13 @@ def certify(problem: Certifiable) -> Certificate:
     """
     import cvxpy as cp
 
-    best = problem.optimum
-    if best is None:
+    optimum = problem.optimum
+    if optimum is None:
         raise ValueError("a problem without an optimum has nothing to certify: give it one")
     x = cp.Variable(problem.d, name="x")
     constraints = problem.constraints(x) if hasattr(problem, "constraints") else []
     programme = cp.Problem(cp.Minimize(problem.expression(x)), constraints)
-    claimed = float(problem.loss(best.x[None])[0])
+    claimed = float(problem.loss(optimum.x[None])[0])
     return solve(programme, x, claimed)
 
 
@@ -70,7 +70,10 @@ def certify_minimum_norm(matrix: Any, y: Array, w: Array) -> Certificate:
 
 
 def solve(programme: Any, x: Any, claimed: float) -> Certificate:
-    """Minimise a cvxpy problem with Clarabel; ``claimed`` is the value held against its dual."""
+    """Minimise a cvxpy problem over ``x`` with Clarabel; the gap is ``claimed`` less the dual.
+
+    Raises RuntimeError for every solver status but "optimal".
+    """
     import clarabel
     import cvxpy as cp
 

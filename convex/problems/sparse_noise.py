@@ -1,4 +1,4 @@
-"""The sparse-noise quadratic: all noise sits in one coordinate (toy of arXiv 1901.09847)."""
+"""The quadratic with noise in one coordinate only (the toy example of arXiv 1901.09847)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SparseNoise:
     """f(x) = |x|^2/2 in R^d, x_0 ~ N(0, I); the gradient's noise is N(0, sigma^2) on coordinate 1.
 
     The sign methods gain here because the sign bounds the one noisy coordinate; EF-signSGD, which
-    delivers every gradient in the end, inherits the noise of SGD.
+    applies every gradient in the end, has the noise of SGD.
     """
 
     d: int = 100
@@ -48,7 +48,7 @@ class SparseNoise:
         return g
 
     def oracle(self, rng: Generator, replicates: int) -> Callable[[Array], Array]:
-        """``gradient`` for a whole run, with the same noise, but drawn for many steps at once."""
+        """``gradient`` for a whole run with the same noise, drawn AHEAD steps at a time."""
         noise = chain.from_iterable(
             rng.normal(0.0, self.sigma, (AHEAD, replicates)) for _ in repeat(None)
         )
@@ -77,8 +77,8 @@ class SparseNoise:
         lr = np.asarray(lr, dtype=np.float64)
         if not ((lr >= 0) & (lr < 2)).all():
             raise ValueError(f"lr must lie in [0, 2), not {lr}: SGD diverges at 2 and above")
-        left = (1.0 - lr) ** (2 * np.asarray(steps))
-        loss: Array = 0.5 * (self.d * left + self.sigma**2 * lr * (1.0 - left) / (2.0 - lr))
+        decay = (1.0 - lr) ** (2 * np.asarray(steps))  # q^(2T)
+        loss: Array = 0.5 * (self.d * decay + self.sigma**2 * lr * (1.0 - decay) / (2.0 - lr))
         return loss
 
     def best_sgd(self, steps: int) -> tuple[float, float]:
@@ -92,14 +92,14 @@ class SparseNoise:
         if steps < 1:
             raise ValueError(f"steps must be at least 1, not {steps}: no step, no best step size")
 
-        def loss(power: Any) -> Any:
+        def loss(power: Any) -> Any:  # of lr = 10^power
             return self.expected_loss_sgd(10.0**power, steps)
 
         grid = np.linspace(-12.0, 0.0, 1201)  # log10 lr
         best = int(np.argmin(loss(grid)))
         bounds = (grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)])
-        found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-9})
-        power = min(float(found.x), float(grid[best]), key=loss)  # the least may sit at lr = 1
+        refined = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-9})
+        power = min(float(refined.x), float(grid[best]), key=loss)  # the least may be at lr = 1
         return 10.0**power, float(loss(power))
 
     def expression(self, x: Any) -> Any:

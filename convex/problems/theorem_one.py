@@ -40,8 +40,8 @@ class TheoremOne(Regression):
     def draw(self) -> tuple[Array, Array, Array, Array]:
         """s (d,) of -1.0 and +1.0, the rows (n, d), x* (d,) and x_0 (d,)."""
         rng = np.random.default_rng(self.seed)
-        s, side = rng.choice((-1.0, 1.0), self.d), rng.choice((-1.0, 1.0), (self.n, 1))
-        rows = side * s * np.abs(rng.standard_normal((self.n, self.d)))
+        s, row_sign = rng.choice((-1.0, 1.0), self.d), rng.choice((-1.0, 1.0), (self.n, 1))
+        rows = row_sign * s * np.abs(rng.standard_normal((self.n, self.d)))
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         return s, rows, rng.standard_normal(self.d), rng.standard_normal(self.d)
 
@@ -69,9 +69,9 @@ class TheoremOne(Regression):
 
     def off_line(self, x: Array) -> Array:
         """|P(x - x_0)|, P the projection orthogonal to s: the distance of x (R, d) to the line."""
-        moved = x - self.start
-        along: Array = moved @ self.s / self.d
-        distance: Array = np.linalg.norm(moved - along[:, None] * self.s, axis=1)
+        step = x - self.start
+        along: Array = step @ self.s / self.d
+        distance: Array = np.linalg.norm(step - along[:, None] * self.s, axis=1)
         return distance
 
     def distance_to_line(self) -> float:

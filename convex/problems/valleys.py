@@ -1,4 +1,4 @@
-"""Smooth functions with all constants known, on which Theorem II is compared with what happens."""
+"""Smooth functions with all constants known, on which Theorem II is tested by runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What the pictures compute: runs and checks as values, with a method ``compute``."""
+"""What the figures show, as values: frozen dataclasses of runs and checks with ``compute``.
+
+``compute()`` returns named arrays, ``cost`` is how long that takes relative to the others; a value
+is its own description, so that a saved result can be matched with the study that it belongs to.
+"""
 
 from efsgd.convex.studies.bound_checks import Bounds
 from efsgd.convex.studies.error_lemma import Memories

@@ -1,4 +1,4 @@
-"""The check of one compressor at one dimension as a work: search, certificate, Gaussian vectors."""
+"""The check of one compressor's bound at one dimension: search, certificate, Gaussian vectors."""
 
 from __future__ import annotations
 
@@ -15,20 +15,36 @@ from efsgd.compressors.base import Compressor
 from efsgd.convex.verification.search import Search
 from efsgd.convex.verification.verification import Verification, held, verify
 
-GAUSSIAN, FEWER = 200, 50  # vectors; fewer where each is drawn many times
+GAUSSIAN, GAUSSIAN_IF_RANDOM = 200, 50  # vectors; a random compressor draws many times at each
 DIMENSIONS = (1, 2, 5, 16, 256)
 SPECS = (  # every built-in compressor
-    *("identity", "sign", "scaledsign", "scaledsign:zero=0", "blockwise:16,scaledsign"),
-    *("twomeans", "signtopk:4", "topk:0.25", "scaled:0.5,topk:0.25", "randk:0.25"),
-    *("randk:0.25,unbiased", "lowrank:1", "threshold:l2=0.5", "threshold:linf=0.5"),
-    *("threshold:abs=0.1", "qsgd:2", "qsgd:64", "terngrad", "natural", "natural:nearest"),
+    "identity",
+    "sign",
+    "scaledsign",
+    "scaledsign:zero=0",
+    "blockwise:16,scaledsign",
+    "twomeans",
+    "signtopk:4",
+    "topk:0.25",
+    "scaled:0.5,topk:0.25",
+    "randk:0.25",
+    "randk:0.25,unbiased",
+    "lowrank:1",
+    "threshold:l2=0.5",
+    "threshold:linf=0.5",
+    "threshold:abs=0.1",
+    "qsgd:2",
+    "qsgd:64",
+    "terngrad",
+    "natural",
+    "natural:nearest",
 )
 BUILT_IN = tuple(compressor(spec) for spec in SPECS)
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is known of the bound of ``compressor`` at dimension ``d``; see :func:`described`."""
+    """The check of the bound of ``compressor`` at dimension ``d``; arrays of :func:`described`."""
 
     compressor: Compressor
     d: int
@@ -46,41 +62,42 @@ class Bounds:
 
 
 def checked(
-    what: Compressor | Callable[..., Any],
+    subject: Compressor | Callable[..., Any],
     d: int,
     seed: int,
     samples: int,
     delta: float | Callable[[int], float] | None = None,
 ) -> tuple[Verification, dict[str, Array]]:
-    """What :func:`efsgd.verify` finds with a certificate, and the same as arrays.
+    """The outcome of :func:`efsgd.verify` with a certificate, and the same as arrays.
 
-    ``what`` may also be a function with its ``delta``. Raises as ``verify`` does.
+    ``subject`` is a compressor, or a function with its ``delta``. Raises as ``verify`` does.
     """
     rng = np.random.default_rng([seed, d])
-    found = verify(what, d, rng, delta=delta, samples=samples, certify=True)
-    gaussian = named = (math.nan, math.nan)
-    if found:
-        c = held(what, d, delta)
-        gaussian, named = _gaussian(c, d, rng, samples), _named(c, d, rng, samples)
-    return found, described(found, gaussian, named)
+    verification = verify(subject, d, rng, delta=delta, samples=samples, certify=True)
+    gaussian = attaining = (math.nan, math.nan)
+    if verification:
+        c = held(subject, d, delta)
+        gaussian, attaining = _gaussian(c, d, rng, samples), _attaining(c, d, rng, samples)
+    return verification, described(verification, gaussian, attaining)
 
 
 def described(
-    found: Verification, gaussian: tuple[float, float], named: tuple[float, float]
+    verification: Verification, gaussian: tuple[float, float], attaining: tuple[float, float]
 ) -> dict[str, Array]:
     """A verification as arrays: numbers, NaN where there is none, and texts.
 
     "gaussian" and "gaussian_worst" are the mean and the worst delta (or omega) of Gaussian vectors;
-    "attaining" the one at the vector that the compressor names, with its standard error.
+    "attaining" the one at the vector that the compressor names as its worst, and "attaining_error"
+    its standard error.
     """
-    proof = found.certificate
+    proof = verification.certificate
     numbers = {
-        "claimed": found.claimed,
-        "worst": found.worst,
-        "error": found.error,
-        "bias": found.bias,
-        "bits": found.bits,
-        "allowed": found.allowed,
+        "claimed": verification.claimed,
+        "worst": verification.worst,
+        "error": verification.error,
+        "bias": verification.bias,
+        "bits": verification.bits,
+        "allowed": verification.allowed,
         "certified": proof.value if proof else math.nan,
         "dual": proof.dual if proof else math.nan,
         "gap": proof.gap if proof else math.nan,
@@ -88,38 +105,39 @@ def described(
         "solved": bool(proof and proof.solved),
         "gaussian": gaussian[0],
         "gaussian_worst": gaussian[1],
-        "attaining": named[0],
-        "attaining_error": named[1],
-        "vector": found.vector,
+        "attaining": attaining[0],
+        "attaining_error": attaining[1],
+        "vector": verification.vector,
     }
     texts = {
-        "verdict": found.verdict,
-        "quantity": found.quantity,
-        "guarantee": found.guarantee,
-        "reason": found.reason,
+        "verdict": verification.verdict,
+        "quantity": verification.quantity,
+        "guarantee": verification.guarantee,
+        "reason": verification.reason,
         "kind": proof.kind if proof else "none",
         "proof": proof.text if proof else "",
     }
     return {name: np.array(value) for name, value in (numbers | texts).items()}
 
 
-def _told(search: Search, loss: Array) -> Array:
-    """Losses as what is claimed: delta, or omega."""
-    told: Array = loss if search.unbiased else 1.0 - loss
-    return told
+def _delta_or_omega(search: Search, loss: Array) -> Array:
+    """The quantity that the compressor claims, from losses |C(x)-x|^2/|x|^2."""
+    quantity: Array = loss if search.unbiased else 1.0 - loss
+    return quantity
 
 
 def _gaussian(c: Compressor, d: int, rng: Generator, samples: int) -> tuple[float, float]:
-    """The mean and the worst over Gaussian vectors."""
+    """The mean and the worst delta or omega over Gaussian vectors."""
     search = Search(c, d, rng, samples)
-    loss, _ = search.loss(rng.standard_normal((FEWER if c.random else GAUSSIAN, d)))
-    return float(_told(search, loss.mean())), float(_told(search, loss.max()))
+    points = rng.standard_normal((GAUSSIAN_IF_RANDOM if c.random else GAUSSIAN, d))
+    loss, _ = search.loss(points)
+    return float(_delta_or_omega(search, loss.mean())), float(_delta_or_omega(search, loss.max()))
 
 
-def _named(c: Compressor, d: int, rng: Generator, samples: int) -> tuple[float, float]:
+def _attaining(c: Compressor, d: int, rng: Generator, samples: int) -> tuple[float, float]:
     """The delta or omega at the vector that the compressor names, and its standard error."""
     search = Search(c, d, rng, samples)
     if search.silent or not (points := search.named()):
         return math.nan, math.nan
     loss, error = search.loss(points[0], 20 * samples)
-    return float(_told(search, loss[0])), float(error[0])
+    return float(_delta_or_omega(search, loss[0])), float(error[0])

@@ -1,6 +1,6 @@
-"""The memory of error feedback against the error lemma: runs that bring their own bounds' letters.
+"""The memory of error feedback along runs, to be compared with the bound of the error lemma.
 
-Each result holds what :mod:`efsgd.bounds` needs to judge it: the step sizes, sigma and delta.
+Each result also holds the arguments of that bound in :mod:`efsgd.bounds`: step sizes, sigma, delta.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Memories:
 
     def compute(self) -> dict[str, Array]:
         """Run it once for each problem and step size, with the same noise."""
-        found = [[self._one(problem, rate) for rate in self.rates] for problem in self.problems]
-        squares = np.array([[history["memory_norm"] ** 2 for history in row] for row in found])
-        residuals = np.array([[history["virtual_residual"] for history in row] for row in found])
+        runs = [[self._history(problem, rate) for rate in self.rates] for problem in self.problems]
+        squares = np.array([[history["memory_norm"] ** 2 for history in row] for row in runs])
+        residuals = np.array([[history["virtual_residual"] for history in row] for row in runs])
         spread = squares.std(axis=3, ddof=1) if self.replicates > 1 else 0 * squares[..., 0]
         return {
-            "step": found[0][0]["step"],
+            "step": runs[0][0]["step"],
             "squared": squares.mean(axis=3),
             "error": spread / np.sqrt(self.replicates),
             "virtual_residual": residuals.max(axis=3),
@@ -55,12 +55,22 @@ class Memories:
             "delta": np.array(self.compressor.delta(self.problems[0].d)),
         }
 
-    def _one(self, problem: BoundedNoise | Slope, rate: float | Schedule) -> dict[str, Array]:
-        method, metrics = EFSGD(self.compressor), ("memory_norm", "virtual_residual")
-        rest = (self.steps, self.seed, self.replicates)
-        return run(Run(problem, method, rate, *rest, record=self.record, metrics=metrics))
+    def _history(self, problem: BoundedNoise | Slope, rate: float | Schedule) -> dict[str, Array]:
+        return run(
+            Run(
+                problem=problem,
+                method=EFSGD(self.compressor),
+                lr=rate,
+                steps=self.steps,
+                seed=self.seed,
+                replicates=self.replicates,
+                record=self.record,
+                metrics=("memory_norm", "virtual_residual"),
+            )
+        )
 
     def _lrs(self, rate: float | Schedule) -> Array:
+        """The step size of each step, (T,)."""
         if not isinstance(rate, Schedule):
             return np.full(self.steps, float(rate))
         return np.array([rate(t) for t in range(self.steps)])

@@ -1,8 +1,8 @@
-"""Compressors that leave the worst error their delta allows: they attain the theorems' exact forms.
+"""Compressors with the worst error that delta allows, for which the theorems' bounds are attained.
 
-Neither is one to train with. They know the run that they are meant for, see
-:mod:`efsgd.convex.studies.theorem_three` and :mod:`efsgd.convex.studies.theorem_two`;
-|C(p)-p|^2 = (1-delta)|p|^2 holds for every p.
+They are not for training: each is built for one run, see
+:mod:`efsgd.convex.studies.theorem_three` and :mod:`efsgd.convex.studies.theorem_two`.
+|C(p)-p|^2 = (1-delta)|p|^2 holds for every p, and q = sqrt(1-delta).
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from efsgd.compressors.packing import Shape
 def slopes(T: int, c: float) -> Array:
     """Unit vectors u_0, ..., u_T with inner products c in [-1/T, 1], the rows of (T+1, T+1).
 
-    The symmetric root of their Gram matrix, a on the diagonal and b beside it; read only.
+    They are those of the symmetric square root of their Gram matrix. Read only.
     """
     n = T + 1
-    own, common = np.sqrt(1 - c), np.sqrt(max(0.0, 1 + T * c))  # roots of the eigenvalues
-    b = (common - own) / n
-    u: Array = np.full((n, n), b) + own * np.eye(n)
+    sum_zero, equal = np.sqrt(1 - c), np.sqrt(max(0.0, 1 + T * c))  # roots of the eigenvalues
+    b = (equal - sum_zero) / n
+    u: Array = np.full((n, n), b) + sum_zero * np.eye(n)
     u.setflags(write=False)
     return u
 
 
 @dataclass(frozen=True)
 class Onward(Compressor):
-    """p - q|p| u_(t+1) where u_t is the slope closest to p: the error points onward."""
+    """p - q|p| u_(t+1) where u_t is the slope closest to p: the error points to the next slope."""
 
     T: int
     c: float
-    claimed: float
+    claimed: float  # delta
 
     @property
     def guarantee(self) -> Guarantee:
@@ -67,7 +67,7 @@ class AlongVirtual(Compressor):
     """
 
     start: float
-    claimed: float
+    claimed: float  # delta
 
     @property
     def guarantee(self) -> Guarantee:
@@ -84,14 +84,15 @@ class AlongVirtual(Compressor):
 
     def apply(self, x: Array, drawn: Any = None) -> Array:
         """C of each vector of x (..., d)."""
-        sent: Array = x - self._left(x, drawn)[1]
+        sent: Array = x - self._step(x, drawn)[1]
         return sent
 
     def next_state(self, x: Array, drawn: Any) -> Any:
         """(v, e) after the step."""
-        return self._left(x, drawn)
+        return self._step(x, drawn)
 
-    def _left(self, p: Array, drawn: Any) -> list[Array]:
+    def _step(self, p: Array, drawn: Any) -> list[Array]:
+        """(v, e) after the step with input p."""
         before, e = drawn
         v = before - (p - e)
         length = np.sqrt((1 - self.claimed) * np.vecdot(p, p)[..., None])

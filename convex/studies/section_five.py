@@ -1,4 +1,4 @@
-"""The least squares of section 5 as studies: many draws of its data, a method along them or a grid.
+"""The least squares problem of section 5: studies of a method on many draws of its data.
 
 What happens there has closed forms (derived here), for a training set with more y = +1 than -1.
 Scaled signs give all touched coordinates the same magnitude a; rows y = +1 then need 4a = 1 and
@@ -25,14 +25,14 @@ GRID = tuple(float(f"{lr:.4g}") for lr in np.logspace(-3, 2, 25))
 Draws = tuple[WilsonLeastSquares, ...]
 
 
-def data_draws(p: float, many: int, seed: int) -> Draws:
-    """``many`` draws of the data with P(y=1) = p; those of one seed are the same for any p."""
-    return tuple(WilsonLeastSquares(p=p, seed=1000 * seed + i) for i in range(many))
+def data_draws(p: float, number: int, seed: int) -> Draws:
+    """``number`` draws of the data with P(y=1) = p; the random numbers are the same for any p."""
+    return tuple(WilsonLeastSquares(p=p, seed=1000 * seed + i) for i in range(number))
 
 
 def draws_in(values: list[dict[str, Any]]) -> Draws:
-    """The draws again, from the spec of a study over them."""
-    return tuple(WilsonLeastSquares(v["rows"], v["p"], v["seed"]) for v in values)
+    """The draws in the saved spec of a study: its ``values``, the fields of each draw."""
+    return tuple(WilsonLeastSquares(rows=v["rows"], p=v["p"], seed=v["seed"]) for v in values)
 
 
 def along(
@@ -43,22 +43,25 @@ def along(
     steps: int = STEPS,
     record: int | None = None,
 ) -> Vary:
-    """The method on every draw, recorded as in a :class:`efsgd.Run`."""
-    one = Run(data[0], method, lr, steps, record=record, metrics=metrics)
-    return Vary(one, "problem", data)
+    """The method on every draw; ``record`` and ``metrics`` as in :class:`efsgd.Run`."""
+    first = Run(data[0], method, lr, steps, record=record, metrics=metrics)
+    return Vary(first, "problem", data)
 
 
 def on_grid(
     data: Draws, method: Method, grid: tuple[float, ...] = GRID, steps: int = STEPS
 ) -> Vary:
-    """The final test loss of the method on every draw with every step size, (2, V, R)."""
-    last = Run(
-        *(data[0], method, grid, steps),
+    """The first and final test loss of the method on every draw with every step size, (2, V, R)."""
+    first = Run(
+        problem=data[0],
+        method=method,
+        lr=grid,
+        steps=steps,
         replicates=len(grid),
         record=(steps,),
         metrics=("test_mse",),
     )
-    return Vary(last, "problem", data)
+    return Vary(first, "problem", data)
 
 
 def negatives(data: Draws) -> Array:
@@ -67,18 +70,18 @@ def negatives(data: Draws) -> Array:
 
 
 def ternary_loss(negative: Array) -> Array:
-    """The test loss of scaled signs with sign(0) = 0, for this share of y = -1; see above."""
+    """The test loss of scaled signs with sign(0) = 0, for this share of y = -1 (derived above)."""
     return (1 - negative) / 16 + negative * 25 / 16
 
 
 def one_bit_loss(negative: Array) -> Array:
-    """The test loss of scaled signs with sign(0) = +1, for this share of y = -1; see above."""
+    """The test loss of scaled signs with sign(0) = +1, for this share of y = -1 (derived above)."""
     return (1 - negative) / 4
 
 
 @dataclass(frozen=True)
 class Untouched:
-    """The final answer on each draw, without the weights that no training row touches.
+    """The final iterate on each draw, without the weights of columns that are 0 in training.
 
     Arrays (V,): "test_mse" and "test_accuracy" with those weights set to 0, and the "least" and
     "greatest" of them before that.
@@ -96,12 +99,12 @@ class Untouched:
 
     def compute(self) -> dict[str, Array]:
         """Train on every draw, then set those weights to 0."""
-        found = [self._one(problem) for problem in self.problems]
-        return {name: np.array([one[name] for one in found]) for name in found[0]}
+        draws = [self._measure(problem) for problem in self.problems]
+        return {name: np.array([draw[name] for draw in draws]) for name in draws[0]}
 
-    def _one(self, problem: WilsonLeastSquares) -> dict[str, float]:
-        trained = Run(problem, self.method, self.lr, self.steps, metrics=("loss",))
-        w = run(trained)["x_final"]
+    def _measure(self, problem: WilsonLeastSquares) -> dict[str, float]:
+        training = Run(problem, self.method, self.lr, self.steps, metrics=("loss",))
+        w = run(training)["x_final"]
         free = abs(problem.data.train.matrix).sum(axis=0) == 0
         measured = problem.measure(np.where(free, 0.0, w))
         return {

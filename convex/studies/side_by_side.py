@@ -1,14 +1,15 @@
-"""Methods side by side, and memories in two units on one path."""
+"""Several methods in the same steps, and error feedback with its memory in two different units."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.compressors.base import Compressor
-from efsgd.compressors.sparse import sample_subset
+from efsgd.compressors.selection import sample_subset
 from efsgd.convex.problems.known_curvature import Known
 from efsgd.engine.runs import Run, run
 from efsgd.methods.base import Memory, Method
@@ -30,17 +31,25 @@ class SideBySide:
 
     def compute(self) -> dict[str, Array]:
         """ "step" (T,), each metric as (T, V, R): of the V runs that record it, in their order."""
-        histories = [run(one, diverged="keep") for one in self.runs]
+        histories = [run(experiment, diverged="keep") for experiment in self.runs]
         names = {name for h in histories for name in h if name not in ("step", "x_final")}
-        found = {n: np.stack([h[n] for h in histories if n in h], axis=1) for n in sorted(names)}
-        return {"step": histories[0]["step"], **found}
+        stacked = {n: np.stack([h[n] for h in histories if n in h], axis=1) for n in sorted(names)}
+        return {"step": histories[0]["step"], **stacked}
+
+
+class _Path(NamedTuple):
+    """A run with its sums along the way, for t = 0, ..., steps."""
+
+    x: Array  # (T, d) iterates
+    lost: Array  # (T, d) x - lr e - (x_0 - sum lr g)
+    explained: Array  # (T, d) sum (lr_(s-1) - lr_s) e_s
 
 
 @dataclass(frozen=True)
 class MemoryUnits:
     """EFSGD, and GradientEF with and without the rescaling of its memory, on the same batches.
 
-    All draw the same rows and the same messages at each step. x_0 = 0.
+    All use the same rows and the same random numbers at each step. x_0 = 0.
     """
 
     problem: Known
@@ -58,47 +67,47 @@ class MemoryUnits:
     def compute(self) -> dict[str, Array]:
         """Arrays over t = 0, ..., steps, lengths in units of |x_0 - x*|.
 
-        "gap" (T, 3), of EFSGD, rescaled and not; "apart" (T, 2), |x - that of EFSGD| of the latter
-        two; "lost" (T, 2), |x - lr e - (x_0 - sum lr g)| of these; "unexplained" (T,), the same
-        without rescaling after sum (lr_(s-1) - lr_s) e_s is taken off: 0 but for rounding, as that
-        is what each step adds (derived here).
+        "gap" (T, 3), of EFSGD, rescaled and not; "apart" (T, 2), |x - x of EFSGD| for the latter
+        two; "lost" (T, 2), |x - lr e - (x_0 - sum lr g)| for these; "unexplained" (T,), the length
+        of the same without rescaling minus sum (lr_(s-1) - lr_s) e_s: 0 but for rounding, as each
+        step adds one term of that sum (derived here).
         """
         c, best = self.compressor, self.problem.optimum
         assert best is not None  # of either problem
         unit = np.linalg.norm(best.x)
-        x, _, _ = self._follow(EFSGD(c))
-        found = [self._follow(GradientEF(c, rescaled=rescaled)) for rescaled in (True, False)]
+        efsgd = self._path(EFSGD(c))
+        rescaled = self._path(GradientEF(c, rescaled=True))
+        plain = self._path(GradientEF(c, rescaled=False))
+        paths, variants = (efsgd, rescaled, plain), (rescaled, plain)
         return {
-            "gap": np.stack(
-                [self.problem.measure(y)["gap"] for y in (x, *(f[0] for f in found))]
-            ).T,
-            "apart": np.stack([np.linalg.norm(f[0] - x, axis=1) for f in found]).T / unit,
-            "lost": np.stack([np.linalg.norm(f[1], axis=1) for f in found]).T / unit,
-            "unexplained": np.linalg.norm(found[1][1] - found[1][2], axis=1) / unit,
+            "gap": np.stack([self.problem.measure(path.x)["gap"] for path in paths]).T,
+            "apart": np.stack([np.linalg.norm(p.x - efsgd.x, axis=1) for p in variants]).T / unit,
+            "lost": np.stack([np.linalg.norm(p.lost, axis=1) for p in variants]).T / unit,
+            "unexplained": np.linalg.norm(plain.lost - plain.explained, axis=1) / unit,
         }
 
-    def _follow(self, method: Method) -> tuple[Array, Array, Array]:
-        """The iterates, how far x - lr e is from x_0 - sum lr g, and what drops of lr lose of e."""
+    def _path(self, method: Method) -> _Path:
+        """Run the method."""
         rows_rng, message_rng = np.random.default_rng(self.seed).spawn(2)
         shape = (self.steps + 1, self.problem.d)
-        xs, shifts, losses = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        sgd, before = np.zeros(self.problem.d), self.lr(0)
+        path = _Path(x=np.zeros(shape), lost=np.zeros(shape), explained=np.zeros(shape))
+        sgd, previous_lr = np.zeros(self.problem.d), self.lr(0)  # x_0 - sum lr g
         x = np.zeros((1, self.problem.d))
         memory = method.start(x)
         for t in range(self.steps):
             lr = self.lr(t)
-            losses[t + 1] = losses[t] + (before - lr) * _entries(memory)
+            path.explained[t + 1] = path.explained[t] + (previous_lr - lr) * _error(memory)
             rows = sample_subset(rows_rng, self.problem.n, self.batch, (1,))
             g = self.problem.batch_gradient(x, rows)
             sgd -= lr * g[0]
             x, memory = method.advance(x, g, memory, lr, message_rng)
-            xs[t + 1], before = x[0], lr
-            shifts[t + 1] = x[0] - lr * _entries(memory) - sgd
-        return xs, shifts, losses
+            path.x[t + 1], previous_lr = x[0], lr
+            path.lost[t + 1] = x[0] - lr * _error(memory) - sgd
+        return path
 
 
-def _entries(memory: Memory) -> Array:
+def _error(memory: Memory) -> Array:
     """e of the one replicate, (d,)."""
     assert memory.e is not None  # of a method with feedback
-    found: Array = memory.e[0]
-    return found
+    e: Array = memory.e[0]
+    return e

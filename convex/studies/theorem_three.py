@@ -1,10 +1,11 @@
-"""Theorem III attained: a convex function and a compressor that meet its exact form (derived here).
+"""Theorem III attained: a convex function and a compressor for which its bound is an equality.
 
-f(x) = sigma max(0, max_t <u_t, x>) with unit vectors u_0, ..., u_T of equal inner products c, from
-x_0 = lr sigma sum_t u_t. The compressor leaves of p_t = (lr sigma + |e_t|) u_t an error as long as
-it may, q|p_t|, in the direction u_(t+1). So e_t = a_t u_t with a_(t+1) = q(a_t + lr sigma), u_t is
-a steepest slope at x_t, and f(x_t) = sigma (a_t + lr sigma (1 + (T-t)c)) is as large as the proof
-allows. |x_0| = R gives c, which lies in [-1/T, 1] where lr sigma (T+1) >= R.
+Derived here. f(x) = sigma max(0, max_t <u_t, x>) with unit vectors u_0, ..., u_T of equal inner
+products c, from x_0 = lr sigma sum_t u_t. The compressor leaves of p_t = (lr sigma + |e_t|) u_t an
+error as long as delta allows, q|p_t| with q = sqrt(1-delta), in the direction u_(t+1). So
+e_t = a_t u_t with a_(t+1) = q(a_t + lr sigma), u_t is a steepest slope at x_t, and f(x_t) =
+sigma (a_t + lr sigma (1 + (T-t)c)) is as large as the proof allows. |x_0| = R gives c, which lies
+in [-1/T, 1] where lr sigma (T+1) >= R.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from efsgd.engine.problem import Optimum
 from efsgd.engine.runs import Run, run
 from efsgd.methods.feedback import EFSGD
 
-TIE = 1e-10  # slopes this close, relative to the scale of x, are taken for equally steep
+TIE = 1e-10  # slopes that differ by rounding, relative to the scale of x, are equally steep
 
 
 def inner(T: int, ratio: float) -> float:
@@ -34,7 +35,7 @@ def inner(T: int, ratio: float) -> float:
 class Steepest:
     """f(x) = sigma max(0, max_t <u_t, x>) in R^(T+1), from x_0 = ``far`` sum_t u_t; f* = 0.
 
-    Of equally steep slopes the oracle takes the first; TIE is only there for rounding.
+    Of equally steep slopes the gradient is the first.
     """
 
     T: int
@@ -74,12 +75,12 @@ class Steepest:
 
 @dataclass(frozen=True)
 class TheoremThree:
-    """Error feedback on :class:`Steepest` with :class:`Onward`, or with a compressor of one's own.
+    """Error feedback on :class:`Steepest` with :class:`Onward`, or with the compressor given.
 
     Arrays, all (V,) with one run for each row of ``settings`` (T, delta, lr, sigma), |x_0| = R:
     "T", "delta", "lr", "sigma", "R"; "mean" over t = 0, ..., T of f(x_t) - f*; "at_mean", f at the
     mean of the iterates (NaN for T above ``answers``: it takes T runs); "achieved", the least delta
-    achieved in a step.
+    achieved in a step; "virtual_residual", the largest.
     """
 
     settings: tuple[tuple[int, float, float, float], ...]
@@ -94,29 +95,33 @@ class TheoremThree:
 
     def compute(self) -> dict[str, Array]:
         """Run every setting."""
-        rows = [self._one(*setting) for setting in self.settings]
+        rows = [self._measure(T, delta, lr, sigma) for T, delta, lr, sigma in self.settings]
         columns = zip(*self.settings, strict=True)
-        given = dict(zip(("T", "delta", "lr", "sigma"), map(np.array, columns), strict=True))
-        found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-        return given | found | {"R": np.full(len(rows), self.R)}
+        letters = dict(zip(("T", "delta", "lr", "sigma"), map(np.array, columns), strict=True))
+        measured = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        return letters | measured | {"R": np.full(len(rows), self.R)}
 
-    def _one(self, T: int, delta: float, lr: float, sigma: float) -> dict[str, float]:
+    def _measure(self, T: int, delta: float, lr: float, sigma: float) -> dict[str, float]:
         c = inner(T, self.R / (lr * sigma))
-        method = EFSGD(self.compressor or Onward(T, c, delta))
-        metrics = ("loss", "achieved_delta", "virtual_residual")
-        problem = Steepest(T, c, lr * sigma, sigma)
-        whole = Run(problem, method, lr, T, record=1, metrics=metrics)
-        history = run(whole)
+        full = Run(
+            problem=Steepest(T, c, lr * sigma, sigma),
+            method=EFSGD(self.compressor or Onward(T, c, delta)),
+            lr=lr,
+            steps=T,
+            record=1,
+            metrics=("loss", "achieved_delta", "virtual_residual"),
+        )
+        history = run(full)
         return {
             "mean": float(history["loss"][:, 0].mean()),
-            "at_mean": self._at_mean(whole) if self.answers >= T else np.nan,
+            "at_mean": self._at_mean(full) if self.answers >= T else np.nan,
             "achieved": float(history["achieved_delta"][:-1].min()),
             "virtual_residual": float(history["virtual_residual"].max()),
         }
 
-    def _at_mean(self, whole: Run) -> float:
-        """f at the mean of x_0, ..., x_T; the x_t are the ends of shorter runs."""
-        problem, T = whole.problem, whole.steps
-        ends = [run(replace(whole, steps=t, record=None))["x_final"][0] for t in range(1, T + 1)]
+    def _at_mean(self, full: Run) -> float:
+        """f at the mean of x_0, ..., x_T; x_t is where a run of t steps ends."""
+        problem, T = full.problem, full.steps
+        ends = [run(replace(full, steps=t, record=None))["x_final"][0] for t in range(1, T + 1)]
         start = problem.x0(np.random.default_rng(0), 1)[0]  # type: ignore[attr-defined]
         return float(problem.loss(np.mean([start, *ends], axis=0, keepdims=True))[0])

@@ -1,9 +1,9 @@
-"""Theorem II at work: a smooth nonconvex problem with all its constants known, and a worst case.
+"""Runs on a smooth nonconvex problem with known constants, for Theorem II, and a worst case of it.
 
 The worst case (derived here) shows that the middle term L lr sigma^2 of Theorem II cannot be
 halved. On f = L|x|^2/2 in the plane the noise is orthogonal to x, so that it always lengthens the
 virtual iterate v = x - e, and the compressor leaves an error along v as long as it may. With
-h = lr L, r = |v| and a = |e|, so that |x| = r + a:
+h = lr L, r = |v|, a = |e| and s the length of the noise, so that |x| = r + a:
 
     r+^2 = r^2 - 2hr(r+a) + h^2(r+a)^2 + lr^2 s^2
     a+^2 = (1-delta)((a + h(r+a))^2 + lr^2 s^2)
@@ -45,15 +45,24 @@ class MeanGradients:
         return float(self.steps * len(self.rates) * self.replicates)
 
     def compute(self) -> dict[str, Array]:
-        """One run, in which each step size has its replicates."""
+        """Run all step sizes at once, each with its replicates."""
         lrs = tuple(lr for lr in self.rates for _ in range(self.replicates))
-        metrics = ("gradient_squared", "virtual_residual")
-        method, start = EFSGD(self.compressor), (self.seed, len(lrs))
-        history = run(Run(self.problem, method, lrs, self.steps, *start, record=1, metrics=metrics))
+        history = run(
+            Run(
+                problem=self.problem,
+                method=EFSGD(self.compressor),
+                lr=lrs,
+                steps=self.steps,
+                seed=self.seed,
+                replicates=len(lrs),
+                record=1,
+                metrics=("gradient_squared", "virtual_residual"),
+            )
+        )
         squared = history["gradient_squared"].reshape(self.steps + 1, len(self.rates), -1)
-        many = np.arange(1, self.steps + 2)
+        counts = np.arange(1, self.steps + 2)
         return {
-            "mean": (squared.mean(axis=2).cumsum(axis=0) / many[:, None]).T,
+            "mean": (squared.mean(axis=2).cumsum(axis=0) / counts[:, None]).T,
             "virtual_residual": history["virtual_residual"].max(axis=1),
             "lr": np.array(self.rates),
             **{name: np.array(getattr(self.problem, name)) for name in ("f0", "L", "sigma")},
@@ -63,7 +72,7 @@ class MeanGradients:
 
 @dataclass(frozen=True)
 class Halved:
-    """The worst case of the module docstring, replayed as a run from 1.02 times where it settles.
+    """The worst case of the module docstring as a run, from 1.02 times the limit of |x_t|.
 
     Arrays over t = 0, ..., T: "squared", |grad f(x_t)|^2, which no draw changes; "recursion", the
     same from the recursion; "achieved" (T,), the delta of each step; and the numbers "lr", "L",
@@ -83,20 +92,26 @@ class Halved:
         return float(self.steps)
 
     def compute(self) -> dict[str, Array]:
-        """The run, and the recursion beside it."""
-        start = 1.02 * self._settled()
-        method = EFSGD(AlongVirtual(start, self.delta))
-        metrics = ("gradient_squared", "achieved_delta", "virtual_residual")
-        problem = Crosswind(start, self.noise, self.L)
-        one = Run(problem, method, self.lr, self.steps, self.seed, record=1, metrics=metrics)
-        history, numbers = run(one), ("lr", "delta", "L", "noise")
+        """The run and the recursion."""
+        start = 1.02 * self._limit()
+        history = run(
+            Run(
+                problem=Crosswind(start, self.noise, self.L),
+                method=EFSGD(AlongVirtual(start, self.delta)),
+                lr=self.lr,
+                steps=self.steps,
+                seed=self.seed,
+                record=1,
+                metrics=("gradient_squared", "achieved_delta", "virtual_residual"),
+            )
+        )
         return {
             "squared": history["gradient_squared"][:, 0],
             "recursion": np.array([(self.L * x) ** 2 for x in self._lengths(start, self.steps)]),
             "achieved": history["achieved_delta"][:-1, 0],
             "virtual_residual": history["virtual_residual"][:, 0],
             "f0": np.array(self.L / 2 * start**2),
-            **{name: np.array(getattr(self, name)) for name in numbers},
+            **{name: np.array(getattr(self, name)) for name in ("lr", "delta", "L", "noise")},
         }
 
     def _lengths(self, start: float, steps: int) -> list[float]:
@@ -109,6 +124,6 @@ class Halved:
             lengths.append(r + a)
         return lengths
 
-    def _settled(self) -> float:
-        """Where |x_t| settles, whatever the start."""
-        return self._lengths(1.0, 2000)[-1]  # by 1 - h at each step, to the last bit
+    def _limit(self) -> float:
+        """The limit of |x_t|, the same from every start."""
+        return self._lengths(1.0, 2000)[-1]  # to rounding: the distance shrinks by 1 - h a step

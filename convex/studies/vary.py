@@ -1,4 +1,4 @@
-"""Work that is more than one run, as values: a run with one field varied, and certificates."""
+"""A run repeated with one of its fields varied, and the certified optima of several problems."""
 
 from __future__ import annotations
 
@@ -52,5 +52,8 @@ class Certified:
 
     def compute(self) -> dict[str, Array]:
         """ "f", "dual" and "gap" of each problem, (P,)."""
-        found = [certify(problem) for problem in self.problems]
-        return {name: np.array([getattr(c, name) for c in found]) for name in ("f", "dual", "gap")}
+        certificates = [certify(problem) for problem in self.problems]
+        return {
+            name: np.array([getattr(certificate, name) for certificate in certificates])
+            for name in ("f", "dual", "gap")
+        }

@@ -1,4 +1,4 @@
-"""Worst cases, Lyapunov rates and exact checks as work: frozen values that compute their arrays."""
+"""Worst cases, Lyapunov rates and exact checks of certificates, each over several settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from efsgd.convex.pep.estimation import worst_case
 
 @dataclass(frozen=True, kw_only=True)
 class WorstCases:
-    """The worst case of a method for several settings, as :func:`efsgd.convex.worst_case` has it.
+    """The worst case of a method for several settings; see :func:`efsgd.convex.worst_case`.
 
     ``settings`` are (N, lr, zeta): steps, one step size, heterogeneity. ``delta`` is None for "gd".
     """
@@ -33,12 +33,12 @@ class WorstCases:
 
     @property
     def cost(self) -> float:
-        """Large: these are what takes longest."""
+        """Above those of all other studies: these take longest."""
         return 1e9 * sum(float(N * self.workers) ** 3 for N, _, _ in self.settings)
 
     def compute(self) -> dict[str, Array]:
-        """(S,) with S settings: "steps", "lr", "zeta", "value", and "error", what may be off."""
-        found = [
+        """(S,) with S settings: "steps", "lr", "zeta", "value", and "error", a bound on its own."""
+        cases = [
             worst_case(
                 self.method,
                 steps=steps,
@@ -54,30 +54,30 @@ class WorstCases:
             for steps, lr, zeta in self.settings
         ]
         steps, lr, zeta = (np.array(column) for column in zip(*self.settings, strict=True))
-        value = np.array([case.value for case in found])
-        error = np.array([case.residuals.error for case in found])
+        value = np.array([case.value for case in cases])
+        error = np.array([case.residuals.error for case in cases])
         return {"steps": steps, "lr": lr, "zeta": zeta, "value": value, "error": error}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LyapunovRates:
-    """The rate of a method by Lyapunov search, L = 1, for several (lr, delta, mu)."""
+    """The rate of a method for several (lr, delta, mu), L = 1; see :func:`lyapunov_rate`."""
 
     method: one_step.Name
     settings: tuple[tuple[float, float, float], ...]
 
     @property
     def cost(self) -> float:
-        """Some: a tenth of a second each."""
+        """A tenth of a second each."""
         return 1e8 * len(self.settings)
 
     def compute(self) -> dict[str, Array]:
         """(S,) with S settings: "lr", "delta", "mu", "rate" and "residual"."""
-        found = [
+        rates = [
             lyapunov_rate(self.method, lr=lr, delta=delta, mu=mu) for lr, delta, mu in self.settings
         ]
         lr, delta, mu = np.array(self.settings).T
-        rate, residual = np.array([(one.value, one.residual) for one in found]).T
+        rate, residual = np.array([(rate.value, rate.residual) for rate in rates]).T
         return {"lr": lr, "delta": delta, "mu": mu, "rate": rate, "residual": residual}
 
 
@@ -90,28 +90,33 @@ class ExactChecks:
 
     @property
     def cost(self) -> float:
-        """Little: milliseconds a point."""
+        """Milliseconds a point."""
         return 1e6 * self.points
 
     def compute(self) -> dict[str, Array]:
         """(P,) with P points: "q", "m" as floats; "ef", "ef21": valid; "cgd": rate below rho*."""
-        rng = np.random.default_rng(self.seed)
-        below = rng.integers(2, 1001, (self.points, 2))
-        above = rng.integers(1, below)
-        drawn = [
-            [Fraction(int(a), int(b)) for a, b in zip(*row, strict=True)]
-            for row in zip(above, below, strict=True)
-        ]
+        points = rational_points(self.points, self.seed)
         return {
-            "q": np.array([float(q) for q, _ in drawn]),
-            "m": np.array([float(m) for _, m in drawn]),
-            "ef": np.array([exact.check_ef(q, m).valid for q, m in drawn]),
-            "ef21": np.array([exact.check_ef21(q, m).valid for q, m in drawn]),
-            "cgd": np.array([_ahead(q, m).sign > 0 for q, m in drawn]),
+            "q": np.array([float(q) for q, _ in points]),
+            "m": np.array([float(m) for _, m in points]),
+            "ef": np.array([exact.check_ef(q, m).valid for q, m in points]),
+            "ef21": np.array([exact.check_ef21(q, m).valid for q, m in points]),
+            "cgd": np.array([_lead_of_cgd(q, m).sign > 0 for q, m in points]),
         }
 
 
-def _ahead(q: Fraction, m: Fraction) -> Surd:
-    """rho* of EF minus ((k-1)/(k+1))^2 of CGD, k = (1+q)/((1-q)m)."""
+def rational_points(number: int, seed: int) -> list[tuple[Fraction, Fraction]]:
+    """Random rational (q, m) in (0, 1), with denominators up to 1000."""
+    rng = np.random.default_rng(seed)
+    denominators = rng.integers(2, 1001, (number, 2))
+    numerators = rng.integers(1, denominators)
+    return [
+        (Fraction(int(a), int(b)), Fraction(int(c), int(d)))
+        for (a, c), (b, d) in zip(numerators, denominators, strict=True)
+    ]
+
+
+def _lead_of_cgd(q: Fraction, m: Fraction) -> Surd:
+    """rho* of EF minus the rate ((k-1)/(k+1))^2 of CGD, k = (1+q)/((1-q)m)."""
     k = (1 + q) / ((1 - q) * m)
     return exact.closed_rate(q, m) - surd(((k - 1) / (k + 1)) ** 2)

@@ -1,4 +1,4 @@
-"""Does a compressor keep its word: an adversarial search, and certificates by convex programmes."""
+"""Checks of what compressors claim: an adversarial search, and proofs by convex programmes."""
 
 from efsgd.convex.verification.certificates import DeltaCertificate, certificate
 from efsgd.convex.verification.verification import Verification, verify

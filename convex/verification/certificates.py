@@ -1,8 +1,8 @@
-"""What proves the delta or omega of each built-in compressor: a solved programme where there is
-one, otherwise the argument, which is called so.
+"""What proves the delta or omega of each built-in compressor: a solved convex programme, or else an
+argument on paper, which is called so.
 
-A certificate is about the compressor's formula. That the code computes this formula is what the
-search of :mod:`efsgd.convex.verification` and the tests are for.
+A certificate is about the compressor's formula. Whether the code computes this formula is left to
+the search of :mod:`efsgd.convex.verification` and to the tests.
 """
 
 from __future__ import annotations
@@ -30,28 +30,23 @@ from efsgd.compressors import (
     TwoMeans,
 )
 from efsgd.compressors.base import Compressor, instance
-from efsgd.compressors.sparse import count
+from efsgd.compressors.selection import count
 from efsgd.convex.verification import programmes
 from efsgd.convex.verification.programmes import Proof
 
-TOLERANCE = 1e-7  # of the claim: what the solver may leave between it and the proof
+TOLERANCE = 1e-7  # relative gap to the claim that the solver's accuracy may leave
 ROUNDING = 1e-9
 FITTED = "fitted sorted-cone LP"
-BY_HAND = (
-    "argument",
-    "identity",
-    "not solved",
-    FITTED,
-)  # kinds that a computation alone proves not
+UNSOLVED = ("argument", "identity", "not solved", FITTED)  # kinds not proven by computation alone
 
 
 @dataclass(frozen=True)
 class DeltaCertificate:
     """A proof that delta is at least ``value``, or omega at most that.
 
-    ``kind`` "argument" or "identity" is a line of reasoning, for which no programme was solved;
-    "not solved" a programme that is too large, with the value NaN; a "fitted" one was solved for a
-    form that the compressor has at all vectors where it was tried, see
+    ``kind`` names the programme that was solved. "argument" or "identity" is a line of reasoning
+    without one; "not solved" a programme that is too large, with the value NaN; "fitted ..." one
+    for a form that was only seen at the vectors tried, see
     :mod:`efsgd.convex.verification.fitted_form`.
     """
 
@@ -60,8 +55,8 @@ class DeltaCertificate:
     value: float  # recomputed from a point that was made feasible; NaN if nothing is proven
     claimed: float
     dual: float  # the programme's dual value: it can prove nothing better; NaN without a programme
-    seconds: float
-    text: str
+    seconds: float  # that the solver took
+    text: str  # the proof in a line
 
     @property
     def gap(self) -> float:
@@ -71,7 +66,7 @@ class DeltaCertificate:
     @property
     def solved(self) -> bool:
         """Whether a computation alone proves it: a convex programme, or exact arithmetic."""
-        return self.kind not in BY_HAND
+        return self.kind not in UNSOLVED
 
     def holds(self) -> bool:
         """Whether the claim is proven, to the accuracy of the solver."""
@@ -81,69 +76,76 @@ class DeltaCertificate:
         """One line."""
         if math.isnan(self.value):
             return f"{self.kind}: {self.text}"
-        least = ">=" if self.quantity == "delta" else "<="
-        return f"{self.quantity} {least} {self.value:.9g} by {self.kind}: {self.text}"
+        relation = ">=" if self.quantity == "delta" else "<="
+        return f"{self.quantity} {relation} {self.value:.9g} by {self.kind}: {self.text}"
 
 
 def certificate(compressor: Compressor, d: int) -> DeltaCertificate | None:
     """What proves the delta, or the omega, that ``compressor`` claims at dimension d >= 1.
 
-    None for compressors that claim nothing, and for those that are not built in: what these are
-    tried for is :func:`efsgd.convex.verification.fitted_form.fitted`.
+    None for compressors that claim nothing, and for those that are not built in: for these see
+    :func:`efsgd.convex.verification.fitted_form.fitted`. Raises ValueError for d < 1.
     """
     c = instance(compressor)
     if d < 1:
         raise ValueError(f"d must be at least 1 to certify a bound, not {d}")
     try:
-        return stated(proven(c, d), c, d)
+        return as_certificate(proof_of(c, d), c, d)
     except ValueError as error:  # a programme that is too large says so
-        return stated(Proof("not solved", math.nan, str(error)), c, d)
+        return as_certificate(Proof("not solved", math.nan, str(error)), c, d)
 
 
-def stated(proof: Proof | None, c: Compressor, d: int) -> DeltaCertificate | None:
-    """The proof beside what is claimed; None for none."""
+def as_certificate(proof: Proof | None, c: Compressor, d: int) -> DeltaCertificate | None:
+    """The proof together with what ``c`` claims at dimension d; None without a proof."""
     if proof is None:
         return None
     quantity: Literal["delta", "omega"] = "omega" if c.guarantee == "unbiased" else "delta"
-    claimed = c.omega(d) if quantity == "omega" else c.delta(d)
-    found = (proof.value, claimed, proof.dual, proof.seconds, proof.text)
-    return DeltaCertificate(proof.kind, quantity, *found)
+    return DeltaCertificate(
+        kind=proof.kind,
+        quantity=quantity,
+        value=proof.value,
+        claimed=c.omega(d) if quantity == "omega" else c.delta(d),
+        dual=proof.dual,
+        seconds=proof.seconds,
+        text=proof.text,
+    )
 
 
-def proven(c: Compressor, d: int) -> Proof | None:
+def proof_of(c: Compressor, d: int) -> Proof | None:
     """The proof of delta, or of omega for an unbiased compressor; None where there is none."""
     if type(c) is Scaled:
-        return scaled(c.compressor, c.factor, d)
+        return proof_of_scaled(c.compressor, c.factor, d)
     if type(c) is Blockwise:
-        proofs = [proven(c.compressor, b) for b in sorted(set(c.block_sizes(d)))]
+        proofs = [proof_of(c.compressor, b) for b in sorted(set(c.block_sizes(d)))]
         return _weakest(proofs, greatest=c.guarantee == "unbiased")
     prove = PROOFS.get(type(c))
     return None if prove is None else prove(c, d)
 
 
-def scaled(inner: Compressor, a: float, d: int) -> Proof | None:
+def proof_of_scaled(inner: Compressor, a: float, d: int) -> Proof | None:
     """The proof of delta for x -> a C(x), from that of C (arXiv 1901.09847, Theorem IV; otherwise
     derived here): 2a - a^2(1+omega) if C is unbiased, a(2-a) delta if it is a projection or the
     scaled sign, else 1 - (a sqrt(1-delta) + |1-a|)^2.
     """
     if a == 1:
-        return proven(inner, d)
+        return proof_of(inner, d)
     if type(inner) is Scaled:
-        return scaled(inner.compressor, a * inner.factor, d)
+        return proof_of_scaled(inner.compressor, a * inner.factor, d)
     if type(inner) is Blockwise:
-        proofs = [scaled(inner.compressor, a, b) for b in sorted(set(inner.block_sizes(d)))]
+        sizes = sorted(set(inner.block_sizes(d)))
+        proofs = [proof_of_scaled(inner.compressor, a, b) for b in sizes]
         return _weakest(proofs)
     if type(inner) is Natural and inner.nearest:
         return programmes.nearest_power(a)
-    proof = proven(inner, d)
+    proof = proof_of(inner, d)
     if proof is None:
         return None
     text = f"scaled by {a:.4g}, {proof.text}"
-    value, dual = (_of_scaled(inner, a, bound) for bound in (proof.value, proof.dual))
+    value, dual = (_delta_of_scaled(inner, a, bound) for bound in (proof.value, proof.dual))
     return replace(proof, value=value, dual=dual, text=text)
 
 
-def _of_scaled(inner: Compressor, a: float, bound: float) -> float:
+def _delta_of_scaled(inner: Compressor, a: float, bound: float) -> float:
     """delta of x -> a C(x) where C has this delta or omega; NaN for NaN."""
     if math.isnan(bound):
         return bound
@@ -157,7 +159,7 @@ def _of_scaled(inner: Compressor, a: float, bound: float) -> float:
 
 
 def _weakest(proofs: Sequence[Proof | None], greatest: bool = False) -> Proof | None:
-    """The weakest of the proofs for the blocks, of the least delta or the greatest omega."""
+    """The proof for the worst block, of the least delta or, ``greatest``, the greatest omega."""
     known = [proof for proof in proofs if proof is not None]
     if len(known) < len(proofs):
         return None
@@ -176,11 +178,11 @@ def _sign_of_top(c: SignTopK, d: int) -> Proof:
 
 
 def _sum_of_first(k: int, d: int) -> Proof:
-    """By the sorted cone, delta of a compressor with s'Ms = (s_1 + .. + s_k)^2/k."""
+    """delta by the sorted cone, for s'Ms = (s_1 + .. + s_k)^2/k."""
     if d > programmes.SIZE:
         raise ValueError(f"d = {d} is too large for this programme: take {programmes.SIZE} at most")
-    kept = np.arange(d) < k
-    return programmes.sorted_cone(np.outer(kept, kept) / k)
+    first = np.arange(d) < k
+    return programmes.sorted_cone(np.outer(first, first) / k)
 
 
 def _top(c: TopK, d: int) -> Proof:
@@ -192,7 +194,7 @@ def _low_rank(c: LowRank, d: int) -> Proof:
 
 
 def _levels(c: QSGD, d: int) -> Proof:
-    """The dual where it is tight, else by enumeration."""
+    """By the dual where it is tight, else by enumeration."""
     if d >= 4 * c.s**2 or (d >= 3 and (4 * c.s**2 - d) % 8 == 0 and c.s <= programmes.SIZE):
         return programmes.stochastic_levels(d, c.s)
     return programmes.odd_squares(d, c.s)

@@ -1,4 +1,4 @@
-"""A plain function as a compressor, so that what it is said to guarantee can be checked."""
+"""A plain function as a compressor, so that a delta claimed for it can be checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from efsgd.compressors.guarantee import Guarantee
 
 
 class PlainFunction(Compressor):
-    """A function x -> C(x) of one vector (d,), or (x, rng) -> C(x), held to a given delta."""
+    """A function x -> C(x) of one vector (d,), or (x, rng) -> C(x), that claims a given delta."""
 
     def __init__(self, function: Callable[..., Any], delta: float) -> None:
         object.__setattr__(self, "function", function)
@@ -32,15 +32,14 @@ class PlainFunction(Compressor):
 
     @property
     def guarantee(self) -> Guarantee:
-        """In the mean where the function is random."""
+        """In expectation where the function is random, else for every vector."""
         return "expectation" if self.draws else "pathwise"
 
     def __call__(self, x: Any, rng: Generator | None = None) -> Array:
         """C of each vector."""
-        extra = (rng,) if self.draws else ()
-        if x.ndim == 1:
-            return _real(self.function(x.copy(), *extra))
-        return np.stack([_real(self.function(v.copy(), *extra)) for v in x])
+        if x.ndim > 1:
+            return np.stack([self(row, rng) for row in x])
+        return _real(self.function(x.copy(), rng) if self.draws else self.function(x.copy()))
 
     def _delta(self, d: int) -> float:
         return self.claim

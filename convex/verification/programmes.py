@@ -1,8 +1,8 @@
-"""The small programmes that prove a worst-case bound of a compressor, each with its dual value.
+"""The small convex programmes that prove a worst-case bound of a compressor.
 
-What is proven is recomputed from the solution: made exactly feasible, then evaluated. The solver's
-word is not needed for it, and its dual value says that nothing better can be proven in this way.
-All of them are derived here. Those that are solved need cvxpy, which is imported late.
+The solution is made exactly feasible and then evaluated, so that the bound does not rest on the
+solver. Its dual value says that nothing better can be proven in this way. All of them are derived
+here. Those that are solved need cvxpy, which is imported late.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from efsgd.arrays import Array
 
+if TYPE_CHECKING:
+    from efsgd.convex.problems.optima import Certificate
+
 SIZE = 2048  # of a programme in d variables
-WORK = 2**36  # bit operations of an enumeration
+WORK = 2**36  # bit operations that an enumeration may take
 
 
 @dataclass(frozen=True)
@@ -47,18 +52,20 @@ def sorted_cone(M: Array) -> Proof:
 
 
 def on_generators(pairs: Array) -> Proof:
-    """The same, from the numbers 1_i'M1_j (d, d)."""
+    """:func:`sorted_cone` of the matrix M with these 1_i'M1_j, (d, d)."""
     import cvxpy as cp
 
     pairs = np.minimum(pairs, pairs.T)
     least = np.array([row[i:].min() for i, row in enumerate(pairs)])
     ones = np.arange(1.0, len(pairs) + 1)
     delta = cp.Variable()
-    solved, seconds = _minimised(-delta, [ones * delta <= least], delta)
+    solution, seconds = minimised(-delta, [ones * delta <= least], delta)
     binding = int(np.argmin(least / ones))
     at = binding + int(np.argmin(pairs[binding, binding:]))
     text = f"1_i'M1_j >= delta min(i, j) for all i <= j, binding at ({binding + 1}, {at + 1})"
-    return Proof("sorted-cone LP", float((least / ones).min()), text, -solved.dual, seconds)
+    return Proof(
+        "sorted-cone LP", float((least / ones).min()), text, dual=-solution.dual, seconds=seconds
+    )
 
 
 def largest_shares(k: int, d: int) -> Proof:
@@ -73,11 +80,11 @@ def largest_shares(k: int, d: int) -> Proof:
 
     p, delta = cp.Variable(d), cp.Variable()
     conditions = [p >= delta, p >= 0, p <= 1, cp.sum(p) <= k]
-    solved, seconds = _minimised(-delta, conditions, p)
-    feasible = np.clip(solved.x, 0.0, 1.0)
+    solution, seconds = minimised(-delta, conditions, p)
+    feasible = np.clip(solution.x, 0.0, 1.0)
     feasible *= min(1.0, k / float(feasible.sum()))
     text = f"the {k} largest of u = x^2 hold at least <p, u>, and min(p) is this"
-    return Proof("LP in u = x^2", float(feasible.min()), text, -solved.dual, seconds)
+    return Proof("LP in u = x^2", float(feasible.min()), text, dual=-solution.dual, seconds=seconds)
 
 
 def largest_and_sum(d: int) -> Proof:
@@ -90,11 +97,11 @@ def largest_and_sum(d: int) -> Proof:
 
     k, side = cp.Variable(), math.sqrt(d - 1)
     fixed = np.array([[-1.0, -side / 2], [-side / 2, 0.0]])
-    solved, seconds = _minimised(k, [k * np.eye(2) + fixed >> 0], k)
-    least = float(solved.x) + float(np.linalg.eigvalsh(float(solved.x) * np.eye(2) + fixed)[0])
-    lifted = float(solved.x) + max(0.0, float(solved.x) - least)
+    solution, seconds = minimised(k, [k * np.eye(2) + fixed >> 0], k)
+    least = float(solution.x) + float(np.linalg.eigvalsh(float(solution.x) * np.eye(2) + fixed)[0])
+    lifted = float(solution.x) + max(0.0, float(solution.x) - least)
     text = "k(1 + b^2) - 1 - sqrt(d-1) b >= 0 for all b, a matrix [[k-1, .], [., k]] >= 0"
-    return Proof("LMI", lifted - 1.0, text, solved.dual - 1.0, seconds)
+    return Proof("LMI", lifted - 1.0, text, dual=solution.dual - 1.0, seconds=seconds)
 
 
 def stochastic_powers() -> Proof:
@@ -107,13 +114,13 @@ def stochastic_powers() -> Proof:
 
     omega, unit = cp.Variable(), np.array([[0.0, 0.0], [0.0, 1.0]])
     fixed = np.array([[2.0, -1.5], [-1.5, 1.0]])
-    solved, seconds = _minimised(omega, [omega * unit + fixed >> 0], omega)
-    value = Fraction(float(solved.x))
+    solution, seconds = minimised(omega, [omega * unit + fixed >> 0], omega)
+    value = Fraction(float(solution.x))
     value += max(Fraction(0), (Fraction(9, 4) - 2 * (1 + value)) / 2)
     proven = float(value)
     proven = proven if Fraction(proven) >= value else math.nextafter(proven, math.inf)
     text = "(1 + omega) t^2 - 3t + 2 is a sum of squares: variance (t-1)(2-t) on [1, 2]"
-    return Proof("2x2 SOS", proven, text, solved.dual, seconds)
+    return Proof("2x2 SOS", proven, text, dual=solution.dual, seconds=seconds)
 
 
 def stochastic_levels(d: int, s: int) -> Proof:
@@ -129,11 +136,11 @@ def stochastic_levels(d: int, s: int) -> Proof:
     odd = 2.0 * np.arange(s + 1) + 1
     mu, g = cp.Variable(pos=True), cp.Variable()
     conditions = [g >= odd**2 / 4 * inverse(mu) - (odd**2 - 1) / 4]
-    solved, seconds = _minimised(mu - 1 + d / s**2 * g, conditions, mu)
-    best = max(float(solved.x), 1e-12)  # any mu > 0 proves a bound
+    solution, seconds = minimised(mu - 1 + d / s**2 * g, conditions, mu)
+    best = max(float(solution.x), 1e-12)  # any mu > 0 proves a bound
     value = best - 1 + d / s**2 * float((odd**2 / (4 * best) - (odd**2 - 1) / 4).max())
     text = "omega s^2 <= (mu-1)s^2 + d max_l ((2l+1)^2/(4 mu) - l(l+1)), mu > 0"
-    return Proof("one-variable dual", value, text, solved.dual, seconds)
+    return Proof("one-variable dual", value, text, dual=solution.dual, seconds=seconds)
 
 
 def odd_squares(d: int, s: int) -> Proof:
@@ -143,16 +150,16 @@ def odd_squares(d: int, s: int) -> Proof:
     f of :func:`stochastic_levels` is a maximum over integers l, and for fixed l the sum of its
     terms is linear on the sphere, with the maximum d/4 - (s - sqrt(S)/2)^2, S = sum (2l_i+1)^2.
     """
-    most = (2 * s + 1) ** 2 + d - 1  # is such a sum, and above 4s^2: larger ones are worse
-    if d * s * most > WORK:
+    largest = (2 * s + 1) ** 2 + d - 1  # a sum above 4s^2: larger ones give less
+    if d * s * largest > WORK:
         raise ValueError(f"d = {d} with s = {s} has too many sums of odd squares to enumerate")
     squares = [i * i for i in range(1, 2 * s + 2, 2)]
-    start, sums, mask = time.perf_counter(), 1, (1 << (most + 1)) - 1  # bit S: S is a sum
+    start, sums, mask = time.perf_counter(), 1, (1 << (largest + 1)) - 1  # bit S: S is a sum
     for _ in range(d):
-        sums = _any(sums << square for square in squares) & mask
-    found = np.array([i for i, bit in enumerate(reversed(f"{sums:b}")) if bit == "1"], float)
-    value = (d / 4 - float(((s - np.sqrt(found) / 2) ** 2).min())) / s**2
-    text = f"all {len(found)} sums of {d} odd squares up to {most}"
+        sums = reduce(or_, (sums << square for square in squares)) & mask
+    S = np.array([i for i, bit in enumerate(reversed(f"{sums:b}")) if bit == "1"], float)
+    value = (d / 4 - float(((s - np.sqrt(S) / 2) ** 2).min())) / s**2
+    text = f"all {len(S)} sums of {d} odd squares up to {largest}"
     return Proof("enumeration", value, text, seconds=time.perf_counter() - start)
 
 
@@ -169,19 +176,12 @@ def nearest_power(factor: float = 1.0) -> Proof:
     return Proof("piecewise quadratic", float(1 - worst), text)
 
 
-def _any(words: Any) -> int:
-    joined = 0
-    for word in words:
-        joined |= word
-    return joined
-
-
-def _minimised(objective: Any, conditions: Sequence[Any], x: Any) -> tuple[Any, float]:
-    """The solution of a programme by Clarabel, and how long it took."""
+def minimised(objective: Any, conditions: Sequence[Any], x: Any) -> tuple[Certificate, float]:
+    """The minimum by Clarabel, with the value of x there, and the seconds that it took."""
     import cvxpy as cp
 
     from efsgd.convex.problems.optima import solve
 
     start = time.perf_counter()
-    found = solve(cp.Problem(cp.Minimize(objective), list(conditions)), x, math.nan)
-    return found, time.perf_counter() - start
+    solution = solve(cp.Problem(cp.Minimize(objective), list(conditions)), x, math.nan)
+    return solution, time.perf_counter() - start

@@ -1,14 +1,15 @@
-"""What a compressor promises besides its bound, each as a search for a vector that breaks it.
+"""What a compressor promises besides its bound, each as a search for a counterexample.
 
 C(x) is a finite vector of the shape of x, and x stays as it was; C of several vectors at once is C
 of each; messages are no longer than ``bits`` says and decode to C(x); the flags ``projection`` and
-``fixed_size`` hold; the bound holds in float32; an unbiased compressor has the mean x. Each
-function gives such a vector and what is wrong there, or None.
+``fixed_size`` hold; the bound holds in float32; an unbiased compressor has the mean x.
+
+Each function tries the points (N, d) and returns the first counterexample, or None.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,46 +19,51 @@ from efsgd.compressors.frame import HEADER
 from efsgd.convex.verification.plain_function import PlainFunction
 from efsgd.wire import decode
 
-Broken: TypeAlias = tuple[Array, str] | None  # a vector (d,), and what is wrong there
-
 ROUNDING = 1e-9
 FLOAT32 = 1e-4  # rounding of a loss in float32
 LONG = 4096  # a dimension at which the header cannot hide what the payload carries
 ERRORS = 5.0  # standard errors of the mean at the worst of d entries
-SUSPECT = 4.0  # from here on it is drawn anew
-DRAWN = 2**22  # entries of that, where that is no less than 4 times the samples
+SUSPECT = 4.0  # standard errors from which on the mean is estimated anew
+REDRAWN = 2**22  # entries of that new estimate, where this is no less than 4 times the samples
 
 
-def computed(c: Compressor, points: Array, rng: Generator) -> Broken:
-    """Where C(x) is no vector of finite numbers of the same shape, or x is overwritten."""
+class Counterexample(NamedTuple):
+    """A vector at which a promise is broken."""
+
+    x: Array  # (d,)
+    reason: str  # what is wrong there, for the user
+
+
+def check_output(c: Compressor, points: Array, rng: Generator) -> Counterexample | None:
+    """Where C(x) is not a vector of finite numbers of the same shape, or x is overwritten."""
     for x in points:
-        given = x.copy()
+        argument = x.copy()
         try:
-            sent = np.asarray(c(given, rng))
+            sent = np.asarray(c(argument, rng))
         except (ValueError, ArithmeticError) as error:
-            return x, f"C(x) cannot be computed ({error})"
-        if not np.array_equal(given, x):
-            return x, "C overwrites the x that it is given"
+            return Counterexample(x, f"C(x) cannot be computed ({error})")
+        if not np.array_equal(argument, x):
+            return Counterexample(x, "C overwrites the x that it is given")
         if sent.shape != x.shape:
-            return x, f"C(x) has the shape {sent.shape}, x has {x.shape}"
+            return Counterexample(x, f"C(x) has the shape {sent.shape}, x has {x.shape}")
         if not np.isfinite(sent).all():
-            return x, "C(x) holds NaN or inf"
+            return Counterexample(x, "C(x) holds NaN or inf")
     return None
 
 
-def apart(c: Compressor, points: Array, rng: Generator) -> Broken:
-    """Where C makes something else of a vector beside other vectors."""
+def check_row_by_row(c: Compressor, points: Array, rng: Generator) -> Counterexample | None:
+    """Where C(x) of a vector in a batch is not C(x) of the vector alone."""
     drawn = c.draw(points.shape, rng)
-    together = c._checked(points, drawn)
+    batch = c._checked(points, drawn)
     for i, x in enumerate(points):
         alone = c._checked(x, drawn_for(i, drawn))
-        if not np.allclose(together[i], alone, rtol=ROUNDING, atol=ROUNDING * np.abs(x).max()):
-            return x, "C of several vectors at once is not C of each of them"
+        if not np.allclose(batch[i], alone, rtol=ROUNDING, atol=ROUNDING * np.abs(x).max()):
+            return Counterexample(x, "C of several vectors at once is not C of each of them")
     return None
 
 
-def short(c: Compressor, points: Array, bound: float) -> Broken:
-    """Where the bound on the loss does not hold in float32."""
+def check_float32(c: Compressor, points: Array, bound: float) -> Counterexample | None:
+    """Where the bound on the loss does not hold in float32; random ones are not tried."""
     if c.random or isinstance(c, PlainFunction):
         return None
     rounded = points.astype(np.float32)
@@ -65,96 +71,108 @@ def short(c: Compressor, points: Array, bound: float) -> Broken:
     worst = int(np.argmax(loss))
     if loss[worst] <= bound + FLOAT32:
         return None
-    return points[worst], "the bound does not hold in float32"
+    return Counterexample(points[worst], "the bound does not hold in float32")
 
 
-def flagged(c: Compressor, points: Array, rng: Generator) -> Broken:
-    """Where ``projection`` or ``fixed_size`` is not true."""
+def check_flags(c: Compressor, points: Array, rng: Generator) -> Counterexample | None:
+    """Where ``projection`` or ``fixed_size`` is set and false."""
     sizes = set()
     for x in points:
         drawn = c.draw(x.shape, rng)
         sent = c._checked(x, drawn)
         if c.projection and abs(sent @ x - sent @ sent) > 1e-6 * (x @ x):
-            return x, "projection is claimed, but <C(x), x> is not |C(x)|^2"
+            return Counterexample(x, "projection is claimed, but <C(x), x> is not |C(x)|^2")
         if c.fixed_size and c.name:
             sizes.add(len(c.encode(x, drawn=drawn)))
             if len(sizes) > 1:
-                return x, f"fixed_size is claimed, but messages take {sorted(sizes)} bytes"
+                reason = f"fixed_size is claimed, but messages take {sorted(sizes)} bytes"
+                return Counterexample(x, reason)
     return None
 
 
-def messages(c: Compressor, points: Array, rng: Generator) -> tuple[Broken, int]:
-    """Where a message is longer than said or does not decode to C(x); and the bits of the longest
-    at this d, 0 where the compressor has no spec and sends none."""
+def check_messages(
+    c: Compressor, points: Array, rng: Generator
+) -> tuple[Counterexample | None, int]:
+    """Where a message is longer than ``bits`` allows or does not decode to C(x).
+
+    Also the bits of the longest message at this d; 0 for compressors without a spec, which send
+    none.
+    """
     if not c.name:
         return None, 0
     longest = 0
-    for x in (_long(c, points, rng), *points[:: max(1, len(points) // 16)]):
+    for x in (_long_vector(c, points, rng), *points[:: max(1, len(points) // 16)]):
         drawn = c.draw(x.shape, rng)
         message = c.encode(x, drawn=drawn)
         bits, allowed = 8 * len(message), c.bits(x.size) + 8 * HEADER
         if bits > allowed:
-            return (x, f"a message takes {bits} bits, {allowed} are allowed"), bits
+            reason = f"a message takes {bits} bits, {allowed} are allowed"
+            return Counterexample(x, reason), bits
         if x.shape == points[0].shape:
             longest = max(longest, bits)
         try:
             decoded = decode(message)
         except ValueError as error:
-            return (x, f"its message cannot be decoded ({error})"), bits
+            return Counterexample(x, f"its message cannot be decoded ({error})"), bits
         if not np.array_equal(decoded, c._checked(x, drawn)):
-            return (x, "its message does not decode to C(x)"), bits
+            return Counterexample(x, "its message does not decode to C(x)"), bits
     return None, longest
 
 
-def _long(c: Compressor, points: Array, rng: Generator) -> Array:
-    """A long vector; some compressors have a shape of their own, and take no other dimension."""
-    long = rng.standard_normal(LONG)
+def _long_vector(c: Compressor, points: Array, rng: Generator) -> Array:
+    """A long Gaussian vector, or a point where the compressor takes its own dimension only."""
+    x = rng.standard_normal(LONG)
     try:
-        c(long, rng)
+        c(x, rng)
     except ValueError:
         return np.array(points[0])
-    return long
+    return x
 
 
-def biased(c: Compressor, points: Array, rng: Generator, samples: int) -> tuple[Broken, float]:
-    """Where the mean of C(x) is not x, and by how many standard errors it is off at the worst of
-    all entries and points. What looks wrong is drawn anew, by itself and more often: among so
-    many, one will look wrong by chance."""
-    most = 0.0
-    for x in points:
-        off = _deviation(c, x, rng, samples)
-        worst = int(np.argmax(off))
-        found = float(off[worst])
-        if found > SUSPECT:
-            times = min(16, max(4, DRAWN // (samples * x.size)))
-            found = float(_deviation(c, x, rng, times * samples)[worst])
-        if found > ERRORS:
-            return (x, f"the mean of C(x) is {found:.3g} standard errors away from x"), found
-        most = max(most, found)
-    return None, most
+def check_unbiased(
+    c: Compressor, points: Array, rng: Generator, samples: int
+) -> tuple[Counterexample | None, float]:
+    """Where the mean of C(x) is not x.
 
-
-def _deviation(c: Compressor, x: Array, rng: Generator, samples: int) -> Array:
-    """How many standard errors the mean of C(x) is off, at each entry and, last, along x (d+1,).
-
-    What is seldom sent has a spread that is measured badly, and too small when too few were drawn;
-    but a part of C between 0 and M with the mean m has a variance of at most m M.
+    Also the bias in standard errors at the worst of all entries and points. A suspicious entry is
+    estimated anew, alone and from more draws: among so many, one will look wrong by chance.
     """
+    largest = 0.0
+    for x in points:
+        biases = _standardised_bias(c, x, rng, samples)
+        worst = int(np.argmax(biases))
+        bias = float(biases[worst])
+        if bias > SUSPECT:
+            times = min(16, max(4, REDRAWN // (samples * x.size)))
+            bias = float(_standardised_bias(c, x, rng, times * samples)[worst])
+        if bias > ERRORS:
+            reason = f"the mean of C(x) is {bias:.3g} standard errors away from x"
+            return Counterexample(x, reason), bias
+        largest = max(largest, bias)
+    return None, largest
+
+
+def _standardised_bias(c: Compressor, x: Array, rng: Generator, samples: int) -> Array:
+    """The bias of C(x) in standard errors, at each entry and, last, along x: (d+1,)."""
     mean = x / np.abs(x).max()
     sent = c(np.broadcast_to(x, (samples, x.size)), rng) / np.abs(x).max()
     along = (sent @ mean / (mean @ mean))[:, None]
-    return np.concatenate([_off(sent, mean), _off(along, np.ones(1))])
+    return np.concatenate([_off_mean(sent, mean), _off_mean(along, np.ones(1))])
 
 
-def _off(sent: Array, mean: Array) -> Array:
-    """The same for draws (R, m) that should have the means (m,)."""
+def _off_mean(sent: Array, mean: Array) -> Array:
+    """How many standard errors draws (R, m) are off the means (m,) that they should have.
+
+    The spread of an entry that is seldom sent is estimated badly, and too small from few draws. But
+    an entry of C between 0 and M with the mean m has a variance of at most m M.
+    """
     draws = len(sent)
     error = sent.std(axis=0, ddof=1) / np.sqrt(draws)
     largest = np.abs(sent).max(axis=0)
-    most = max(float(largest.max()), 1e-100)
-    largest[largest == 0] = most
+    largest_of_all = max(float(largest.max()), 1e-100)
+    largest[largest == 0] = largest_of_all
     seldom = np.count_nonzero(sent, axis=0) < draws / 10
     error = np.where(seldom, np.maximum(error, np.sqrt(np.abs(mean) * largest / draws)), error)
-    rare = most / draws  # a large value that was too rare to be drawn
-    off: Array = np.abs(sent.mean(axis=0) - mean) / np.maximum(error, rare)
-    return off
+    floor = largest_of_all / draws  # a large value that was too rare to be drawn
+    deviation: Array = np.abs(sent.mean(axis=0) - mean) / np.maximum(error, floor)
+    return deviation

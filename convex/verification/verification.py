@@ -1,8 +1,8 @@
-"""Does a compressor keep its word? An adversarial search for a vector where it does not.
+"""Does a compressor do what it claims? An adversarial search for a vector where it does not.
 
 Gaussian vectors never meet a worst case: on them scaled sign achieves about 2/pi at any d, while
-its delta is 1/d. So the search goes through the shapes that are worst for known compressors, climbs
-from each of them, and then looks at tiny and huge vectors, whose |x|^2 leaves float64.
+its delta is 1/d. So the search tries the shapes that are worst for known compressors, ascends from
+each of them, and then tries tiny and huge vectors, whose |x|^2 underflows or overflows.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from efsgd.convex.verification.candidates import candidates
 from efsgd.convex.verification.certificates import DeltaCertificate, certificate
 from efsgd.convex.verification.fitted_form import fitted
 from efsgd.convex.verification.plain_function import PlainFunction
-from efsgd.convex.verification.search import ERRORS, FINAL, Search
+from efsgd.convex.verification.promises import Counterexample
+from efsgd.convex.verification.search import ERRORS, Search
 
-SIMPLE = 1e-7  # of a loss: so much less at a simpler vector, and that is shown
 LARGEST = 2**17  # dimension: minutes, and a gigabyte
 NEAR = 1e-6  # how near the claim the worst case has to come to count as attained
 SCALES = (1e-309, 1e-150, 1e150)
@@ -43,11 +43,11 @@ class Verification:
     claimed: float  # delta, or omega if unbiased
     worst: float  # the least delta, or greatest omega, that was found; NaN if none was measured
     error: float  # its standard error, 0 if nothing is random
-    vector: Array  # (d,) where it was found
+    vector: Array  # (d,) at which ``worst`` was found
     reason: str  # what was violated; empty if nothing was
-    certificate: DeltaCertificate | None = None  # asked for with ``certify``, where there is one
-    bias: float = np.nan  # unbiased: the mean of C(x) is off by so many standard errors at most
-    bits: int = 0  # of the longest message, with its header; 0 if none was made
+    certificate: DeltaCertificate | None = None  # with ``certify``, where there is one
+    bias: float = np.nan  # of an unbiased one: the largest bias found, in standard errors
+    bits: int = 0  # of the longest message, with its header; 0 if none was encoded
     allowed: int = 0  # bits(d) and the header
 
     def __bool__(self) -> bool:
@@ -66,18 +66,18 @@ class Verification:
 
     def __str__(self) -> str:
         """One line, one more for a certificate, one more for a violation."""
-        said = f"{self.compressor}, d = {self.d}: {self.verdict}"
+        text = f"{self.compressor}, d = {self.d}: {self.verdict}"
         if self.verdict != "claims nothing":
             spread = f" +- {self.error:.2g}" if self.error else ""
-            said += f"; claimed {self.quantity} = {self.claimed:.6g}"
-            said += f", worst found {self.worst:.6g}{spread}" if self.worst == self.worst else ""
+            text += f"; claimed {self.quantity} = {self.claimed:.6g}"
+            text += f", worst found {self.worst:.6g}{spread}" if self.worst == self.worst else ""
         if self.certificate is not None:
-            said += f"\n{self.certificate}"
-        return said if self else f"{said}\n{self.reason}, at x = {shown(self.vector)}"
+            text += f"\n{self.certificate}"
+        return text if self else f"{text}\n{self.reason}, at x = {abridged(self.vector)}"
 
 
-def shown(x: Array) -> str:
-    """A vector in a line, its middle left out where it is long."""
+def abridged(x: Array) -> str:
+    """A vector in one line, its middle left out where it is long."""
     return np.array2string(x + 0.0, precision=3, threshold=8, edgeitems=3)
 
 
@@ -92,13 +92,12 @@ def verify(
 ) -> Verification:
     """Search for a vector of dimension d at which ``compressor`` breaks what it claims.
 
-    It may be a :class:`Compressor`, which says itself what it guarantees, or a function x -> C(x)
-    of one vector (d,), or (x, rng) -> C(x), with the ``delta`` that it is to be held to. What is
-    random is judged by means over ``samples`` draws, fewer for d > 4000. Checked are the bound, the
-    vector that is said to attain it, for unbiased ones the mean, and for compressors that can be
-    encoded that messages decode to C(x) and are no longer than ``bits(d)`` says; also that C treats
-    several vectors as it treats each, that the bound holds in float32, and the flags ``projection``
-    and ``fixed_size``.
+    ``compressor`` is a :class:`Compressor`, which says itself what it guarantees, or a function
+    x -> C(x) of one vector (d,), or (x, rng) -> C(x), with the ``delta`` that it has to satisfy. A
+    random one is judged by means over ``samples`` draws, fewer for d > 4000. Checked are the bound,
+    also at the vector that is said to attain it and in float32; for unbiased compressors the mean;
+    for those that can be encoded, that messages decode to C(x) and are no longer than ``bits(d)``
+    says; that C of several vectors is C of each; and the flags ``projection`` and ``fixed_size``.
 
     With ``certify`` the bound of a built-in compressor is also proven by
     :func:`efsgd.convex.certificate`, which imports cvxpy; the verdict is "certified" where a
@@ -118,12 +117,12 @@ def verify(
             f"{c} claims {search.claimed} with the guarantee {c.guarantee!r}: "
             f"use a number and one of {', '.join(get_args(Guarantee))}"
         )
-    found = _judged(search)
-    return _certified(found, c, rng) if certify else found
+    verification = _judged(search)
+    return _certified(verification, c, rng) if certify else verification
 
 
 def held(compressor: Any, d: int, delta: float | Callable[[int], float] | None) -> Compressor:
-    """The compressor, or a function held to its delta."""
+    """The compressor itself, or a function as a compressor that claims ``delta``."""
     if isinstance(compressor, type):
         compressor = instance(compressor)
     if isinstance(compressor, Compressor):
@@ -138,107 +137,96 @@ def held(compressor: Any, d: int, delta: float | Callable[[int], float] | None) 
     return PlainFunction(compressor, claim)
 
 
-def _certified(found: Verification, c: Compressor, rng: Generator) -> Verification:
+def _certified(verification: Verification, c: Compressor, rng: Generator) -> Verification:
     """The same with its certificate, and the verdict that follows."""
-    kept = found.verdict in ("attained", "not violated")
-    proof = None if isinstance(c, PlainFunction) else certificate(c, found.d)
-    if proof is None and kept:
-        proof = fitted(c, found.d, rng)
-    proves = kept and proof is not None and proof.solved and proof.holds()
-    return replace(found, certificate=proof, verdict="certified" if proves else found.verdict)
+    unrefuted = verification.verdict in ("attained", "not violated")
+    proof = None if isinstance(c, PlainFunction) else certificate(c, verification.d)
+    if proof is None and unrefuted:
+        proof = fitted(c, verification.d, rng)
+    proves = unrefuted and proof is not None and proof.solved and proof.holds()
+    verdict = "certified" if proves else verification.verdict
+    return replace(verification, certificate=proof, verdict=verdict)
 
 
 def _judged(search: Search) -> Verification:
-    """Search, then judge."""
+    """The verdict on all promises: those beside the bound first, as they take no search."""
     c, d, rng = search.c, search.d, search.rng
     points = candidates(d, rng)
     extreme = np.concatenate([points[::4] * scale for scale in SCALES])
-    said, broken = _result(search, "claims nothing", points[0]), promises.computed(c, points, rng)
+    verification = _verification(search, "claims nothing", points[0])
+    broken = promises.check_output(c, points, rng)
     if broken is None and not isinstance(c, PlainFunction):
-        broken = promises.apart(c, points, rng)
-        sent, bits = promises.messages(c, points, rng) if broken is None else (None, 0)
-        said = replace(said, bits=bits, allowed=c.bits(d) + 8 * HEADER if bits else 0)
-        broken = broken or sent or promises.flagged(c, points, rng)
+        broken = promises.check_row_by_row(c, points, rng)
+        if broken is None:
+            broken, bits = promises.check_messages(c, points, rng)
+            allowed = c.bits(d) + 8 * HEADER if bits else 0
+            verification = replace(verification, bits=bits, allowed=allowed)
+        broken = broken or promises.check_flags(c, points, rng)
     if broken is None and not search.silent:
-        return _bounded(search, points, extreme, said)
-    return _broken(said, broken or promises.computed(c, extreme, rng))
+        return _bounded(search, points, extreme, verification)
+    return _refuted(verification, broken or promises.check_output(c, extreme, rng))
 
 
-def _broken(said: Verification, broken: promises.Broken) -> Verification:
-    """The same, violated where something is broken."""
-    if broken is not None:
-        said = replace(said, verdict="VIOLATED", vector=broken[0].copy(), reason=broken[1])
-    return said
+def _refuted(verification: Verification, broken: Counterexample | None) -> Verification:
+    """The same, violated where there is a counterexample."""
+    if broken is None:
+        return verification
+    return replace(verification, verdict="VIOLATED", vector=broken.x.copy(), reason=broken.reason)
 
 
-def _bounded(search: Search, points: Array, extreme: Array, said: Verification) -> Verification:
-    """Whether the bound holds, and for unbiased ones the mean; ``said`` is what is known so far."""
+def _bounded(
+    search: Search, points: Array, extreme: Array, verification: Verification
+) -> Verification:
+    """The verdict on the bound, in float32 too or, for unbiased ones, with the mean.
+
+    ``verification`` is what is known so far.
+    """
     c, rng = search.c, search.rng
     points = np.concatenate([points, *search.named(), search.swept()])
     points = np.concatenate([points, search.climb(points)])
     loss, error = search.loss(points)
-    violated = _violated(search, points, loss, error, "")
-    if violated is None:
-        if broken := promises.computed(c, extreme, rng):
-            return _broken(said, broken)
-        violated = _violated(search, extreme, *search.loss(extreme), EXTREME)
-    if violated is not None:
-        return replace(violated, bits=said.bits, allowed=said.allowed)
+    judged = _violated(search, points, loss, error, "")
+    if judged is None:
+        if broken := promises.check_output(c, extreme, rng):
+            return _refuted(verification, broken)
+        judged = _violated(search, extreme, *search.loss(extreme), EXTREME)
     bias = np.nan
-    if search.unbiased:
-        wrong, bias = promises.biased(c, points, rng, search.samples)
-    else:
-        wrong = promises.short(c, points, search.bound)
-    if wrong is not None:
-        found = _result(search, "VIOLATED", *wrong)
-    else:
-        x, again, spread = _worst(search, points, loss)
-        reached = search.bound - again <= NEAR + ERRORS * spread
-        verdict, reason = "attained" if reached else "not violated", ""
-        if search.above(again, spread):
-            verdict, reason = "VIOLATED", "the bound does not hold"
-        found = _result(search, verdict, x, reason, again, spread)
-    return replace(found, bias=bias, bits=said.bits, allowed=said.allowed)
+    if judged is None:
+        if search.unbiased:
+            broken, bias = promises.check_unbiased(c, points, rng, search.samples)
+        else:
+            broken = promises.check_float32(c, points, search.bound)
+        if broken is None:
+            judged = _at_worst(search, points, loss)
+        else:
+            judged = _verification(search, "VIOLATED", broken.x, broken.reason)
+    return replace(judged, bias=bias, bits=verification.bits, allowed=verification.allowed)
 
 
-def _worst(search: Search, points: Array, loss: Array) -> tuple[Array, float, float]:
-    """The worst point, its loss and standard error, drawn anew; the named one has its chance too,
-    for a point beside it may have won by luck."""
-    at = _first(search, loss)
-    x = points[at]
-    again, spread = search.anew(x, float(loss[at]))
-    for named in search.named() if search.c.random else []:
-        other, error = search.anew(named[0], again)
-        if other > again:
-            x, again, spread = named[0], other, error
-    if spread and again - 2 * spread > search.bound:  # too small an excess to tell, or chance
-        again, spread = search.anew(x, again, FINAL)
-    return x, again, spread
-
-
-def _first(search: Search, loss: Array) -> int:
-    """Where the loss is greatest; nothing being random, the first of those that are about that
-    large, for the simple vectors come first. NaN is greatest."""
-    if search.c.random or np.isnan(loss).any():
-        return int(np.argmax(loss))
-    return int(np.argmax(loss >= loss.max() - SIMPLE * abs(loss.max())))
+def _at_worst(search: Search, points: Array, loss: Array) -> Verification:
+    """The verdict from the worst point, at which the loss is drawn anew."""
+    x, mean, error = search.worst(points, loss)
+    if search.exceeds(mean, error):
+        return _verification(search, "VIOLATED", x, "the bound does not hold", mean, error)
+    attained = search.bound - mean <= NEAR + ERRORS * error
+    return _verification(search, "attained" if attained else "not violated", x, "", mean, error)
 
 
 def _violated(
-    search: Search, points: Array, loss: Array, error: Array, why: str
+    search: Search, points: Array, loss: Array, error: Array, where: str
 ) -> Verification | None:
     """The verdict on the worst of these points, if the bound does not hold there."""
-    at = _first(search, loss - ERRORS * error)
-    if not search.above(loss[at], error[at]):
+    at = search.worst_index(loss - ERRORS * error)
+    if not search.exceeds(loss[at], error[at]):
         return None
-    again, spread = search.anew(points[at], loss[at])
-    if not search.above(again, spread):
+    mean, mean_error = search.redrawn(points[at], loss[at])
+    if not search.exceeds(mean, mean_error):
         return None
-    reason = f"the bound does not hold{why}"
-    return _result(search, "VIOLATED", points[at], reason, again, spread)
+    reason = f"the bound does not hold{where}"
+    return _verification(search, "VIOLATED", points[at], reason, mean, mean_error)
 
 
-def _result(
+def _verification(
     search: Search,
     verdict: str,
     x: Array,
@@ -246,6 +234,15 @@ def _result(
     loss: float = np.nan,
     error: float = 0.0,
 ) -> Verification:
-    c, told = search.c, float(loss if search.unbiased else 1.0 - loss)
-    found = (search.claimed, told, float(error))
-    return Verification(str(c), search.d, c.guarantee, verdict, *found, x.copy(), reason)
+    """A verdict, with the loss at x written as a delta or an omega."""
+    return Verification(
+        compressor=str(search.c),
+        d=search.d,
+        guarantee=search.c.guarantee,
+        verdict=verdict,
+        claimed=search.claimed,
+        worst=float(loss if search.unbiased else 1.0 - loss),
+        error=float(error),
+        vector=x.copy(),
+        reason=reason,
+    )

@@ -1,7 +1,7 @@
-"""CIFAR-10 and CIFAR-100 through torchvision, the only module that imports it.
+"""CIFAR-10 and CIFAR-100 through torchvision; no other module imports it.
 
-torchvision's files and checksums, but nothing is left half-written: the archive is downloaded and
-unpacked beside its place and moved there once its checksum is right.
+The files and checksums are torchvision's, but an interrupted download leaves nothing half-written:
+the archive is downloaded and unpacked in a temporary folder, and moved once its checksum is right.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from efsgd.arrays import Array
 __all__ = ["CIFAR", "cifar", "torchvision"]
 
 CIFAR = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}  # our name -> torchvision's class
-UNKNOWN = "operator torchvision::nms does not exist"
+UNKNOWN = "operator torchvision::nms does not exist"  # what _declare remedies
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-PATIENCE = 30.0  # seconds without a byte from the server
-_declared: list[torch.library.Library] = []  # a schema is gone with its Library
+TIMEOUT = 30.0  # seconds without a byte from the server
+_declared: list[torch.library.Library] = []  # referenced, as a schema is deleted with its Library
 
 
 def torchvision() -> Any:
-    """The module torchvision, also where it was built for another torch (see _declare).
+    """The module torchvision, even if it was built for another torch (see _declare).
 
     Raises ModuleNotFoundError with the remedy where it is not installed.
     """
@@ -45,8 +45,8 @@ def torchvision() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "torchvision":
             raise
-        told = 'CIFAR needs torchvision, which is not installed: pip install "efsgd[deep]"'
-        raise ModuleNotFoundError(told, name="torchvision") from error
+        message = 'CIFAR needs torchvision, which is not installed: pip install "efsgd[deep]"'
+        raise ModuleNotFoundError(message, name="torchvision") from error
     except RuntimeError as error:
         if UNKNOWN not in str(error):
             raise
@@ -56,40 +56,43 @@ def torchvision() -> Any:
 
 def _imported() -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about its image extension, which CIFAR has no use for
+        warnings.simplefilter("ignore")  # about its image extension, which CIFAR does not need
         return importlib.import_module("torchvision")
 
 
 def _declare() -> None:
     """Declare the operators that torchvision describes while it is imported.
 
-    A torchvision built for CUDA cannot load its operators beside a torch without CUDA, and then
-    stops at describing nms and qnms. Their bare schemas are enough for it, and for its data sets.
+    A torchvision built for CUDA cannot load its operators beside a torch without CUDA, and its
+    import then fails where it describes nms and qnms. Empty schemas of both let it finish, and its
+    data sets need no more.
     """
     library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for operator in ("nms", "qnms"):
         library.define(operator + SCHEMA)  # type: ignore[no-untyped-call]
     _declared.append(library)
     for module in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-        del sys.modules[module]  # half imported
+        del sys.modules[module]  # left by the import that failed
 
 
 def cifar(name: str, directory: Path, download: bool) -> tuple[dict[str, Array], int]:
     """The arrays of "cifar10" or "cifar100", and the number of classes.
 
-    They are read from ``directory``, where they may lie unpacked or as torchvision's archive, or
-    else are downloaded to it. Raises FileNotFoundError where there is nothing and nothing can be
-    downloaded, ValueError that names a damaged archive, OSError for a folder that cannot be used.
+    They are read from ``directory``, unpacked or as torchvision's archive, or else downloaded to
+    it. Raises FileNotFoundError where they are missing and cannot be downloaded, ValueError that
+    names a damaged archive, OSError for a folder that cannot be used.
     """
     kind = getattr(torchvision().datasets, CIFAR[name])
     try:
         sets = _sets(name, kind, directory, download)
     except OSError as error:
-        if error.strerror is None:  # it is in our words already
+        if error.strerror is None:  # raised here with a message of ours, not by the system
             raise
-        where = directory if error.filename is None else error.filename
-        told = f"{name} cannot be read from or put into {directory} ({error.strerror}: {where})"
-        raise OSError(f"{told}: make room there or choose another folder") from error
+        path = directory if error.filename is None else error.filename
+        raise OSError(
+            f"{name} cannot be read from or put into {directory} ({error.strerror}: {path}): "
+            "make room there or choose another folder"
+        ) from error
     arrays: dict[str, Array] = {}
     for part, images in zip(("train", "test"), sets, strict=True):
         arrays[f"x_{part}"] = np.ascontiguousarray(images.data)
@@ -98,7 +101,7 @@ def cifar(name: str, directory: Path, download: bool) -> tuple[dict[str, Array],
 
 
 def _sets(name: str, kind: Any, directory: Path, download: bool) -> list[Any]:
-    """torchvision's training and test set, made of the archive where they are not there yet."""
+    """torchvision's training and test set, unpacked and downloaded first where necessary."""
     sets = _read(kind, directory)
     if sets is None:
         archive = directory / kind.filename
@@ -120,37 +123,39 @@ def _read(kind: Any, directory: Path) -> list[Any] | None:
 
 
 def _download(name: str, kind: Any, directory: Path, download: bool) -> None:
-    """Put the archive, whole, into ``directory``."""
+    """Download the archive to ``directory``, where it appears only once it is complete."""
     utils = torchvision().datasets.utils
     folder = directory / kind.base_folder
-    found = f"{folder} is incomplete" if folder.exists() else f"there is no {name} in {directory}"
+    missing = f"there is no {name} in {directory}"
+    if folder.exists():
+        missing = f"{folder} is incomplete"
     by_hand = (
         f"put {kind.filename} or its folder {kind.base_folder} there, "
         "or give a .npz file with x_train, y_train, x_test and y_test"
     )
     remedy = f"let it be downloaded once, {by_hand}"
     if not download:
-        raise FileNotFoundError(f"{found}, and downloading is switched off: {remedy}")
+        raise FileNotFoundError(f"{missing}, and downloading is switched off: {remedy}")
     directory.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".download-", dir=directory) as beside:
+    with TemporaryDirectory(prefix=".download-", dir=directory) as temporary:
         try:
-            with _patience(), redirect_stdout(sys.stderr):
-                utils.download_url(kind.url, beside, kind.filename)
+            with _timeout(), redirect_stdout(sys.stderr):
+                utils.download_url(kind.url, temporary, kind.filename)
         except (OSError, RuntimeError, HTTPException) as error:
             reason = " ".join(str(error).split())
-            failed = f"{found}, and {kind.url} cannot be downloaded ({reason})"
-            raise FileNotFoundError(f"{failed}: {remedy}") from error
-        fetched = Path(beside, kind.filename)
+            failure = f"{missing}, and {kind.url} cannot be downloaded ({reason})"
+            raise FileNotFoundError(f"{failure}: {remedy}") from error
+        fetched = Path(temporary, kind.filename)
         if not utils.check_integrity(fetched, kind.tgz_md5):
             raise ValueError(f"{kind.url} sent a file with a wrong checksum: try again, {by_hand}")
         os.replace(fetched, directory / kind.filename)
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
-    """A silent server is an error after a while; without a timeout it would be a hang."""
+def _timeout() -> Iterator[None]:
+    """Set a timeout for sockets, without which a silent server would be waited for endlessly."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE if before is None else before)
+    socket.setdefaulttimeout(TIMEOUT if before is None else before)
     try:
         yield
     finally:
@@ -158,18 +163,19 @@ def _patience() -> Iterator[None]:
 
 
 def _unpack(kind: Any, archive: Path) -> None:
-    """Unpack beside its place and move file by file: others may be reading the same folder."""
+    """Unpack in a temporary folder and move file by file: others may be reading the target."""
     utils = torchvision().datasets.utils
     if not utils.check_integrity(archive, kind.tgz_md5):
         raise ValueError(f"{archive} has a wrong checksum: delete it, and it is fetched anew")
-    with TemporaryDirectory(prefix=".unpack-", dir=archive.parent) as beside:
+    with TemporaryDirectory(prefix=".unpack-", dir=archive.parent) as temporary:
         try:
             with tarfile.open(archive, "r:gz") as tar:
-                tar.extractall(beside, filter="data")
+                tar.extractall(temporary, filter="data")
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-            told = f"{archive} is damaged ({error}): delete it, and it is fetched anew"
-            raise ValueError(told) from error
-        place = archive.parent / kind.base_folder
-        place.mkdir(exist_ok=True)
-        for path in Path(beside, kind.base_folder).glob("*"):
-            os.replace(path, place / path.name)
+            raise ValueError(
+                f"{archive} is damaged ({error}): delete it, and it is fetched anew"
+            ) from error
+        folder = archive.parent / kind.base_folder
+        folder.mkdir(exist_ok=True)
+        for path in Path(temporary, kind.base_folder).glob("*"):
+            os.replace(path, folder / path.name)

@@ -21,8 +21,8 @@ __all__ = ["Dataset", "Moments", "load"]
 
 BY_NAME = (*cifar.CIFAR, "standin")
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-MOST_CLASSES = 2**16  # a larger label is no number of a class, and its layer would fill the memory
-BLOCK = 1024  # images whose sums are taken at once, in integers
+MOST_CLASSES = 2**16  # more is a mistake in the labels; the last layer would fill the memory
+BLOCK = 1024  # images that are summed at once, in integers
 
 
 class Moments(NamedTuple):
@@ -36,11 +36,11 @@ class Moments(NamedTuple):
 class Dataset:
     """Colour images of 32x32 pixels and their labels.
 
-    Raises ValueError that names the array which has another shape or dtype, is empty, or holds a
-    label outside 0..classes-1.
+    Raises ValueError with the name of an array that has the wrong shape or dtype, is empty, or
+    holds a label outside 0..classes-1.
     """
 
-    name: str  # "cifar10", "cifar100", "standin", or of a file its stem and digest
+    name: str  # "cifar10", "cifar100", "standin", or the stem of a file and its digest
     x_train: Array  # (N, 32, 32, 3) uint8
     y_train: Array  # (N,) int64
     x_test: Array
@@ -53,55 +53,57 @@ class Dataset:
             _check(f"x_{part}", x, np.dtype(np.uint8), (32, 32, 3))
             _check(f"y_{part}", y, np.dtype(np.int64), ())
             if len(x) != len(y):
-                told = f"x_{part} has {len(x)} images but y_{part} {len(y)} labels"
-                raise ValueError(f"{told}: give each image its label")
+                counts = f"x_{part} has {len(x)} images but y_{part} {len(y)} labels"
+                raise ValueError(f"{counts}: give each image its label")
             if not (y.min() >= 0 and y.max() < self.classes):
-                told = f"y_{part} holds labels from {y.min()} to {y.max()}"
-                raise ValueError(f"{told}: number the {self.classes} classes from 0")
+                labels = f"y_{part} holds labels from {y.min()} to {y.max()}"
+                raise ValueError(f"{labels}: number the {self.classes} classes from 0")
 
     @cached_property
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of the four arrays and the number of classes."""
-        seen = hashlib.sha256(f"{self.classes}".encode())
+        digest = hashlib.sha256(f"{self.classes}".encode())
         for name in ARRAYS:
             array = np.ascontiguousarray(getattr(self, name))
-            seen.update(f"{name} {array.dtype.str} {array.shape}".encode())
-            seen.update(array.data)
-        return seen.hexdigest()
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(array.data)
+        return digest.hexdigest()
 
     @cached_property
     def moments(self) -> Moments:
-        """Those of the training set, from exact sums; std 1 for a channel that never changes."""
+        """Those of the training set, from exact sums; std is 1 for a constant channel."""
         n = self.x_train[..., 0].size
-        total, squares = np.zeros(3, np.int64), np.zeros(3, np.int64)
+        sums, squares = np.zeros(3, np.int64), np.zeros(3, np.int64)
         for start in range(0, len(self.x_train), BLOCK):
             pixels = self.x_train[start : start + BLOCK].reshape(-1, 32 * 32 * 3).astype(np.int64)
-            total += pixels.sum(0).reshape(-1, 3).sum(0)
+            sums += pixels.sum(0).reshape(-1, 3).sum(0)
             squares += np.einsum("ij,ij->j", pixels, pixels).reshape(-1, 3).sum(0)
-        sums = [(int(first), int(second)) for first, second in zip(total, squares, strict=True)]
-        mean = [first / (255 * n) for first, _ in sums]
-        std = [sqrt(n * second - first**2) / (255 * n) or 1.0 for first, second in sums]
+        channels = list(zip(map(int, sums), map(int, squares), strict=True))  # exact
+        mean = [first / (255 * n) for first, _ in channels]
+        std = [sqrt(n * second - first**2) / (255 * n) or 1.0 for first, second in channels]
         return Moments((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
     def subset(self, train: int | None = None, test: int | None = None) -> Dataset:
         """The first ``train`` and the first ``test`` images; None keeps all."""
-        kept: dict[str, Any] = {}
+        arrays: dict[str, Any] = {}
         for part, count in (("train", train), ("test", test)):
             x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
             if count is None:
                 continue
             if not 1 <= count <= len(x):
-                told = f"{self.name} has {len(x)} {part} images"
-                raise ValueError(f"{told}: a subset of {count} needs a count from 1 to {len(x)}")
-            kept |= {f"x_{part}": x[:count], f"y_{part}": y[:count]}
-        return replace(self, **kept) if kept else self  # which knows its digest and moments
+                available = f"{self.name} has {len(x)} {part} images"
+                raise ValueError(
+                    f"{available}: a subset of {count} needs a count from 1 to {len(x)}"
+                )
+            arrays |= {f"x_{part}": x[:count], f"y_{part}": y[:count]}
+        return replace(self, **arrays) if arrays else self  # which has its digest cached
 
     def validation_split(self, n: int) -> Dataset:
-        """The last ``n`` training images take the place of the test set."""
+        """The last ``n`` training images as the test set, the others as the training set."""
         rest = len(self.x_train) - n
         if n < 1 or rest < 1:
-            told = f"{self.name} has {len(self.x_train)} training images"
-            raise ValueError(f"{told}: leave some beside a validation set of {n}, at least 1")
+            available = f"{self.name} has {len(self.x_train)} training images"
+            raise ValueError(f"{available}: leave some beside a validation set of {n}, at least 1")
         return replace(
             self,
             x_train=self.x_train[:rest],
@@ -113,9 +115,9 @@ class Dataset:
 
 def _check(name: str, array: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     if array.dtype != dtype or array.ndim == 0 or array.shape[1:] != shape:
-        wanted = f"{dtype} of shape ({', '.join(map(str, ('N', *shape)))}{'' if shape else ','})"
-        given = f"{array.dtype} of shape {array.shape}"
-        raise ValueError(f"{name} is {given}, not {wanted}: convert it first")
+        required = f"{dtype} of shape ({', '.join(map(str, ('N', *shape)))}{'' if shape else ','})"
+        actual = f"{array.dtype} of shape {array.shape}"
+        raise ValueError(f"{name} is {actual}, not {required}: convert it first")
     if len(array) == 0:
         raise ValueError(f"{name} is empty: give at least one image and its label")
 
@@ -123,16 +125,17 @@ def _check(name: str, array: Array, dtype: np.dtype[Any], shape: tuple[int, ...]
 def load(what: str | Path, directory: str | Path | None = None, download: bool = True) -> Dataset:
     """The data set "cifar10", "cifar100" or "standin", or that of a file ``FILE.npz``.
 
-    CIFAR lies in ``directory``, by default the environment variable EFSGD_DATA or ~/.cache/efsgd,
-    and is downloaded to it unless it is there or ``download`` is false. A file holds x_train and
-    x_test (N, 32, 32, 3) uint8, y_train and y_test (N,) integers from 0, and may hold an array
-    ``classes`` with one entry for each class (else there are as many as the largest label says).
+    CIFAR is read from ``directory``, by default the environment variable EFSGD_DATA or
+    ~/.cache/efsgd; where it is missing it is downloaded to it, unless ``download`` is false. A file
+    holds x_train and x_test (N, 32, 32, 3) uint8, y_train and y_test (N,) integers from 0, and may
+    hold an array ``classes`` with one entry for each class (else their number is the largest label
+    plus 1).
     Raises FileNotFoundError where there is no data, OSError for a folder that cannot be read or
     written, ValueError for data that cannot be used.
     """
     if what in cifar.CIFAR:
-        place = directory or os.environ.get("EFSGD_DATA") or Path("~/.cache/efsgd")
-        arrays, classes = cifar.cifar(str(what), _expanded(place), download)
+        folder = directory or os.environ.get("EFSGD_DATA") or Path("~/.cache/efsgd")
+        arrays, classes = cifar.cifar(str(what), _expanded(folder), download)
         return Dataset(str(what), **arrays, classes=classes)
     if what == "standin":
         return _standin()
@@ -175,7 +178,7 @@ def _from_file(path: Path) -> Dataset:
 
 
 def _arrays_of(path: Path) -> dict[str, Array]:
-    """Those members of the file that make a data set."""
+    """The members of the file that make up a data set."""
     arrays = {}
     try:
         if path.exists() and not path.is_file():  # reading a pipe would wait for a writer
@@ -184,8 +187,9 @@ def _arrays_of(path: Path) -> dict[str, Array]:
             for name in {f"{name}.npy" for name in (*ARRAYS, "classes")} & {*archive.namelist()}:
                 arrays[name.removesuffix(".npy")] = read_array(archive, name)
     except FileNotFoundError as error:
-        told = f"there is no file {path}: name one with {', '.join(ARRAYS)}, or load cifar10"
-        raise FileNotFoundError(told) from error
+        raise FileNotFoundError(
+            f"there is no file {path}: name one with {', '.join(ARRAYS)}, or load cifar10"
+        ) from error
     except DAMAGE as error:
         raise ValueError(
             f"{path} is damaged or no .npz file ({reason(error)}): save it anew with numpy.savez"
@@ -194,16 +198,16 @@ def _arrays_of(path: Path) -> dict[str, Array]:
 
 
 def _standin(train: int = 2000, test: int = 500, seed: int = 0) -> Dataset:
-    """Ten smooth coloured patterns, shifted, in noise; whole numbers, so equal on every machine."""
+    """Ten smooth patterns, shifted, plus noise; in integers, so that all machines make the same."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(-80, 81, (10, 4, 4, 3))  # a periodic grid, one point every 8 pixels
     pixel = np.arange(32)
-    left, share = pixel // 8, pixel % 8
-    column, row = share[:, None], share[:, None, None]
-    wide = coarse[:, :, left] * (8 - column) + coarse[:, :, (left + 1) % 4] * column
-    patterns = (wide[:, left] * (8 - row) + wide[:, (left + 1) % 4] * row) // 64 + 128
+    point, weight = pixel // 8, pixel % 8  # bilinear interpolation, in eighths
+    column, row = weight[:, None], weight[:, None, None]
+    wide = coarse[:, :, point] * (8 - column) + coarse[:, :, (point + 1) % 4] * column
+    patterns = (wide[:, point] * (8 - row) + wide[:, (point + 1) % 4] * row) // 64 + 128
     n = train + test
-    y = np.arange(n) % 10  # in order: a subset holds every class, and the loader permutes
+    y = np.arange(n) % 10  # so that a subset holds every class
     down, right = ((pixel + rng.integers(-3, 4, (n, 1))) % 32 for _ in range(2))
     x = patterns.astype(np.int16)[y[:, None, None], down[:, :, None], right[:, None, :]]
     x = np.clip(x + rng.integers(-100, 101, x.shape, np.int16), 0, 255).astype(np.uint8)

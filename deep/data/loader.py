@@ -1,8 +1,8 @@
 """Minibatches from a data set that lives on the device, augmented there.
 
-Everything random of an epoch is drawn when it starts, on the CPU, from a generator that the seed
+All random numbers of an epoch are drawn when it starts, on the CPU, from a generator that the seed
 and the epoch determine. So batch b of epoch t is a function of (seed, t, b) on every device, and a
-run resumes in the middle of an epoch.
+run can resume in the middle of an epoch.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from efsgd.arrays import Array
 
 __all__ = ["Draws", "Feed", "Loader"]
 
-PAD = 4  # black pixels on each side, of which a crop takes what it meets
+PAD = 4  # black pixels added on each side before a crop is taken
 
 
 class Draws(NamedTuple):
-    """What an epoch draws; entry i belongs to its i-th image."""
+    """The random numbers of an epoch; entry i belongs to the i-th image that it visits."""
 
     order: Tensor  # (N,) int64, a permutation
-    down: Tensor  # (N,) int64, where the crop starts in the padded image, 0..2*PAD
-    right: Tensor  # (N,) int64
+    down: Tensor  # (N,) int64, the first row of the crop in the padded image, 0..2*PAD
+    right: Tensor  # (N,) int64, its first column
     flip: Tensor  # (N,) bool, left and right exchanged after the crop
 
 
@@ -36,7 +36,7 @@ class Loader:
     With ``augment`` (training) each epoch has its own order, random crops with padding 4 and
     horizontal flips with probability 1/2, as torchvision's RandomCrop(32, padding=4) and
     RandomHorizontalFlip make them; a last batch of a single image is left out, because batch norm
-    cannot train on it. Without (evaluation) all images come as they are, in order.
+    cannot train on it. Without ``augment`` (evaluation) all images come unchanged and in order.
 
     x is (N, H, W, 3) uint8, y (N,) integers; both are copied to ``device``. ``mean`` and ``std``
     are those of the training set for pixels in [0, 1] (``Dataset.moments``).
@@ -79,9 +79,9 @@ class Loader:
         return full + (rest > 1 or (rest == 1 and not self.augment))
 
     def draws(self, t: int) -> Draws:
-        """All that is random in epoch ``t``, on the CPU."""
-        mixed = np.random.SeedSequence([self.seed, t]).generate_state(1)
-        generator = torch.Generator("cpu").manual_seed(int(mixed[0]))
+        """The random numbers of epoch ``t``, on the CPU."""
+        (seed,) = np.random.SeedSequence([self.seed, t]).generate_state(1)
+        generator = torch.Generator("cpu").manual_seed(int(seed))
         n = len(self.labels)
         with torch.device("cpu"):  # whatever the default device is
             return Draws(
@@ -94,27 +94,28 @@ class Loader:
     def epoch(self, t: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of epoch ``t`` from number ``start``: (B, 3, H, W) float32 and (B,) int64.
 
-        The tensors are on the device, and nothing waits for it but the start of the epoch.
+        The tensors are on the device; only the start of the epoch waits for it.
         """
         self.check(t, start)
         parts = [slice(b * self.batch, (b + 1) * self.batch) for b in range(self.batches())]
         if not self.augment:
             return ((self._normalised(self.images[p]), self.labels[p]) for p in parts[start:])
-        draws = Draws(*(drawn.to(self.device, non_blocking=True) for drawn in self.draws(t)))
-        return (self.augmented(Draws(*(drawn[p] for drawn in draws))) for p in parts[start:])
+        draws = Draws(*(field.to(self.device, non_blocking=True) for field in self.draws(t)))
+        return (self.augmented(Draws(*(field[p] for field in draws))) for p in parts[start:])
 
     def check(self, t: int, start: int) -> None:
         """Raise ValueError for a batch that does not exist."""
         if t < 0 or not 0 <= start <= self.batches():
-            told = f"no batch {start} in epoch {t}"
-            raise ValueError(f"{told}: epochs count from 0, batches to {self.batches()}")
+            raise ValueError(
+                f"no batch {start} in epoch {t}: epochs count from 0, batches to {self.batches()}"
+            )
 
     def augmented(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        """The batch (B, 3, H, W), (B,) for what was drawn of its B images."""
+        """The batch (B, 3, H, W), (B,) that the random numbers of its B images give."""
         order, down, right, flip = draws
         cropped = self.crops[order, :, down, right]
-        turned = torch.where(flip[:, None, None, None], cropped.flip(3), cropped)
-        return self._normalised(turned), self.labels[order]
+        flipped = torch.where(flip[:, None, None, None], cropped.flip(3), cropped)
+        return self._normalised(flipped), self.labels[order]
 
     def _normalised(self, images: Tensor) -> Tensor:
         # Separate steps round alike on every device, and convert fastest in the order of memory.
@@ -123,50 +124,54 @@ class Loader:
 
 
 class Feed:
-    """The training batches of a loader, one after the other, out of tensors that stay in place.
+    """The training batches of a loader, one after the other, from tensors that stay in place.
 
-    What an epoch has drawn and how far it has come are on the device: a step captured in a CUDA
-    graph that takes a :meth:`batch` finds the next one each time it is replayed.
+    The random numbers of the epoch and the number of images already used are on the device. So
+    where a step that takes a :meth:`batch` is captured in a CUDA graph, each replay takes the next.
     """
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
         device = loader.device
-        self.drawn = Draws(*(torch.empty_like(d, device=device) for d in loader.draws(0)))
+        self.draws = Draws(*(torch.empty_like(d, device=device) for d in loader.draws(0)))
         self.done = torch.zeros((), dtype=torch.int64, device=device)  # images of this epoch
         self.offsets = torch.arange(loader.batch, device=device)
 
     def start(self, t: int, start: int = 0) -> None:
         """Go to batch ``start`` of epoch ``t``."""
         self.loader.check(t, start)
-        for place, drawn in zip(self.drawn, self.loader.draws(t), strict=True):
-            pinned = drawn.pin_memory() if place.is_cuda else drawn  # then the host need not wait
-            place.copy_(pinned, non_blocking=True)
+        for target, field in zip(self.draws, self.loader.draws(t), strict=True):
+            pinned = field.pin_memory() if target.is_cuda else field  # else the host would wait
+            target.copy_(pinned, non_blocking=True)
         self.done.fill_(start * self.loader.batch)
 
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
-        """The next ``size`` images of the epoch, at most a batch, as ``Loader.epoch`` has them.
+        """The next ``size`` images of the epoch, at most a batch, as in ``Loader.epoch``.
 
-        The device does not find out whether there are so many left.
+        It is not checked that so many are left, as that would wait for the device.
         """
-        at = self.offsets[:size] + self.done
+        indices = self.offsets[:size] + self.done
         self.done += size
-        return self.loader.augmented(Draws(*(drawn[at] for drawn in self.drawn)))
+        return self.loader.augmented(Draws(*(field[indices] for field in self.draws)))
 
 
 def _check(x: Array, y: Array, batch: int, augment: bool) -> None:
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != 3:
-        told = f"images are uint8 of shape (N, H, W, 3), not {x.dtype} of shape {x.shape}"
-        raise ValueError(f"{told}: convert them first")
+        raise ValueError(
+            f"images are uint8 of shape (N, H, W, 3), not {x.dtype} of shape {x.shape}: "
+            "convert them first"
+        )
     if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
-        told = f"{len(x)} images need integer labels of shape ({len(x)},)"
-        raise ValueError(f"{told}, not {y.dtype} of shape {y.shape}: convert them first")
+        raise ValueError(
+            f"{len(x)} images need integer labels of shape ({len(x)},), "
+            f"not {y.dtype} of shape {y.shape}: convert them first"
+        )
     fewest = 2 if augment else 1
     if len(x) < fewest:
         raise ValueError(f"{len(x)} images are too few: give at least {fewest}")
     if batch < fewest:
-        told = f"batch must be at least {fewest}, not {batch}"
-        raise ValueError(f"{told}: batch norm cannot train on one image" if augment else told)
+        reason = ": batch norm cannot train on one image" if augment else ""
+        raise ValueError(f"batch must be at least {fewest}, not {batch}{reason}")
 
 
 def _check_numbers(seed: int, mean: Sequence[float], std: Sequence[float]) -> None:

@@ -1,4 +1,4 @@
-"""What EFSGD refuses, each in one sentence."""
+"""What EFSGD refuses: options, groups and gradients, each with an error of one sentence."""
 
 from __future__ import annotations
 
@@ -57,9 +57,10 @@ def check_group(group: dict[str, Any]) -> None:
         raise ValueError(f"scope must be 'tensor' or 'global', not {group['scope']!r}")
     seen: set[int] = set()
     for i, x in enumerate(group["params"]):
-        _check_tensor(x, called(group, i))
+        name = parameter_name(group, i)
+        _check_tensor(x, name)
         if id(x) in seen:
-            raise ValueError(f"{called(group, i)} is there twice: list a tied parameter once")
+            raise ValueError(f"{name} is there twice: list a tied parameter once")
         seen.add(id(x))
     if group["error_feedback"]:
         sizes = [x.numel() for x in group["params"] if x.numel()]
@@ -68,7 +69,7 @@ def check_group(group: dict[str, Any]) -> None:
 
 
 def _check_numbers(group: dict[str, Any]) -> None:
-    """Refuse what is no number; only the step size may be a tensor, which schedules fill."""
+    """Refuse what is no number; only the step size may be a tensor, which a schedule overwrites."""
     lr = group["lr"]
     if not isinstance(lr, Real) and not (isinstance(lr, Tensor) and lr.numel() == 1):
         raise TypeError(f"lr must be a number or a tensor of one element, not {lr!r}")
@@ -77,8 +78,8 @@ def _check_numbers(group: dict[str, Any]) -> None:
             raise TypeError(f"{name} must be a number, not {group[name]!r}")
 
 
-def called(group: dict[str, Any], i: int) -> str:
-    """The name of a parameter, or its place and shape."""
+def parameter_name(group: dict[str, Any], i: int) -> str:
+    """The name of parameter i of a group; without names, its number and shape."""
     names = group.get("param_names")
     if names:
         return str(names[i])
@@ -103,15 +104,15 @@ def _computes(dtype: torch.dtype) -> bool:
 
 def with_gradient(group: dict[str, Any]) -> dict[torch.device, list[Tensor]]:
     """The parameters of a group that have a gradient, by device; refuses a sparse gradient."""
-    found: dict[torch.device, list[Tensor]] = {}
+    by_device: dict[torch.device, list[Tensor]] = {}
     for i, x in enumerate(group["params"]):
         if x.grad is None or not x.numel():
             continue
         if x.grad.layout != torch.strided:
             cure = "make its layer with sparse=False"
-            raise TypeError(f"the gradient of {called(group, i)} is sparse: {cure}")
-        found.setdefault(x.device, []).append(x)
-    return found
+            raise TypeError(f"the gradient of {parameter_name(group, i)} is sparse: {cure}")
+        by_device.setdefault(x.device, []).append(x)
+    return by_device
 
 
 def refuse_nonfinite(groups: Sequence[dict[str, Any]]) -> None:
@@ -119,6 +120,7 @@ def refuse_nonfinite(groups: Sequence[dict[str, Any]]) -> None:
     for group in groups:
         for i, x in enumerate(group["params"]):
             if x.grad is not None and not bool(torch.isfinite(x.grad).all()):
+                name = parameter_name(group, i)
                 raise FloatingPointError(
-                    f"the gradient of {called(group, i)} holds NaN or inf: nothing was changed"
+                    f"the gradient of {name} holds NaN or inf: nothing was changed"
                 )

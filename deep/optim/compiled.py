@@ -1,6 +1,6 @@
 """The step compiled: the loop of :mod:`efsgd.deep.optim.step` over all tensors as one function.
 
-Numbers become 0-dim tensors, so that a schedule recompiles nothing, and every structure gets a code
+Numbers become 0-dim tensors, so that a schedule recompiles nothing, and every signature gets a code
 object of its own, so that none uses up the recompilations that another is granted.
 """
 
@@ -21,11 +21,12 @@ import torch._dynamo.exc
 from torch import Tensor
 
 from efsgd.deep.kernels import kernel
-from efsgd.deep.optim.step import Lists, Numbers, Part, Rule, step
+from efsgd.deep.optim.part import Lists, Numbers, Part, Rule
+from efsgd.deep.optim.step import step
 
 WORTHWHILE = 2**20  # elements from which compiling pays
 SWITCH = "EFSGD_COMPILE"  # 0 in the environment: never compile
-SEVERAL = 8  # structures that one optimiser may have compiled by default; each takes seconds
+MOST = 8  # signatures for which one optimiser may compile by default; each takes seconds
 # The step waits for memory, so it must go over it as few times as possible.
 PASSES: dict[str, Any] = {
     # p is cheap to compute again, and dear to store: writing it out costs a third of the step
@@ -36,7 +37,7 @@ PASSES: dict[str, Any] = {
 }
 # No pass over several tensors at once: with many streams the processor fetches too late. Two sums,
 # |p| and |g|, are of one tensor.
-APART: dict[str, Any] = {"cpp.max_horizontal_fusion_size": 2}
+NARROW: dict[str, Any] = {"cpp.max_horizontal_fusion_size": 2}
 
 
 def refusal(parts: Sequence[Part], force: bool) -> str | None:
@@ -66,8 +67,8 @@ def compiler_missing(device: torch.device) -> str | None:
         return None if find_spec("triton") else "Triton is not installed"
     if device.type != "cpu":
         return f"nothing is compiled for {device.type}"
-    found = _compiler(os.environ.get("CXX"), os.environ.get("PATH"))
-    return None if found else "there is no C++ compiler"
+    exists = _compiler(os.environ.get("CXX"), os.environ.get("PATH"))
+    return None if exists else "there is no C++ compiler"
 
 
 @cache  # looking through the PATH at every step would take as long as stepping small parameters
@@ -76,20 +77,20 @@ def _compiler(cxx: str | None, path: str | None) -> bool:
     return any(name and shutil.which(name, path=path) for name in names)
 
 
-Structure: TypeAlias = tuple[tuple[Rule, Any], ...]  # what a compiled function is made for
+Signature: TypeAlias = tuple[tuple[Rule, Any], ...]  # what a compiled function is made for
 
 
 class CompilingFailedError(Exception):
     """Nothing was compiled, and nothing has run; its text says why in one line."""
 
 
-def structure(parts: Sequence[Part]) -> Structure:
+def signature(parts: Sequence[Part]) -> Signature:
     """The rule of each part, with the shape and dtype of its parameters."""
     return tuple((part.rule, tuple((x.shape, x.dtype) for x in part.lists.x)) for part in parts)
 
 
 def compiled_step(
-    of: Structure, parts: Sequence[Part], check: bool
+    key: Signature, parts: Sequence[Part], check: bool
 ) -> tuple[Tensor, list[Tensor | None]]:
     """What ``step`` does, in one compiled function; the first call takes up to a minute.
 
@@ -97,14 +98,14 @@ def compiled_step(
     """
     inputs = [(part.lists, _as_tensors(part.numbers), part.drawn) for part in parts]
     try:
-        compiled = _compiled(of, check)
+        compiled = _compiled(key, check)
     except Exception as error:  # such as a version of Python that torch does not compile for
         raise CompilingFailedError(_first_line(error)) from error
     try:
-        done: tuple[Tensor, list[Tensor | None]] = compiled(inputs)
+        outcome: tuple[Tensor, list[Tensor | None]] = compiled(inputs)
     except torch._dynamo.exc.TorchDynamoException as error:  # what the step itself raises is other
         raise CompilingFailedError(_first_line(error)) from error
-    return done
+    return outcome
 
 
 def _as_tensors(numbers: Numbers) -> Numbers:
@@ -118,28 +119,28 @@ def _as_tensors(numbers: Numbers) -> Numbers:
 
 
 @cache
-def _compiled(of: Structure, check: bool) -> Callable[..., Any]:
-    rules = [rule for rule, _ in of]
+def _compiled(key: Signature, check: bool) -> Callable[..., Any]:
+    rules = [rule for rule, _ in key]
     kernels = [kernel(rule.compressor) for rule in rules]
 
     def stepped(inputs: list[tuple[Lists, Numbers, list[Any]]]) -> Any:
         parts = [
-            Part(lists, numbers, rule, own, drawn)
-            for (lists, numbers, drawn), rule, own in zip(inputs, rules, kernels, strict=True)
+            Part(lists, numbers, rule, apply, drawn)
+            for (lists, numbers, drawn), rule, apply in zip(inputs, rules, kernels, strict=True)
         ]
         return step(parts, check)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of itself here, which as an error ends it
         import_module("torch._inductor.compile_fx")
-    code = stepped.__code__.replace(co_name=f"step_{len(_made)}")
-    _made.append(code)
-    alone = FunctionType(code, globals(), closure=stepped.__closure__)
-    options = PASSES | ({} if any(rule.measure for rule in rules) else APART)
-    return torch.compile(alone, fullgraph=True, dynamic=False, options=options)
+    code = stepped.__code__.replace(co_name=f"step_{len(_code_objects)}")
+    _code_objects.append(code)
+    function = FunctionType(code, globals(), closure=stepped.__closure__)
+    options = PASSES | ({} if any(rule.measure for rule in rules) else NARROW)
+    return torch.compile(function, fullgraph=True, dynamic=False, options=options)
 
 
-_made: list[Any] = []  # the code objects so far
+_code_objects: list[Any] = []  # the code objects so far
 
 
 def _first_line(error: BaseException) -> str:

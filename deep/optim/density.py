@@ -1,4 +1,4 @@
-"""phi, the density of what an optimiser saw in its last step (arXiv 1901.09847, section 4)."""
+"""phi, the density of gradients and of corrected gradients (arXiv 1901.09847, section 4)."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ class Density(NamedTuple):
 
 
 def density(measured: Sequence[tuple[Sequence[Tensor], Tensor]]) -> Density:
-    """From the parameters and norms (4, n) of each part: |g|_1, |p|_1, |g|_2, |p|_2."""
-    parameters = tuple(x for own, _ in measured for x in own)
-    home = parameters[0].device
-    norms = torch.cat([norms.to(home) for _, norms in measured], dim=1)
+    """phi of the parameters of all parts, each with its norms (4, n): |g|_1, |p|_1, |g|_2, |p|_2.
+
+    Summed over tensors on the device of the first one; the host does not wait for it.
+    """
+    parameters = tuple(x for xs, _ in measured for x in xs)
+    device = parameters[0].device
+    norms = torch.cat([norms.to(device) for _, norms in measured], dim=1)
     sums, total = norms.square().chunk(2)  # (2, n): g, p
-    # d as numbers: a tensor of them would have to be copied from the host, and captured steps ask
+    # d as numbers: a tensor of them would be copied from the host, which a captured step must not
     pairs = torch._foreach_div(list(sums.T.contiguous()), [float(x.numel()) for x in parameters])
     explained = torch.stack(pairs, dim=1)
     each_g, each_p = _share(explained, total)
@@ -40,4 +43,5 @@ def density(measured: Sequence[tuple[Sequence[Tensor], Tensor]]) -> Density:
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:
+    """part / whole, 1 where the whole is 0."""
     return torch.where(whole == 0, torch.ones_like(part), part / whole)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from efsgd.deep.optim.step import (
-    Many,
-    Number,
-    Part,
-    compressed,
-    first_or,
-    keep,
-    length,
-    reported,
-)
+from efsgd.deep.optim.norms import lengths, table
+from efsgd.deep.optim.part import Number, Part
+from efsgd.deep.optim.step import compressed, first_or, overwrite
+
+Tensors: TypeAlias = list[Tensor] | tuple[Tensor, ...]
 
 
 def advance_many(part: Part, ok: Tensor | None = None) -> Tensor | None:
@@ -30,36 +26,33 @@ def advance_many(part: Part, ok: Tensor | None = None) -> Tensor | None:
         d = axpy_many(d, numbers.weight_decay, x)
     if rule.momentum:
         fresh = axpy_many(torch._foreach_mul(m, numbers.momentum), 1 - numbers.dampening, d)
-        fresh = [first_or(*one) for one in zip(fresh, d, lists.started, strict=True)]
-        keep_many(m, fresh, ok)
+        fresh = [first_or(*entry) for entry in zip(fresh, d, lists.started, strict=True)]
+        overwrite_many(m, fresh, ok)
         d = axpy_many(d, numbers.momentum, fresh) if rule.nesterov else fresh
     for started in _all(lists.started):
-        keep(started, torch.ones_like(started), ok)
+        overwrite(started, torch.ones_like(started), ok)
     p = axpy_many(e, numbers.lr, d) if rule.feedback else d
-    if rule.together:
-        sent = compressed(part, p, part.drawn[0])
-    else:
-        pairs = zip(p, part.drawn, strict=True)
-        sent = [compressed(part, [vector], drawn)[0] for vector, drawn in pairs]
+    sent = compressed(part, p)
     if rule.feedback:
-        keep_many(x, torch._foreach_sub(x, sent), ok)
-        keep_many(e, torch._foreach_sub(p, sent), ok)
+        overwrite_many(x, torch._foreach_sub(x, sent), ok)
+        overwrite_many(e, torch._foreach_sub(p, sent), ok)
     else:
-        keep_many(x, axpy_many(x, -numbers.lr, sent), ok)
+        overwrite_many(x, axpy_many(x, -numbers.lr, sent), ok)
     if not rule.measure:
         return None
-    norms = [[length(v, q) for q in (1, 2) for v in pair] for pair in zip(lists.g, p, strict=True)]
-    return reported(part, norms, ok)
+    norms = [lengths(g, p_i) for g, p_i in zip(lists.g, p, strict=True)]
+    return table(part, norms, ok)
 
 
-def keep_many(held: list[Tensor], fresh: Many, ok: Tensor | None) -> None:
-    """``keep`` of each."""
+def overwrite_many(targets: list[Tensor], sources: Tensors, ok: Tensor | None) -> None:
+    """``overwrite`` of each."""
     if ok is not None:
-        fresh = [torch.where(ok, new, old) for new, old in zip(fresh, held, strict=True)]
-    torch._foreach_copy_(held, fresh)
+        pairs = zip(sources, targets, strict=True)
+        sources = [torch.where(ok, source, target) for source, target in pairs]
+    torch._foreach_copy_(targets, sources)
 
 
-def axpy_many(y: Many, a: Number, x: Many) -> list[Tensor]:
+def axpy_many(y: Tensors, a: Number, x: Tensors) -> list[Tensor]:
     """``axpy`` of each."""
     if isinstance(a, Tensor):
         return list(torch._foreach_add(y, torch._foreach_mul(x, a)))

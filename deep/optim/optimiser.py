@@ -22,17 +22,18 @@ from efsgd.deep.optim.checks import (
 )
 from efsgd.deep.optim.density import Density, density
 from efsgd.deep.optim.dispatch import Forms, Fused
-from efsgd.deep.optim.gather import buffers, part_of
+from efsgd.deep.optim.gather import Subgroup, buffers, part_of
+from efsgd.deep.optim.memory import displaced, memories, norm
+from efsgd.deep.optim.methods import options_of
+from efsgd.deep.optim.part import Part
 from efsgd.deep.optim.state_dict import packed, restore, restore_generators, unpacked
-from efsgd.deep.optim.step import Part, at_hand, length
+from efsgd.deep.optim.step import norms_ahead
 from efsgd.methods.base import Method
-from efsgd.methods.feedback import EFSGD as FeedbackMethod
-from efsgd.methods.sgd import SGD, CompressedSGD
 
 # what copies and pickles need besides state and groups
 KEPT = (
     *("capturable", "nonfinite", "memory_dtype", "measure", "seed", "generators"),
-    *("_adopted", "_forms", "_skipped", "_measured", "_elsewhere"),
+    *("_validated", "_forms", "_skipped", "_measured", "_at_virtual"),
 )
 
 
@@ -98,11 +99,11 @@ class EFSGD(Optimizer):
         self.memory_dtype, self.measure = memory_dtype, measure
         self.seed = whole("seed", seed, 2**64 - 1, least=0)
         self.generators: dict[torch.device, torch.Generator] = {}
-        self._adopted: list[tuple[Any, ...]] = []  # what each group was checked with
+        self._validated: list[tuple[Any, ...]] = []  # what decided the checks of each group
         self._forms = Forms(foreach, False if capturable and not fused else fused)
         self._skipped: Tensor | None = None
         self._measured: list[tuple[Sequence[Tensor], Tensor]] = []
-        self._elsewhere = False  # inside virtual_iterate
+        self._at_virtual = False  # inside virtual_iterate
         shared = {
             "lr": lr,
             "compressor": compressor,
@@ -119,34 +120,18 @@ class EFSGD(Optimizer):
     @classmethod
     def of(cls, method: Method, params: Iterable[Any], lr: float | Tensor, **options: Any) -> EFSGD:
         """The optimiser of a method of ``efsgd``: the same value that runs in NumPy."""
-        known = (SGD.step, CompressedSGD.step, FeedbackMethod.step)  # of subclasses too
-        if getattr(type(method), "step", None) not in known:
-            cure = "give an efsgd.SGD, CompressedSGD or EFSGD"
-            raise ValueError(f"no torch optimiser is known for {method!r}: {cure}")
-        if method.form == "undecayed":
-            raise ValueError("undecayed momentum exists in NumPy only: use heavy-ball or nesterov")
-        return cls(
-            params,
-            lr,
-            method.compresses,
-            momentum=method.momentum,
-            dampening=method.dampening,
-            weight_decay=method.weight_decay,
-            nesterov=method.form == "nesterov",
-            error_feedback=method.feeds_back,
-            **options,
-        )
+        return cls(params, lr, **options_of(method), **options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As in torch; a group that is refused is not added."""
         super().add_param_group(param_group)
         try:
-            self._adopted.append(self._adopt(self.param_groups[-1]))
+            self._validated.append(self._validate(self.param_groups[-1]))
         except Exception:
             self.param_groups.pop()
             raise
 
-    def _adopt(self, group: dict[str, Any]) -> tuple[Any, ...]:
+    def _validate(self, group: dict[str, Any]) -> tuple[Any, ...]:
         """Take a compressor's spec for it, and check the group; a captured lr is on the device."""
         if isinstance(group["compressor"], str):
             group["compressor"] = compressor_of(group["compressor"])
@@ -155,7 +140,7 @@ class EFSGD(Optimizer):
             x = group["params"][0]
             dtype = torch.promote_types(x.dtype, torch.float32)
             group["lr"] = torch.as_tensor(group["lr"], dtype=dtype).to(x.device)
-        return _checked(group)
+        return _deciding(group)
 
     # -- the step ----------------------------------------------------------------------------------
 
@@ -164,45 +149,47 @@ class EFSGD(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step; returns what ``closure`` returned, or None."""
-        if self._elsewhere:
+        if self._at_virtual:
             raise RuntimeError("step() inside virtual_iterate(): leave its block first")
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        several = self._several()
+        subgroups = self._subgroups()
         if self.nonfinite == "raise":
             refuse_nonfinite(self.param_groups)  # nothing has been made, drawn or changed
-        if several:
-            parts = [self._part(*one) for one in several]
-            ok, norms = self._forms.step(parts, check=self.nonfinite == "skip")
+        if subgroups:
+            parts = [self._part(subgroup) for subgroup in subgroups]
+            ok, tables = self._forms.step(parts, check=self.nonfinite == "skip")
             if ok is not None:
                 self.skipped.add_(ok.logical_not().to(self.skipped.device))
-            pairs = zip(several, norms, strict=True)
-            self._measured = [(xs, own) for (_, _, xs), own in pairs if own is not None]
+            self._measured = [
+                (subgroup.parameters, norms)
+                for subgroup, norms in zip(subgroups, tables, strict=True)
+                if norms is not None
+            ]
         return loss
 
-    def _several(self) -> list[tuple[dict[str, Any], torch.device, list[Tensor]]]:
+    def _subgroups(self) -> list[Subgroup]:
         """The parameters that have a gradient, by group and device."""
         for i, group in enumerate(self.param_groups):
-            if self._adopted[i] != _checked(group):  # a schedule has put something else there
-                self._adopted[i] = self._adopt(group)
-        found = [(group, with_gradient(group)) for group in self.param_groups]
-        return [(group, *one) for group, by_device in found for one in by_device.items()]
+            if self._validated[i] != _deciding(group):  # a schedule has put something else there
+                self._validated[i] = self._validate(group)
+        return [
+            Subgroup(group, device, parameters)
+            for group in self.param_groups
+            for device, parameters in with_gradient(group).items()
+        ]
 
-    def _part(
-        self, group: dict[str, Any], device: torch.device, xs: list[Tensor], draws: bool = True
-    ) -> Part:
+    def _part(self, subgroup: Subgroup, draws: bool = True) -> Part:
         """What a step of these parameters works on; memory and momentum that lack are made."""
-        generator = None
-        if draws and group["compressor"].random:
+        generator, device = None, subgroup.device
+        if draws and subgroup.group["compressor"].random:
             if device not in self.generators:
                 self.generators[device] = torch.Generator(device).manual_seed(self.seed)
             generator = self.generators[device]
-        states = buffers(self.state, group, xs, self.memory_dtype)
-        return part_of(
-            group, device, xs, states, measure=self.measure, draws=draws, generator=generator
-        )
+        states = buffers(self.state, subgroup, self.memory_dtype)
+        return part_of(subgroup, states, measure=self.measure, draws=draws, generator=generator)
 
     # -- what it reports ---------------------------------------------------------------------------
 
@@ -231,43 +218,29 @@ class EFSGD(Optimizer):
                 raise RuntimeError("no step has been measured: take one first")
             return density(self._measured)
         with torch.no_grad():
-            several = self._several()
-            if not several:
+            subgroups = self._subgroups()
+            if not subgroups:
                 raise RuntimeError("there are no gradients: call backward() first")
-            return density([(one[2], at_hand(self._part(*one, draws=False))) for one in several])
+            parts = [self._part(subgroup, draws=False) for subgroup in subgroups]
+            pairs = zip(subgroups, parts, strict=True)
+            return density([(subgroup.parameters, norms_ahead(part)) for subgroup, part in pairs])
 
     @torch.no_grad()
     def memory_norm(self) -> Tensor:
         """|e|_2 over all parameters: 0-dim float64 on the first device; 0 without feedback."""
-        home = self.skipped.device
-        zero = torch.zeros((), dtype=torch.float64, device=home)
-        norms = [length(e, 2).to(home) for _, e in self._memories()]
-        total: Tensor = torch.linalg.vector_norm(torch.stack([zero, *norms]))
-        return total
-
-    def _memories(self) -> list[tuple[Tensor, Tensor]]:
-        """The parameters that have a memory, with it."""
-        every = [x for group in self.param_groups for x in group["params"]]
-        return [(x, self.state[x]["memory"]) for x in every if "memory" in self.state.get(x, {})]
+        return norm(memories(self), self.skipped.device)
 
     @contextmanager
     def virtual_iterate(self) -> Iterator[None]:
         """Inside the block the parameters hold x - e, where SGD would be; then x to the bit."""
-        if self._elsewhere:
+        if self._at_virtual:
             raise RuntimeError("virtual_iterate() inside virtual_iterate(): leave the first block")
-        pairs = self._memories()
-        before = [x.detach().clone() for x, _ in pairs]
-        self._elsewhere = True
+        self._at_virtual = True
         try:
-            with torch.no_grad():
-                for x, e in pairs:
-                    x.copy_(x - e)
-            yield
+            with displaced(memories(self)):
+                yield
         finally:
-            with torch.no_grad():
-                for (x, _), held in zip(pairs, before, strict=True):
-                    x.copy_(held)
-            self._elsewhere = False
+            self._at_virtual = False
 
     # -- saving ------------------------------------------------------------------------------------
 
@@ -289,14 +262,14 @@ class EFSGD(Optimizer):
         Raises ValueError for a state that does not fit, and then nothing has changed.
         """
         sizes = [group["lr"] for group in self.param_groups]
-        given: list[dict[str, Any]] = []  # what the hooks of the user have made of it
+        loaded: list[dict[str, Any]] = []  # what the hooks of the user have made of it
 
         def unpack(_: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-            given.append(state)
+            loaded.append(state)
             return unpacked(state, self.param_groups)
 
         def finish(_: Optimizer) -> None:
-            (state,) = given
+            (state,) = loaded
             restore(self, state, sizes, self.memory_dtype)
             self.seed = state.get("seed", self.seed)
             devices = {x.device for group in self.param_groups for x in group["params"]}
@@ -315,6 +288,6 @@ class EFSGD(Optimizer):
         return super().__getstate__() | {name: self.__dict__[name] for name in KEPT}
 
 
-def _checked(group: dict[str, Any]) -> tuple[Any, ...]:
+def _deciding(group: dict[str, Any]) -> tuple[Any, ...]:
     """What decides whether the feedback of a group can diverge."""
     return group["compressor"], group["error_feedback"], group["scope"]

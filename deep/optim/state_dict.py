@@ -1,4 +1,4 @@
-"""The state of an optimiser as plain values, and back to the bit."""
+"""The state of an optimiser as tensors, numbers and strings, and back to the bit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from torch.optim import Optimizer
 
 from efsgd.compressors import compressor
 from efsgd.compressors.base import Compressor
-from efsgd.deep.optim.checks import called, check_group
+from efsgd.deep.optim.checks import check_group, parameter_name
 
-KEPT = ("memory", "momentum_buffer", "started")  # of a parameter
+BUFFERS = ("memory", "momentum_buffer")  # of a parameter, of its shape
+STATE = (*BUFFERS, "started")  # all that is remembered of a parameter
 
 
 # -- saving ----------------------------------------------------------------------------------------
@@ -27,17 +28,20 @@ def packed(
     seed: int,
     skipped: Tensor,
 ) -> dict[str, Any]:
-    """The state dict of torch, with specs for compressors, and what else a step depends on."""
+    """torch's state dict with compressors as specs, and all else that a later step depends on."""
     groups = [
         {name: _plain(value) for name, value in group.items()} for group in state["param_groups"]
     ]
-    saved = {str(device): generator.get_state() for device, generator in generators.items()}
-    more = {"generators": saved, "seed": seed, "skipped": skipped.clone()}
-    return state | {"param_groups": groups} | more
+    return state | {
+        "param_groups": groups,
+        "generators": {str(device): rng.get_state() for device, rng in generators.items()},
+        "seed": seed,
+        "skipped": skipped.clone(),
+    }
 
 
 def _plain(value: Any) -> Any:
-    """What loads with weights_only=True, which refuses NumPy's numbers, such as np.logspace's."""
+    """A value that torch.load(weights_only=True) accepts: it refuses NumPy's numbers, for one."""
     if isinstance(value, np.generic):
         return value.item()
     return _spec(value) if isinstance(value, Compressor) else value
@@ -45,10 +49,10 @@ def _plain(value: Any) -> Any:
 
 def _spec(c: Compressor) -> str:
     try:
-        same = compressor(str(c)) == c
+        faithful = compressor(str(c)) == c
     except ValueError:
-        same = False
-    if not same:
+        faithful = False
+    if not faithful:
         raise ValueError(
             f"{c!r} cannot be saved by its spec: register it, class Mine(Compressor, spec=...)"
         )
@@ -59,40 +63,42 @@ def _spec(c: Compressor) -> str:
 
 
 def unpacked(state: dict[str, Any], groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What torch can load: compressors again, and groups that say everything; raises ValueError.
+    """What torch can load: specs become compressors, and each group gets the options it lacks.
 
-    ``groups`` are those of the optimiser that loads.
+    ``groups`` are those of the optimiser that loads; they fill in. Raises ValueError for the state
+    of another optimiser, for options that are refused and for buffers of another shape.
     """
     if not {"state", "param_groups"} <= set(state):
         raise ValueError("this is no state of an optimiser: 'state' or 'param_groups' is missing")
-    foreign = {name for buffers in state["state"].values() for name in buffers} - {*KEPT}
+    foreign = {name for buffers in state["state"].values() for name in buffers} - {*STATE}
     if foreign:
         raise ValueError(
             f"this is the state of another optimiser, which keeps {', '.join(sorted(foreign))}: "
             "load one of EFSGD or of torch.optim.SGD"
         )
-    complete = []
+    loaded = []
     for i, saved in enumerate(state["param_groups"]):
-        here = groups[i] if i < len(groups) else {}
+        current = groups[i] if i < len(groups) else {}
         unsaved = ("params", "param_names")
-        group = {name: value for name, value in here.items() if name not in unsaved} | saved
+        group = {name: value for name, value in current.items() if name not in unsaved} | saved
         if isinstance(group.get("compressor"), str):
             group["compressor"] = compressor(group["compressor"])
-        complete.append(group)
-        if len(saved["params"]) == len(here.get("params", ())):  # else torch says so
-            check_group(group | {"params": here["params"]})
-            _check_shapes(here, [state["state"].get(number, {}) for number in saved["params"]])
-    return state | {"param_groups": complete}
+        loaded.append(group)
+        if len(saved["params"]) == len(current.get("params", ())):  # else torch says so
+            check_group(group | {"params": current["params"]})
+            _check_shapes(current, [state["state"].get(number, {}) for number in saved["params"]])
+    return state | {"param_groups": loaded}
 
 
 def _check_shapes(group: dict[str, Any], states: Sequence[dict[str, Any]]) -> None:
     for i, (x, state) in enumerate(zip(group["params"], states, strict=True)):
-        for name in KEPT[:2]:
+        for name in BUFFERS:
             value = state.get(name)
             if isinstance(value, Tensor) and value.shape != x.shape:
+                saved = f"the saved {name} of {parameter_name(group, i)}"
                 raise ValueError(
-                    f"the saved {name} of {called(group, i)} has shape {tuple(value.shape)}, not "
-                    f"{tuple(x.shape)}: load it beside the model that it was saved with"
+                    f"{saved} has shape {tuple(value.shape)}, not {tuple(x.shape)}: "
+                    "load it beside the model that it was saved with"
                 )
 
 
@@ -102,16 +108,17 @@ def restore(
     sizes: Sequence[float | Tensor],
     memory_dtype: torch.dtype | None,
 ) -> None:
-    """What torch does not load, or loads in another dtype, or shares with the state it was given.
+    """Set what torch does not load, loads in another dtype, or shares with the state it was given.
 
-    ``sizes`` are the step sizes so far: a tensor is filled, as a captured step reads it there.
+    ``sizes`` are the step sizes before loading: a tensor of them is overwritten and stays in place,
+    as a captured step reads it there.
     """
     for saved, group, lr in zip(state["param_groups"], optimizer.param_groups, sizes, strict=True):
-        now = float(group["lr"])
-        group["lr"] = lr.fill_(now) if isinstance(lr, Tensor) else now
+        loaded = float(group["lr"])
+        group["lr"] = lr.fill_(loaded) if isinstance(lr, Tensor) else loaded
         for number, x in zip(saved["params"], group["params"], strict=True):
             for name, value in state["state"].get(number, {}).items():
-                if name in KEPT and isinstance(value, Tensor):
+                if name in STATE and isinstance(value, Tensor):
                     dtype = x.dtype if name == "momentum_buffer" else value.dtype
                     dtype = memory_dtype or dtype if name == "memory" else dtype
                     optimizer.state[x][name] = value.to(x.device, dtype, copy=True)
@@ -123,7 +130,7 @@ def restore_generators(
     devices: Iterable[torch.device],
     seed: int,
 ) -> None:
-    """The generators of these devices, in place: a captured step draws from them."""
+    """Set the generators of these devices, in place: a captured step draws from them."""
     saved = {torch.device(name): value for name, value in state.get("generators", {}).items()}
     for device in set(devices) & (set(saved) | set(generators)):
         generator = generators.setdefault(device, torch.Generator(device))

@@ -1,166 +1,161 @@
-"""What :mod:`efsgd.deep.optim.triton_step` runs on the device, in Triton's language.
+"""The kernels of :mod:`efsgd.deep.optim.triton_step`, in Triton's language.
 
-The functions below :func:`kernels` are not Python's to call: it hands them to Triton, and puts what
-comes back in their places here, where they find each other and ``tl``. Names in capitals are
-compiled in. ``held`` (6, n) holds the addresses of x, e, m and started, the sizes, and the first
-chunk of each of n tensors, ``grads`` (n,) the addresses of g, ``owner`` the tensor of each chunk.
+Importing this module imports Triton, which may not be installed: only ``triton_step`` imports it,
+inside a function. Parameters in capitals are compiled in. ``tensors`` (6, n) int64 holds, of each
+of n tensors, the addresses of x, e, m and started, the number of entries, and the first chunk;
+``grads`` (n,) int64 the addresses of g; ``owner`` (chunks,) int32 the tensor of each chunk.
 """
+
+# mypy: disallow-untyped-decorators=False
 
 from __future__ import annotations
 
-from functools import cache
 from importlib import import_module
 from typing import Any, TypeAlias
 
-import torch
-
-# What these names mean to Triton, kernels() finds out.
-tl: Any = None
-Arg: TypeAlias = Any
-constexpr: TypeAlias = Any
-
-
-@cache
-def kernels() -> dict[str, Any]:
-    """The kernels that are launched, by name: ``kernels()[name][grid](...)``."""
-    triton = import_module("triton")
-    globals()["tl"] = import_module("triton.language")
-    globals().update(Arg=tl.tensor, constexpr=tl.constexpr)
-    for part in PARTS:
-        globals()[part.__name__] = triton.jit(part)
-    return {
-        kernel.__name__: triton.jit(kernel, do_not_specialize=counts)
-        for kernel, counts in LAUNCHED.items()
-    }
-
-
-def language(dtype: torch.dtype) -> Any:
-    """A dtype of torch as Triton's."""
-    kernels()
-    return getattr(tl, str(dtype).removeprefix("torch."))
-
+triton: Any = import_module("triton")  # it has no types, and is not there on every platform
+tl: Any = import_module("triton.language")
+# Triton looks these two names up where they annotate a parameter.
+Arg: TypeAlias = tl.tensor
+constexpr: TypeAlias = tl.constexpr
 
 # ruff's format would give each of the many parameters below a line of its own
 # fmt: off
 
 
-def write(grads: Arg, first: Arg, addresses: Arg, N: constexpr) -> None:
-    """Write N addresses, each one less than it is given, from number ``first`` of ``grads`` on."""
+# -- the kernels that are launched ----------------------------------------------------------------
+
+# A count that is not specialised compiles nothing anew, be it 1 or divisible by 16.
+
+
+@triton.jit(do_not_specialize=["first"])
+def write_addresses(grads: Arg, first: Arg, addresses: Arg, N: constexpr) -> None:
+    """Write N addresses, each one less than it is given, to ``grads`` from entry ``first`` on."""
     for i in tl.static_range(N):
         tl.store(grads + first + i, addresses[i] - 1)
 
 
-def chunk(
-    grads: Arg, held: Arg, owner: Arg, partial: Arg, totals: Arg, begun: Arg, flags: Arg,
-    n: Arg, chunks: Arg, first: Arg, lr: Arg, weight_decay: Arg, momentum: Arg, dampening: Arg,
-    UPDATE: constexpr, CHECK: constexpr, KIND: constexpr, ZERO: constexpr,
+@triton.jit(do_not_specialize=["n", "chunks", "first"])
+def step_chunk(
+    grads: Arg, tensors: Arg, owner: Arg, partial: Arg, norms: Arg, started_before: Arg,
+    nonfinite: Arg, n: Arg, chunks: Arg, first: Arg, lr: Arg, weight_decay: Arg, momentum: Arg,
+    dampening: Arg, UPDATE: constexpr, CHECK: constexpr, KIND: constexpr, ZERO: constexpr,
     FEEDBACK: constexpr, WEIGHT_DECAY: constexpr, MOMENTUM: constexpr, DAMPENED: constexpr,
     NESTEROV: constexpr, MAXIMIZE: constexpr, LR_ON_DEVICE: constexpr,
     X: constexpr, E: constexpr, P: constexpr, ALIGNED: constexpr, CHUNK: constexpr,
 ) -> None:
-    """Sum one chunk of a part, or UPDATE it where nothing was found by a CHECK."""
+    """Sum one chunk of a part, or UPDATE it, unless a CHECK has found inf or NaN."""
     c = first + tl.program_id(0)
-    found = 0
+    skip = 0
     if UPDATE:
         c = first + tl.num_programs(0) - 1 - tl.program_id(0)
         if CHECK:
-            found = tl.load(flags)
+            skip = tl.load(nonfinite)
     elif c == 0:
-        tl.store(flags, 0)
+        tl.store(nonfinite, 0)
     i = tl.load(owner + c).to(tl.int64)
-    size = tl.load(held + 4 * n + i)
-    start = (c - tl.load(held + 5 * n + i)) * CHUNK
-    step = lr
+    size = tl.load(tensors + 4 * n + i)
+    start = (c - tl.load(tensors + 5 * n + i)) * CHUNK
+    step_size = lr
     if LR_ON_DEVICE:
-        step = tl.load(lr).to(tl.float32)
+        step_size = tl.load(lr).to(tl.float32)
     started = 1
     if DAMPENED:
-        place = tl.load(held + 3 * n + i).to(tl.pointer_type(tl.uint8))
+        flag = tl.load(tensors + 3 * n + i).to(tl.pointer_type(tl.uint8))
         if UPDATE:
-            started = tl.load(begun + i)
-            if found == 0 and start == 0:
-                tl.store(place, 1)
+            started = tl.load(started_before + i)
+            if skip == 0 and start == 0:
+                tl.store(flag, 1)
         else:
-            started = tl.load(place)
-    if CHECK and UPDATE and found != 0 and start == 0:
+            started = tl.load(flag)
+    if CHECK and UPDATE and skip != 0 and start == 0:
         for q in tl.static_range(4):
-            tl.store(totals + q * n + i, float("nan"))
-    if found == 0:
+            tl.store(norms + q * n + i, float("nan"))
+    if skip == 0:
         if start + CHUNK <= size:
-            work(grads, held, partial, totals, n, chunks, c, i, start, size, step, weight_decay,
-                 momentum, dampening, started, UPDATE, KIND, ZERO, FEEDBACK, WEIGHT_DECAY,
-                 MOMENTUM, DAMPENED, NESTEROV, MAXIMIZE, X, E, P, ALIGNED, CHUNK, True)
+            sum_or_update(grads, tensors, partial, norms, n, chunks, c, i, start, size, step_size,
+                          weight_decay, momentum, dampening, started, UPDATE, KIND, ZERO, FEEDBACK,
+                          WEIGHT_DECAY, MOMENTUM, DAMPENED, NESTEROV, MAXIMIZE, X, E, P, ALIGNED,
+                          CHUNK, True)
         else:
-            work(grads, held, partial, totals, n, chunks, c, i, start, size, step, weight_decay,
-                 momentum, dampening, started, UPDATE, KIND, ZERO, FEEDBACK, WEIGHT_DECAY,
-                 MOMENTUM, DAMPENED, NESTEROV, MAXIMIZE, X, E, P, ALIGNED, CHUNK, False)
+            sum_or_update(grads, tensors, partial, norms, n, chunks, c, i, start, size, step_size,
+                          weight_decay, momentum, dampening, started, UPDATE, KIND, ZERO, FEEDBACK,
+                          WEIGHT_DECAY, MOMENTUM, DAMPENED, NESTEROV, MAXIMIZE, X, E, P, ALIGNED,
+                          CHUNK, False)
 
 
-def norms(
-    held: Arg, partial: Arg, totals: Arg, begun: Arg, flags: Arg, n: Arg, chunks: Arg,
-    BLOCK: constexpr,
+@triton.jit(do_not_specialize=["n", "chunks"])
+def reduce_norms(
+    tensors: Arg, partial: Arg, norms: Arg, started_before: Arg, nonfinite: Arg, n: Arg,
+    chunks: Arg, BLOCK: constexpr,
 ) -> None:
-    """Norms of one tensor from its chunks, and whether |g|_1 is finite.
+    """Norms of one tensor from the sums of its chunks, and whether |g|_1 is finite.
 
-    |g|_1, |p|_1, |g|_2, |p|_2 as ``advance`` reports them, and |p|_1 of what is compressed.
+    Rows of ``norms`` (5, n): |g|_1, |p|_1, |g|_2, |p|_2 as ``advance`` reports them, and |p|_1 of
+    what is compressed.
     """
     i = tl.program_id(0)
-    begin = tl.load(held + 5 * n + i)
+    begin = tl.load(tensors + 5 * n + i)
     end = chunks.to(tl.int64)
     if i + 1 < n:
-        end = tl.load(held + 5 * n + i + 1)
+        end = tl.load(tensors + 5 * n + i + 1)
     for q in tl.static_range(5):
-        total = tl.zeros((BLOCK,), tl.float64)
+        sums = tl.zeros((BLOCK,), tl.float64)
         c = begin
         while c < end:
             places = c + tl.arange(0, BLOCK)
             c += BLOCK
-            total += tl.load(partial + q * chunks + places, mask=places < end, other=0.0)
-        length = tl.sum(total, axis=0)
+            sums += tl.load(partial + q * chunks + places, mask=places < end, other=0.0)
+        norm = tl.sum(sums, axis=0)
         if q == 0:
-            tl.atomic_max(flags, 1 - (length < float("inf")).to(tl.int32))
+            tl.atomic_max(nonfinite, 1 - (norm < float("inf")).to(tl.int32))
         if q == 2 or q == 3:
-            length = tl.sqrt(length)
-        tl.store(totals + q * n + i, length)
-    address = tl.load(held + 3 * n + i)
+            norm = tl.sqrt(norm)
+        tl.store(norms + q * n + i, norm)
+    address = tl.load(tensors + 3 * n + i)
     if address != 0:
-        tl.store(begun + i, tl.load(address.to(tl.pointer_type(tl.uint8))))
+        tl.store(started_before + i, tl.load(address.to(tl.pointer_type(tl.uint8))))
 
 
-# -- parts of them --------------------------------------------------------------------------------
+# -- what they call -------------------------------------------------------------------------------
 
 
-def at(address: Arg, offsets: Arg, T: constexpr, ALIGNED: constexpr) -> Arg:
+@triton.jit
+def pointers(address: Arg, offsets: Arg, T: constexpr, ALIGNED: constexpr) -> Arg:
     """Pointers to the entries at these offsets of the tensor at an address."""
-    pointers = address.to(tl.pointer_type(T)) + offsets
+    places = address.to(tl.pointer_type(T)) + offsets
     if ALIGNED:
-        pointers = tl.multiple_of(pointers, 16)
-    return pointers
+        places = tl.multiple_of(places, 16)
+    return places
 
 
-def entries(
-    table: Arg, i: Arg, offsets: Arg, size: Arg, T: constexpr, ALIGNED: constexpr, WHOLE: constexpr
+@triton.jit
+def load_chunk(
+    addresses: Arg, i: Arg, offsets: Arg, size: Arg, T: constexpr, ALIGNED: constexpr,
+    WHOLE: constexpr,
 ) -> Arg:
     """Entries of tensor i of a row of addresses, in float32, 0 beyond the end."""
-    pointers = at(tl.load(table + i), offsets, T, ALIGNED)
-    found = tl.load(pointers) if WHOLE else tl.load(pointers, mask=offsets < size, other=0.0)
-    return found.to(tl.float32)
+    places = pointers(tl.load(addresses + i), offsets, T, ALIGNED)
+    entries = tl.load(places) if WHOLE else tl.load(places, mask=offsets < size, other=0.0)
+    return entries.to(tl.float32)
 
 
-def write_chunk(
-    table: Arg, i: Arg, offsets: Arg, size: Arg, fresh: Arg, T: constexpr, ALIGNED: constexpr,
+@triton.jit
+def store_chunk(
+    addresses: Arg, i: Arg, offsets: Arg, size: Arg, entries: Arg, T: constexpr, ALIGNED: constexpr,
     WHOLE: constexpr,
 ) -> None:
     """Overwrite those entries."""
-    pointers = at(tl.load(table + i), offsets, T, ALIGNED)
+    places = pointers(tl.load(addresses + i), offsets, T, ALIGNED)
     if WHOLE:
-        tl.store(pointers, fresh.to(T))
+        tl.store(places, entries.to(T))
     else:
-        tl.store(pointers, fresh.to(T), mask=offsets < size)
+        tl.store(places, entries.to(T), mask=offsets < size)
 
 
-def work(
-    grads: Arg, held: Arg, partial: Arg, totals: Arg, n: Arg, chunks: Arg, c: Arg, i: Arg,
+@triton.jit
+def sum_or_update(
+    grads: Arg, tensors: Arg, partial: Arg, norms: Arg, n: Arg, chunks: Arg, c: Arg, i: Arg,
     start: Arg, size: Arg, lr: Arg, weight_decay: Arg, momentum: Arg, dampening: Arg,
     started: Arg, UPDATE: constexpr, KIND: constexpr, ZERO: constexpr,
     FEEDBACK: constexpr, WEIGHT_DECAY: constexpr, MOMENTUM: constexpr, DAMPENED: constexpr,
@@ -169,59 +164,52 @@ def work(
 ) -> None:
     """The sums of a chunk, or its new x, e and m; float32 is rounded wherever ``step`` rounds."""
     offsets = start + tl.arange(0, CHUNK)
-    g = entries(grads, i, offsets, size, X, ALIGNED, WHOLE)
+    g = load_chunk(grads, i, offsets, size, X, ALIGNED, WHOLE)
     d = g
     if MAXIMIZE:
         d = -d
     if UPDATE or WEIGHT_DECAY:
-        x = entries(held, i, offsets, size, X, ALIGNED, WHOLE)
+        x = load_chunk(tensors, i, offsets, size, X, ALIGNED, WHOLE)
     if WEIGHT_DECAY:
         d = (d + weight_decay * x).to(X).to(tl.float32)
     if MOMENTUM:
-        m = entries(held + 2 * n, i, offsets, size, X, ALIGNED, WHOLE)
-        kept = (momentum * m).to(X).to(tl.float32)
-        fresh = (kept + (1.0 - dampening) * d).to(X).to(tl.float32)
+        m = load_chunk(tensors + 2 * n, i, offsets, size, X, ALIGNED, WHOLE)
+        decayed = (momentum * m).to(X).to(tl.float32)
+        new_m = (decayed + (1.0 - dampening) * d).to(X).to(tl.float32)
         if DAMPENED:
-            fresh = tl.where(started != 0, fresh, d)  # the first one is the gradient
+            new_m = tl.where(started != 0, new_m, d)  # the first one is the gradient
         if UPDATE:
-            write_chunk(held + 2 * n, i, offsets, size, fresh, X, ALIGNED, WHOLE)
-        d = (d + momentum * fresh).to(X).to(tl.float32) if NESTEROV else fresh
+            store_chunk(tensors + 2 * n, i, offsets, size, new_m, X, ALIGNED, WHOLE)
+        d = (d + momentum * new_m).to(X).to(tl.float32) if NESTEROV else new_m
     p = d
     if FEEDBACK:
-        e = entries(held + n, i, offsets, size, E, ALIGNED, WHOLE)
+        e = load_chunk(tensors + n, i, offsets, size, E, ALIGNED, WHOLE)
         p = (e + lr * d).to(P).to(tl.float32)
     if UPDATE:
         sent = p
         if KIND > 0:
-            total = tl.load(totals + 4 * n + i)
-            length = (total / size.to(tl.float64)).to(tl.float32)
+            norm = tl.load(norms + 4 * n + i)
+            scale = (norm / size.to(tl.float64)).to(tl.float32)
             if KIND == 1:
-                length = (total != 0).to(tl.float32)
+                scale = (norm != 0).to(tl.float32)
             if ZERO:
-                sent = tl.where(p < 0, -length, length)
+                sent = tl.where(p < 0, -scale, scale)
             else:
-                sent = ((p > 0).to(tl.float32) - (p < 0).to(tl.float32)) * length
+                sent = ((p > 0).to(tl.float32) - (p < 0).to(tl.float32)) * scale
             sent = sent.to(P).to(tl.float32)
         if FEEDBACK:
-            write_chunk(held, i, offsets, size, x - sent, X, ALIGNED, WHOLE)
-            write_chunk(held + n, i, offsets, size, p - sent, E, ALIGNED, WHOLE)
+            store_chunk(tensors, i, offsets, size, x - sent, X, ALIGNED, WHOLE)
+            store_chunk(tensors + n, i, offsets, size, p - sent, E, ALIGNED, WHOLE)
         else:
-            write_chunk(held, i, offsets, size, x - lr * sent, X, ALIGNED, WHOLE)
+            store_chunk(tensors, i, offsets, size, x - lr * sent, X, ALIGNED, WHOLE)
     else:
-        u = g.to(tl.float64)
-        v = p.to(tl.float64)
-        length = tl.sum(tl.abs(v), axis=0)
+        g64 = g.to(tl.float64)
+        p64 = p.to(tl.float64)
+        norm = tl.sum(tl.abs(p64), axis=0)
         unit = 1.0 if FEEDBACK else lr  # p is reported in units of x
-        tl.store(partial + c, tl.sum(tl.abs(u), axis=0))
-        tl.store(partial + chunks + c, unit * length)
-        tl.store(partial + 4 * chunks + c, length)
-        tl.store(partial + 2 * chunks + c, tl.sum(u * u, axis=0))
-        tl.store(partial + 3 * chunks + c, unit * unit * tl.sum(v * v, axis=0))
+        tl.store(partial + c, tl.sum(tl.abs(g64), axis=0))
+        tl.store(partial + chunks + c, unit * norm)
+        tl.store(partial + 4 * chunks + c, norm)
+        tl.store(partial + 2 * chunks + c, tl.sum(g64 * g64, axis=0))
+        tl.store(partial + 3 * chunks + c, unit * unit * tl.sum(p64 * p64, axis=0))
 # fmt: on
-
-PARTS = (at, entries, write_chunk, work)
-LAUNCHED = {  # and the counts for which nothing is compiled anew, be they 1 or divisible by 16
-    write: ["first"],
-    chunk: ["n", "chunks", "first"],
-    norms: ["n", "chunks"],
-}

@@ -1,6 +1,6 @@
-"""The state of a training under way as one file, which appears whole or not at all.
+"""Checkpoints: the state of a training under way in one file, written completely or not at all.
 
-It holds plain tensors, numbers and strings, so that it loads without running any code.
+A checkpoint holds plain tensors, numbers and strings, so that it loads without running any code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from efsgd.results import replacing
 State = dict[str, Any]
 
 FORMAT = 3  # raised whenever what a checkpoint holds, or what it means, changes
-# What torch raises besides for files that are not what they should be.
+# The exceptions of reading a damaged or foreign file: those of archives, and torch's.
 DAMAGE = (
     *archives.DAMAGE,
     AssertionError,
@@ -34,14 +34,14 @@ DAMAGE = (
 
 
 def save(path: str | Path, spec: str, data: str, state: Mapping[str, Any]) -> None:
-    """Write the state of the training ``spec`` on the data of that digest, in place of the last.
+    """Replace the checkpoint of the training ``spec`` on data with the digest ``data``.
 
-    Raises OSError with the path if it cannot be written; the last checkpoint then stays.
+    Raises OSError with the path if it cannot be written; the previous checkpoint then stays.
     """
     with replacing(path) as file:
         try:
             torch.save({"format": FORMAT, "spec": spec, "data": data, "state": dict(state)}, file)
-        except RuntimeError as error:  # torch ends its archive even then, and fails once more
+        except RuntimeError as error:  # after an OSError torch closes its archive, and fails again
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
@@ -58,21 +58,21 @@ def load(path: str | Path, spec: str, data: str) -> State | None:
     except FileNotFoundError:
         return None
     except DAMAGE as error:
-        raise refused(path, f"is damaged or no checkpoint ({reason(error)})") from error
+        raise refusal(path, f"is damaged or no checkpoint ({reason(error)})") from error
     if content.get("format") != FORMAT:
-        raise refused(path, f"has the format {content.get('format')!r}, not {FORMAT}")
+        raise refusal(path, f"has the format {content.get('format')!r}, not {FORMAT}")
     if content.get("spec") != spec:
-        raise refused(path, f"belongs to another training ({_difference(spec, content)})")
+        raise refusal(path, f"belongs to another training ({_difference(spec, content)})")
     if content.get("data") != data:
-        raise refused(path, f"belongs to other data, of SHA-256 {content.get('data')}")
+        raise refusal(path, f"belongs to other data, of SHA-256 {content.get('data')}")
     state = content.get("state")
     if not isinstance(state, dict):
-        raise refused(path, "is damaged or no checkpoint (it holds no state)")
+        raise refusal(path, "is damaged or no checkpoint (it holds no state)")
     return state
 
 
 def place(training: Any, directory: str | Path) -> Path:
-    """Where the checkpoint of a training lies whose result goes into ``directory``."""
+    """The checkpoint's path for a training whose result goes into ``directory``."""
     return Path(directory) / "checkpoints" / f"{key(spec_of(training))}.pt"
 
 
@@ -81,13 +81,13 @@ def finish(path: str | Path) -> None:
     Path(path).unlink(missing_ok=True)
 
 
-def refused(path: str | Path, why: str) -> ValueError:
-    """The error for a checkpoint that cannot be used, to be raised."""
+def refusal(path: str | Path, why: str) -> ValueError:
+    """The error to raise for a checkpoint that cannot be used."""
     return ValueError(f"the checkpoint {path} {why}: delete it to start over")
 
 
 def _difference(spec: str, content: State) -> str:
-    """The names of the fields that two specs do not have in common."""
+    """The names of the fields in which a spec and that of a checkpoint differ."""
     try:
         ours, theirs = json.loads(spec), dict(json.loads(content["spec"]))
     except DAMAGE:
@@ -99,9 +99,9 @@ def _difference(spec: str, content: State) -> str:
 def _read(path: Path) -> State:
     with open(path, "rb") as file:
         with zipfile.ZipFile(file) as archive:  # torch itself compares no checksums
-            bad = archive.testzip()
-        if bad is not None:
-            raise ValueError(f"{bad} does not match its checksum")
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} does not match its checksum")
         file.seek(0)
         content = torch.load(file, map_location="cpu", weights_only=True)
     if not isinstance(content, dict):

@@ -1,10 +1,10 @@
-"""What a training takes on a device: a CUDA graph or none, and the form of its step.
+"""Whether a training's steps run as a CUDA graph, and in which form its optimiser steps.
 
 On CUDA the candidates are tried in turn, and the first that works is taken: a CUDA graph with the
 Triton step, a graph with operators over all tensors ("foreach"), and the same two without a graph.
-The Triton step is a candidate for signs only, and only where it agrees with "foreach" on the
-gradients of this very network. Where one candidate is left it is taken without a trial. On the CPU
-nothing is tried: the optimiser chooses by itself.
+The Triton step is a candidate for the compressors that have a kernel, and is only taken where it
+agrees with "foreach" on the gradients of this very network. The last candidate is taken without a
+trial. On the CPU nothing is tried: the optimiser chooses by itself.
 """
 
 from __future__ import annotations
@@ -24,104 +24,106 @@ from efsgd.deep.optim.compiled import switched_off
 from efsgd.deep.optim.optimiser import EFSGD
 from efsgd.deep.optim.triton_step import KINDS, missing
 from efsgd.deep.training.device import library_flags, own_stream
+from efsgd.deep.training.execution import FORMS, Execution, Form
 from efsgd.deep.training.graph import WARM_UP
-from efsgd.deep.training.machine import FORMS, Form, Means
 from efsgd.deep.training.session import Session
 from efsgd.methods.base import Method
 
 if TYPE_CHECKING:
     from efsgd.deep.training.training import Training
 
-TRIED = WARM_UP + 2  # steps of a trial: the last two are a capture with its replay, and a replay
-# Of |x - y| relative to the way gone. Rounding turns the sign of a few entries of p near 0, each of
-# which then moves by 2 |p|_1/d; a step that is wrong is off by about 1.
-APART = 0.05
+TRIAL_STEPS = WARM_UP + 2  # the last two are a capture with its replay, and a replay
+# Of `distance`. Rounding turns the sign of a few entries of p near 0, each of which then moves by
+# 2 |p|_1/d; a step that is wrong is off by about 1.
+TOLERANCE = 0.05
 
 log = logging.getLogger("efsgd.deep")
-_found: dict[tuple[Training, Means, int], Means] = {}  # what was taken before in this process
-_looking = Lock()
+_choices: dict[tuple[Training, Execution, int], Execution] = {}  # made in this process
+_choice_lock = Lock()
 
 
-def chosen(training: Training, data: Dataset, means: Means) -> Means:
-    """The means with ``graph`` and ``form`` decided, those of the CPU but for the optimiser's own.
+def choose(training: Training, data: Dataset, execution: Execution) -> Execution:
+    """The execution with ``graph`` chosen, and on CUDA ``form``; the CPU leaves that to EFSGD.
 
-    Raises ValueError for a form that cannot be had for this method.
+    Trainings that differ only in step sizes, seed and number of epochs share one choice.
+    Raises ValueError for a form that does not exist for this method.
     """
     c = training.method.compresses
-    if means.form == "triton" and type(c) not in KINDS:
+    if execution.form == "triton" and type(c) not in KINDS:
         raise ValueError(f"form='triton' has no kernel of {c}: leave form out")
-    if means.device.type != "cuda":
-        return replace(means, graph=bool(means.graph))
-    alike = replace(training, lr=1e-3, seed=0, epochs=1, drops=(), evaluate_every=1)
-    with _looking:
-        key = alike, means, data.classes
-        if key not in _found:
-            _found[key] = _first_that_works(alike, data, means)
-            log.info("trainings of %s run %s", training.model, _found[key])
-        return _found[key]
+    if execution.device.type != "cuda":
+        return replace(execution, graph=bool(execution.graph))
+    representative = replace(training, lr=1e-3, seed=0, epochs=1, drops=(), evaluate_every=1)
+    with _choice_lock:
+        key = representative, execution, data.classes
+        if key not in _choices:
+            _choices[key] = _first_that_works(representative, data, execution)
+            log.info("trainings of %s run %s", training.model, _choices[key])
+        return _choices[key]
 
 
-def candidates(method: Method, means: Means) -> Iterator[Means]:
-    """What to try, the best first; the last one must work."""
-    lacking = switched_off() or missing(means.device.type)
-    signs = type(method.compresses) in KINDS and lacking is None
-    forms: tuple[Form, ...] = ("triton", "foreach") if signs else ("foreach",)
-    if means.form is not None:
-        forms = (means.form,)
-    graphs = (True, False) if means.graph is None else (means.graph,)
+def candidates(method: Method, execution: Execution) -> Iterator[Execution]:
+    """Every choice that ``execution`` leaves open, fastest first; the last one must work."""
+    unavailable = switched_off() or missing(execution.device.type)
+    triton = type(method.compresses) in KINDS and unavailable is None
+    forms: tuple[Form, ...] = ("triton", "foreach") if triton else ("foreach",)
+    if execution.form is not None:
+        forms = (execution.form,)
+    graphs = (True, False) if execution.graph is None else (execution.graph,)
     for graph, form in product(graphs, forms):
         if not (graph and form == "compiled"):
-            yield replace(means, graph=graph, form=form)
+            yield replace(execution, graph=graph, form=form)
 
 
-def _first_that_works(training: Training, data: Dataset, means: Means) -> Means:
-    left = list(candidates(training.method, means))
-    while len(left) > 1:
-        candidate = left.pop(0)
+def _first_that_works(training: Training, data: Dataset, execution: Execution) -> Execution:
+    *tried, last = candidates(training.method, execution)
+    for candidate in tried:
         try:
             _try(training, data, candidate)
         except Exception as error:  # whatever it is, the next one may work
-            log.warning("training does not work %s (%s)", candidate, _reason(error))
+            log.warning("training does not work %s (%s)", candidate, _failure(error))
         else:
             return candidate
-    return left[0]
+    return last
 
 
-def _reason(error: BaseException) -> str:
-    """What went wrong, and what went wrong first: the end of a failed capture fails once more."""
+def _failure(error: BaseException) -> str:
+    """The error and the one that led to it: ending a capture that failed raises another one."""
     first = error
     while isinstance(first.__context__, Exception):
         first = first.__context__
-    return _line(error) if first is error else f"{_line(error)}; at first {_line(first)}"
+    text = _first_line(error)
+    return text if first is error else f"{text}; at first {_first_line(first)}"
 
 
-def _line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
-def _try(training: Training, data: Dataset, means: Means) -> None:
-    """A few steps of a training that nobody keeps; raises whatever goes wrong.
+def _try(training: Training, data: Dataset, execution: Execution) -> None:
+    """Take a few steps in a session of its own; raises whatever goes wrong.
 
-    A capture that fails may leave torch's own generator of the device as if inside it; a training
-    draws from its own.
+    A capture that fails may leave the device's default generator in the state of a capture. That
+    does no harm, as trainings draw from generators of their own.
     """
-    images, flags = min(len(data.y_train), 2 * training.batch), (training.precision, means.device)
-    with own_stream(means.device), library_flags(*flags), torch.enable_grad():
-        session = Session(training, data.subset(images, 1), means)
+    images, device = min(len(data.y_train), 2 * training.batch), execution.device
+    with own_stream(device), library_flags(training.precision, device), torch.enable_grad():
+        session = Session(training, data.subset(images, 1), execution)
         session.feed.start(0)
-        for _ in range(TRIED):
+        for _ in range(TRIAL_STEPS):
             session.first_step()
-        torch.cuda.synchronize(means.device)
-        if means.form == "triton":
-            apart = distance(training.method, list(session.model.parameters()))
-            if not apart <= APART:
-                raise RuntimeError(f"it goes {apart:.2g} of the way of 'foreach' astray")
+        torch.cuda.synchronize(device)
+        if execution.form == "triton":
+            error = distance(training.method, list(session.model.parameters()))
+            if not error <= TOLERANCE:
+                raise RuntimeError(f"it goes {error:.2g} of the way of 'foreach' astray")
 
 
 def distance(method: Method, parameters: list[Tensor], steps: int = 3, lr: float = 1e-3) -> float:
-    """How far steps in the Triton form lead from those in "foreach", relative to their length.
+    """|x - y| / |y - x_0| for x after steps in the Triton form and y after steps in "foreach".
 
-    Of copies of the parameters, with the gradients at hand, which should not be zero.
+    Both start from copies of the parameters x_0 and repeat their present gradients, which should
+    not be zero.
     """
     ends = []
     for form in ("triton", "foreach"):
@@ -133,5 +135,5 @@ def distance(method: Method, parameters: list[Tensor], steps: int = 3, lr: float
             optimizer.step()
         ends.append(torch.cat([y.detach().flatten() for y in copies]))
     start = torch.cat([x.detach().flatten() for x in parameters])
-    way = torch.linalg.vector_norm(ends[1] - start)
-    return float(torch.linalg.vector_norm(ends[0] - ends[1]) / way)
+    length = torch.linalg.vector_norm(ends[1] - start)
+    return float(torch.linalg.vector_norm(ends[0] - ends[1]) / length)

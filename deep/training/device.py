@@ -1,4 +1,4 @@
-"""What a training asks of its device: a stream, how far to be ahead of it, the libraries' flags."""
+"""The device under a training: its stream, the steps in flight on it, its libraries' flags."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ import torch
 
 from efsgd.deep.training.interruptions import Check
 
-AHEAD = 16  # steps that the host may be ahead of the device
-PAUSE = 1e-4  # seconds between two looks at whether the device has got so far
+MAX_IN_FLIGHT = 16  # steps that the host may have launched and the device not finished
+POLL = 1e-4  # seconds between two looks at whether the device has finished a step
 
 
 @contextmanager
 def own_stream(device: torch.device) -> Iterator[None]:
-    """A stream of its own on CUDA: for trainings side by side, and to capture."""
+    """Run the block on a new CUDA stream, behind the work that the current stream was given.
+
+    Afterwards the current stream waits for the new one. Trainings in several threads need a stream
+    each, and the default one cannot be captured in a CUDA graph. Does nothing on the CPU.
+    """
     if device.type != "cuda":
         yield
         return
@@ -29,27 +33,30 @@ def own_stream(device: torch.device) -> Iterator[None]:
     torch.cuda.current_stream(device).wait_stream(stream)
 
 
-class Leash:
-    """How far the host is ahead of the current stream of a device; on the CPU never."""
+class InFlight:
+    """The steps that were launched on a device's current stream and may not be finished.
+
+    On the CPU, where each step is finished when its call returns, there are none.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.marks: deque[torch.cuda.Event] = deque()
+        self.events: deque[torch.cuda.Event] = deque()  # one behind each step, oldest first
 
-    def mark(self) -> None:
-        """Another step was given to the device."""
+    def record(self) -> None:
+        """Count one more step, whose work the stream has just been given."""
         if self.device.type == "cuda":
-            mark = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            mark.record(torch.cuda.current_stream(self.device))
-            self.marks.append(mark)
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record(torch.cuda.current_stream(self.device))
+            self.events.append(event)
 
-    def wait(self, check: Check, ahead: int = 0) -> None:
-        """Until at most so many of them are left to do; ``check`` is called meanwhile."""
-        while len(self.marks) > ahead:
-            while not self.marks[0].query():  # type: ignore[no-untyped-call]
+    def wait(self, check: Check, most: int = 0) -> None:
+        """Wait until at most ``most`` steps are in flight; ``check`` is called meanwhile."""
+        while len(self.events) > most:
+            while not self.events[0].query():  # type: ignore[no-untyped-call]
                 if not check():
-                    time.sleep(PAUSE)
-            self.marks.popleft()
+                    time.sleep(POLL)
+            self.events.popleft()
 
 
 @contextmanager
@@ -57,14 +64,15 @@ def library_flags(precision: str, device: torch.device) -> Iterator[None]:
     """What cuBLAS and cuDNN may do on CUDA; the flags of torch are put back afterwards.
 
     float32 products round to TF32 where the precision is "tf32" and nowhere else, though cuDNN
-    does so by default; and cuDNN tries its algorithms and takes the fastest. Trainings at once
-    must have one precision. Nothing is touched on the CPU.
+    does so by default; and cuDNN times its algorithms and takes the fastest. The flags belong to
+    the process, so trainings that run at once must have one precision. Nothing is touched on the
+    CPU.
     """
     if device.type != "cuda":
         yield
         return
     with _flags_guard:
-        # where another training of this process is inside, what that one found is put back
+        # a training that starts beside another one must put back what that one found
         _flags_before.append(_flags_before[0] if _flags_before else _flags())
         allowed = precision == "tf32"
         _set_flags("high" if allowed else "highest", allowed, True)

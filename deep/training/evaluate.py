@@ -1,4 +1,4 @@
-"""Loss and accuracy of a model on a fixed set of images, which leave the model as it was."""
+"""Loss and accuracy of a model on a fixed set of images; the model stays as it was."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from efsgd.deep.training.device import AHEAD, Leash
+from efsgd.deep.training.device import MAX_IN_FLIGHT, InFlight
 from efsgd.deep.training.interruptions import Check
 
 BATCH = 500  # images at once; the activations of VGG19 then take well under 1 GiB
@@ -28,14 +28,14 @@ def evaluate(
     batches: Iterable[tuple[Tensor, Tensor]],
     cast: Callable[[], AbstractContextManager[object]] = nullcontext,
     check: Check = lambda: None,
-    leash: Leash | None = None,
+    in_flight: InFlight | None = None,
 ) -> Score:
     """The score of ``model`` in eval mode on batches (x (B, 3, H, W), y (B,)) on its device.
 
     Sums in float64 and reads them once, at the end; NaN for no images. ``cast`` makes the context
-    of the forward pass (autocast), ``check`` is called after each batch and may raise; with a
-    ``leash`` also while the device is waited for. Parameters, buffers and the training flags of all
-    modules are bitwise as before, also then.
+    of the forward pass (autocast), ``check`` is called after each batch and may raise; with
+    ``in_flight`` also while the device is waited for. Parameters, buffers and the training flags of
+    all modules are bitwise as before, also where ``check`` raises.
     """
     sums: list[Tensor] = []
     images = 0
@@ -46,12 +46,12 @@ def evaluate(
             loss = cross_entropy(logits.double(), y, reduction="sum")
             sums.append(torch.stack([loss, (logits.argmax(dim=1) == y).sum()]))
             images += len(y)
-            if leash is not None:
-                leash.mark()
-                leash.wait(check, AHEAD)
+            if in_flight is not None:
+                in_flight.record()
+                in_flight.wait(check, MAX_IN_FLIGHT)
             check()
-        if leash is not None:
-            leash.wait(check)
+        if in_flight is not None:
+            in_flight.wait(check)
         if not images:
             return Score(float("nan"), float("nan"))
         loss_sum, correct = torch.stack(sums).sum(dim=0).tolist()

@@ -1,4 +1,4 @@
-"""What a training tells while it runs, and how it takes its time."""
+"""The events that a training reports while it runs, and the stopwatch of its epochs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from efsgd.deep.training.history import Row
 
 
 class Progress(NamedTuple):
-    """What is known after a step without waiting for the device."""
+    """Reported after each step: what is known without waiting for the device."""
 
     epoch: int  # the one under way, 1..epochs
     epochs: int
@@ -20,7 +20,7 @@ class Progress(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What an epoch ends with: its row of the history."""
+    """Reported after each epoch: its row of the history."""
 
     epoch: int  # 1..epochs
     epochs: int
@@ -31,21 +31,21 @@ Report = Callable[[Progress | Measured], None]
 
 
 class Stopwatch:
-    """Seconds spent inside ``with``, those of earlier sessions included."""
+    """Seconds spent inside its ``with`` blocks, added to ``seconds`` of earlier sessions."""
 
     def __init__(self, seconds: float = 0.0) -> None:
-        self._before = seconds
-        self._since: float | None = None
+        self._total = seconds  # of the blocks that have ended
+        self._start: float | None = None  # of the block under way
 
     @property
     def seconds(self) -> float:
-        """Until now."""
-        running = 0.0 if self._since is None else time.perf_counter() - self._since
-        return self._before + running
+        """The total up to now, a block under way included."""
+        running = 0.0 if self._start is None else time.perf_counter() - self._start
+        return self._total + running
 
     def __enter__(self) -> Stopwatch:
-        self._since = time.perf_counter()
+        self._start = time.perf_counter()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._before, self._since = self.seconds, None
+        self._total, self._start = self.seconds, None

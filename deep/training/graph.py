@@ -1,4 +1,4 @@
-"""A step captured in a CUDA graph, which the host then launches as one."""
+"""A training step as a CUDA graph: the host launches all of its kernels with one call."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ import torch
 
 WARM_UP = 3  # steps before a capture, as torch's documentation of CUDA graphs has it
 
-_one_at_a_time = Lock()  # threads must not capture at once
+_capture_lock = Lock()  # only one thread may capture at a time
 
 
 class Graphed:
     """A step as a CUDA graph, captured once and then replayed, on the current stream.
 
-    The first few steps run eagerly, so that the capture finds every buffer in place; they are steps
-    like all others. The current stream must not be the default one, which cannot be captured
-    (:func:`efsgd.deep.training.device.own_stream`). ``step`` must do all its work on the device, in
-    tensors that stay where they are. ``generators`` holds those that it draws from, by device.
+    The first ``WARM_UP`` calls run it eagerly, so that the capture finds every buffer allocated;
+    they are training steps like all others. The current stream must not be the default one, which
+    cannot be captured (:func:`efsgd.deep.training.device.own_stream`). ``step`` must do all its
+    work on the device, in tensors that stay at their addresses. ``generators`` are the random
+    generators that it draws from, by device.
     """
 
     def __init__(
         self, step: Callable[[], None], generators: Mapping[torch.device, torch.Generator]
     ) -> None:
         self.step, self.generators = step, generators
-        self.warm = 0
+        self.eager_steps = 0
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
-        """Do the step."""
-        if self.warm < WARM_UP:
+        """Do the step: eagerly, or by a replay."""
+        if self.eager_steps < WARM_UP:
             self.step()
-            self.warm += 1
+            self.eager_steps += 1
             return
         if self.graph is None:
-            self.graph = self._captured()
+            self.graph = self._capture()
         self.graph.replay()
 
-    def _captured(self) -> torch.cuda.CUDAGraph:
-        """The step, which does not run yet."""
+    def _capture(self) -> torch.cuda.CUDAGraph:
+        """Record the step; it runs only when the graph is replayed."""
         graph = torch.cuda.CUDAGraph()
         for generator in self.generators.values():
             graph.register_generator_state(generator)
@@ -52,21 +53,22 @@ class Graphed:
 
 @contextmanager
 def capturing(graph: torch.cuda.CUDAGraph) -> Iterator[None]:
-    """Record into a graph what the block gives to the current stream.
+    """Record into ``graph`` the work that the block gives to the current stream.
 
-    What other threads ask of the device meanwhile does not spoil it, and nothing is freed in it by
-    the collection of garbage: before it, because torch 2.11 no longer does so itself.
+    Calls of other threads to the device do not invalidate the capture. Garbage is collected before
+    it (since 2.11 torch no longer does so) and not during it, as freeing device memory would
+    invalidate it.
     """
-    collects = gc.isenabled()
-    with _one_at_a_time:
+    collects_garbage = gc.isenabled()
+    with _capture_lock:
         torch.cuda.synchronize()
         gc.collect()
         gc.disable()
         try:
             stream = torch.cuda.current_stream()
-            # each graph on a stream of its own: cuBLAS has one workspace for each stream
+            # torch's default would be one stream for all graphs, and with it one cuBLAS workspace
             with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 yield
         finally:
-            if collects:
+            if collects_garbage:
                 gc.enable()

@@ -1,4 +1,4 @@
-"""How somebody asks a training to stop: by a signal, or by a check of the caller's."""
+"""Requests to stop a training: by SIGINT or SIGTERM, or by a check that the caller passes."""
 
 from __future__ import annotations
 
@@ -9,43 +9,47 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TypeAlias
 
-Check: TypeAlias = Callable[[], object]  # may raise Stopped; true if it has let time pass itself
+# Called between steps and while waiting for the device. It may raise Stopped; where it returns
+# true it has itself let time pass, and whoever waits need not sleep before the next call.
+Check: TypeAlias = Callable[[], object]
 
 
 class Stopped(Exception):
-    """Somebody asked to stop, and the state of the training can be saved as it is; says who."""
+    """A stop was requested, at a point where the training's state can be saved; says by what."""
 
 
-class Stop:
-    """Whether somebody asked to stop."""
+class StopRequest:
+    """Whether a stop was requested, and by what."""
 
-    name = ""  # of the signal, or what else it was
+    source = ""  # the name of the signal, or another cause; "" while there is no request
 
     def check(self) -> None:
-        """Raise Stopped if one did."""
-        if self.name:
-            raise Stopped(self.name)
+        """Raise Stopped if there is a request."""
+        if self.source:
+            raise Stopped(self.source)
 
 
 @contextmanager
-def interruptions() -> Iterator[Stop]:
-    """SIGINT and SIGTERM only leave a note inside; outside their handlers are as before.
+def deferred_signals() -> Iterator[StopRequest]:
+    """Inside, SIGINT and SIGTERM only set the request; afterwards their handlers are as before.
 
-    In another thread than the main one, which no signal reaches, this does nothing.
+    A signal that is ignored stays ignored. Outside the main thread, where Python handles no
+    signals, this does nothing.
     """
-    stop = Stop()
+    request = StopRequest()
 
-    def note(number: int, frame: FrameType | None) -> None:
-        stop.name = signal.Signals(number).name
+    def handle(number: int, frame: FrameType | None) -> None:
+        request.source = signal.Signals(number).name
 
-    mine = threading.current_thread() is threading.main_thread()
-    numbers = [signal.SIGINT, signal.SIGTERM] if mine else []
+    in_main = threading.current_thread() is threading.main_thread()
+    numbers = [signal.SIGINT, signal.SIGTERM] if in_main else []
     before = {number: signal.getsignal(number) for number in numbers}
-    heard = [number for number, handler in before.items() if handler not in (None, signal.SIG_IGN)]
+    # A handler that was installed outside Python is None, and could not be put back.
+    replaced = [n for n, handler in before.items() if handler not in (None, signal.SIG_IGN)]
     try:
-        for number in heard:
-            signal.signal(number, note)
-        yield stop
+        for number in replaced:
+            signal.signal(number, handle)
+        yield request
     finally:
-        for number in heard:
+        for number in replaced:
             signal.signal(number, before[number])

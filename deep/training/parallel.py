@@ -1,9 +1,10 @@
-"""Several trainings at once in one process: a GPU that one of them leaves idle serves the others.
+"""Several trainings at once in one process, so that one GPU serves them all without idling.
 
-Each has a thread, a stream and a CUDA graph of its own. A baton goes round between their steps, and
-only who holds it runs Python: so no capture of a graph meets a call of another thread, and every
-training makes the same calls in the same order as alone. On a CPU its bits are those of alone; on
-CUDA cuDNN may choose other algorithms where the device is busy.
+Each has a thread, a stream and a CUDA graph of its own. A fair lock is passed around between their
+steps, and only the thread that holds it runs Python: so a graph is never captured while another
+thread calls the device, and every training makes the same calls in the same order as alone. On a
+CPU its history has the same bits as alone; on CUDA cuDNN may choose other algorithms where the
+device is busy.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock
 from typing import TypeAlias
 
-from efsgd.deep.training.interruptions import Check, Stop, interruptions
+from efsgd.deep.training.interruptions import Check, StopRequest, deferred_signals
 
-Task: TypeAlias = Callable[[Check], None]  # calls what it is given between its steps
+Task: TypeAlias = Callable[[Check], None]  # calls its argument between its steps
 
 
-class Baton:
-    """A lock that is handed on in turn, so that nobody who waits for it is passed over."""
+class FairLock:
+    """A lock that threads acquire in the order in which they asked for it."""
 
     def __init__(self) -> None:
         self._guard = Lock()
         self._free = True
-        self._queue: deque[Lock] = deque()  # of those that wait, each locked until its turn
+        self._queue: deque[Lock] = deque()  # one for each waiting thread, locked until its turn
 
     def __enter__(self) -> None:
-        """Wait for one's turn."""
+        """Acquire it, after all threads that already wait."""
         with self._guard:
             if self._free:
                 self._free = False
@@ -39,15 +40,15 @@ class Baton:
         turn.acquire()
 
     def __exit__(self, *error: object) -> None:
-        """Give it to who has waited longest."""
+        """Give it to the thread that has waited longest."""
         with self._guard:
             if self._queue:
                 self._queue.popleft().release()
             else:
                 self._free = True
 
-    def hand_on(self) -> bool:
-        """Let all others that wait have their turn first; whether there was one."""
+    def yield_turn(self) -> bool:
+        """Let every waiting thread have a turn, then acquire it again; whether any waited."""
         if not self._queue:
             return False
         self.__exit__()
@@ -56,41 +57,41 @@ class Baton:
 
 
 def at_once(tasks: Sequence[Task], count: int) -> None:
-    """Run the tasks, ``count`` at a time, each in a thread, begun in this order.
+    """Run the tasks, each in a thread, ``count`` at a time, started in this order.
 
     Each is given a ``check`` to call between its steps, such as that of
-    :func:`efsgd.deep.run_training`. Where one fails, or SIGINT or SIGTERM comes, ``check`` raises
-    :class:`efsgd.deep.training.Stopped` in the others, no further one is begun, and once all have
-    ended the failure, else the KeyboardInterrupt of one that stopped, is raised.
+    :func:`efsgd.deep.run_training`. Where one fails, or on SIGINT or SIGTERM, ``check`` raises
+    :class:`efsgd.deep.training.Stopped` in the others and no further task is started. Once all
+    have ended, the failure is raised, or else the KeyboardInterrupt of one that stopped.
     """
     if count < 1:
         raise ValueError(f"at least one training has to run at a time, not {count}")
-    baton = Baton()
-    with interruptions() as stop, ThreadPoolExecutor(count, "training") as threads:
-        futures = [threads.submit(_run, task, baton, stop) for task in tasks]
-        left: set[Future[bool]] = set(futures)
-        while left:  # never for long: a signal is only heard in between
-            left = wait(left, 0.2).not_done
+    turn = FairLock()
+    with deferred_signals() as request, ThreadPoolExecutor(count, "training") as threads:
+        futures = [threads.submit(_run, task, turn, request) for task in tasks]
+        pending: set[Future[bool]] = set(futures)
+        while pending:  # in short waits: Python handles signals only in between
+            pending = wait(pending, 0.2).not_done
     errors = [error for future in futures if (error := future.exception())]
     for error in sorted(errors, key=lambda error: isinstance(error, KeyboardInterrupt)):
         raise error
     if not all(future.result() for future in futures):
-        raise KeyboardInterrupt(f"{stop.name} stopped the trainings before all had begun")
+        raise KeyboardInterrupt(f"{request.source} stopped the trainings before all had begun")
 
 
-def _run(task: Task, baton: Baton, stop: Stop) -> bool:
-    """Whether the task was begun, and so is done."""
+def _run(task: Task, turn: FairLock, request: StopRequest) -> bool:
+    """Run the task; false where a stop was requested before it could start."""
 
     def check() -> bool:
-        stop.check()
-        return baton.hand_on()
+        request.check()
+        return turn.yield_turn()
 
-    with baton:
-        if stop.name:
+    with turn:
+        if request.source:
             return False
         try:
             task(check)
         except BaseException:
-            stop.name = stop.name or "the failure of another training"
+            request.source = request.source or "the failure of another training"
             raise
     return True

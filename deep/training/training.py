@@ -1,4 +1,4 @@
-"""One training of the paper's deep experiments, as a value."""
+"""The specification of one training of the paper's deep experiments."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ LARGEST = torch.finfo(torch.float32).max  # of step sizes: the weights are float
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One training as a value: with the machine, its compiler and versions it decides the history.
+    """One training; with the machine, its compiler and versions it determines the history.
 
     ``data`` is the name of a :class:`Dataset`. ``lr`` is used as it is (see :func:`scaled_lr`) and
     divided by 10 at the start of each epoch of ``drops``, the first epoch being 0. ``train_size``
-    and ``test_size`` keep the first so many images, None all; with ``validation`` the last so many
-    training images, which are then not trained on, take the place of the test images. The test
-    images are evaluated after every epoch, training images and the virtual iterate x - e after the
-    epochs that :meth:`evaluated` names, with ``evaluate_every`` 1 all.
+    and ``test_size`` are the numbers of images, the first ones of each set, and None keeps all. The
+    last ``validation`` training images are not trained on and take the place of the test images.
+    The test images are evaluated at x after every epoch; the training images and the virtual
+    iterate x - e only after the epochs for which :meth:`evaluated` is true.
     """
 
-    # the module that runs it: its sources, and all that it imports, decide on a result's freshness
+    # the module that runs it: a result is stale once its source or that of an import has changed
     run_by: ClassVar[tuple[str, ...]] = ("efsgd.deep.training.obtain",)
 
     method: Method
@@ -52,13 +52,12 @@ class Training:
     evaluate_every: int = optional(1)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
+        """Raise ValueError that names the field with an invalid value."""
         if not isinstance(self.method, Method):
             raise ValueError(f"method must be one such as efsgd.EFSGD(), not {self.method!r}")
         for name, known in (("model", models.NAMES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                told = f"{name} must be one of {', '.join(known)}"
-                raise ValueError(f"{told}, not {getattr(self, name)!r}")
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
         if not isinstance(self.data, str) or not self.data or self.data.endswith(".npz"):
             raise ValueError(
                 f"data must be the name of a dataset, not {self.data!r}: "
@@ -74,26 +73,27 @@ class Training:
         lr: Any = self.lr
         if not isinstance(lr, int | float | np.integer | np.floating) or lr > LARGEST:
             raise ValueError(f"lr must be positive and a number of float32, not {lr!r}")
-        # 1 and 1.0, a list and a tuple are one training.
+        # lr=1 and lr=1.0, drops as a list and as a tuple are equal trainings with one spec.
         object.__setattr__(self, "lr", positive("lr", self.lr))
         object.__setattr__(self, "drops", tuple(whole("drops", drop) for drop in self.drops))
         if any(a >= b for a, b in zip(self.drops, self.drops[1:], strict=False)):
             raise ValueError(f"drops must be increasing epochs, not {self.drops}")
 
     def lr_at(self, epoch: int) -> float:
-        """The step size of an epoch, 0 being the first: lr/10 for each drop that it has passed."""
+        """The step size of an epoch, counted from 0: lr/10^k after k drops."""
         return float(self.lr / 10 ** sum(drop <= epoch for drop in self.drops))
 
     def evaluated(self, epoch: int) -> bool:
-        """Whether everything is evaluated after an epoch, 0 being the first.
+        """Whether everything is evaluated after an epoch, counted from 0.
 
-        After every ``evaluate_every``-th, the first and the last, and on both sides of each drop.
+        It is after every ``evaluate_every``-th, the first and the last, and before and after each
+        drop.
         """
         ends = {0, self.epochs - 1} | {drop + side for drop in self.drops for side in (-1, 0)}
         return epoch % self.evaluate_every == 0 or epoch in ends
 
     def chosen(self, dataset: Dataset) -> Dataset:
-        """The images that are trained and tested on; ValueError where there are not as many."""
+        """The images to train and test on; ValueError where there are too few."""
         if dataset.name != self.data:
             raise ValueError(
                 f"the training is of the data {self.data!r}, not {dataset.name!r}: "
@@ -105,5 +105,5 @@ class Training:
 
 
 def scaled_lr(lr_at_128: float, batch: int) -> float:
-    """The step size at a batch size: proportional to it, as the paper scales it."""
+    """The step size for a batch size, proportional to it as in the paper."""
     return lr_at_128 * batch / 128

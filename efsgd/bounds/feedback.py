@@ -9,36 +9,36 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.bounds.letters import (
-    MINE,
+    DERIVED,
     PAPER,
     Value,
     contraction,
     gap,
     lag,
-    said_in,
-    settled,
-    waned,
+    limit_share,
+    mean_share,
+    sourced,
 )
 
 # -- the memory ------------------------------------------------------------------------------------
 
 
-@said_in(f"{PAPER}, Lemma 3")
+@sourced(f"{PAPER}, Lemma 3")
 def error_lemma(*, lr: Value, sigma: Value, delta: Value) -> Value:
     """4(1-delta) lr^2 sigma^2/delta^2, which E|e_t|^2 never exceeds."""
     return 4 * (1 - delta) * (lr * sigma / delta) ** 2
 
 
-@said_in(MINE)
+@sourced(DERIVED)
 def error_sharp(*, lr: Value, sigma: Value, delta: Value, t: Value) -> Value:
     """(lr sigma q(1-q^t)/(1-q))^2, the least bound on E|e_t|^2 at the step t.
 
     C(x) = (1-q)x attains it on a constant gradient. For t -> oo it is (1+q)^2/4 of the lemma.
     """
-    return (lr * sigma * lag(delta) * waned(delta, t)) ** 2
+    return (lr * sigma * lag(delta) * limit_share(delta, t)) ** 2
 
 
-@said_in(MINE)
+@sourced(DERIVED)
 def error_varying(*, lrs: Array, sigmas: Value, delta: float) -> Array:
     """(sum_{s<t} q^(t-s) lr_s sigma_s)^2, bounds on E|e_t|^2 for t = 0, ..., len(lrs).
 
@@ -57,7 +57,7 @@ def error_varying(*, lrs: Array, sigmas: Value, delta: float) -> Array:
 # -- smooth f --------------------------------------------------------------------------------------
 
 
-@said_in(f"{PAPER}, Theorem II")
+@sourced(f"{PAPER}, Theorem II")
 def theorem_two(
     *, f0: Value, lr: Value, L: Value, sigma: Value, delta: Value, T: Value, rho: Value = 1.0
 ) -> Value:
@@ -69,7 +69,7 @@ def theorem_two(
     return (2 * _descent(f0, lr, L, sigma, T) + L**2 * memory / rho) / (2 - rho)
 
 
-@said_in(f"{PAPER}, Theorem II, at the best rho ({MINE})")
+@sourced(f"{PAPER}, Theorem II, at the best rho ({DERIVED})")
 def theorem_two_best_rho(
     *, f0: Value, lr: Value, L: Value, sigma: Value, delta: Value, T: Value
 ) -> Value:
@@ -82,7 +82,7 @@ def theorem_two_best_rho(
     return _solved(_descent(f0, lr, L, sigma, T), c)
 
 
-@said_in(MINE)
+@sourced(DERIVED)
 def theorem_two_sharp(
     *, f0: Value, lr: Value, L: Value, sigma: Value, delta: Value, T: Value
 ) -> Value:
@@ -104,7 +104,7 @@ def _solved(B: Value, A: Value) -> Value:
     return B + A / 2 + np.sqrt(A**2 + 4 * A * B) / 2
 
 
-@said_in(MINE)
+@sourced(DERIVED)
 def noise_free(*, f0: Value, L: Value, delta: Value, T: Value) -> Value:
     """2 L f0 K/(T+1): min over t <= T of |grad f(x_t)|^2 with full gradients, f L-smooth.
 
@@ -113,7 +113,7 @@ def noise_free(*, f0: Value, L: Value, delta: Value, T: Value) -> Value:
     return 2 * L * f0 / (gap(delta) * (T + 1))
 
 
-@said_in(MINE)
+@sourced(DERIVED)
 def noise_free_step(*, L: Value, delta: Value) -> Value:
     """1/(K L)."""
     return gap(delta) / L
@@ -122,7 +122,7 @@ def noise_free_step(*, L: Value, delta: Value) -> Value:
 # -- convex f --------------------------------------------------------------------------------------
 
 
-@said_in(f"{PAPER}, Theorem III")
+@sourced(f"{PAPER}, Theorem III")
 def theorem_three(*, R: Value, lr: Value, sigma: Value, delta: Value, T: Value) -> Value:
     """A bound on E f(mean of x_0, ..., x_T) - f*, for f convex.
 
@@ -131,7 +131,7 @@ def theorem_three(*, R: Value, lr: Value, sigma: Value, delta: Value, T: Value) 
     return _subgradient(R, lr, sigma, T) + 2 * lr * sigma**2 * contraction(delta) / delta
 
 
-@said_in(MINE)
+@sourced(DERIVED)
 def theorem_three_exact(*, R: Value, lr: Value, sigma: Value, delta: Value, T: Value) -> Value:
     """R^2/(2 lr (T+1)) + lr sigma^2 (1/2 + S_T), the mean over t = 0, ..., T of E f(x_t) - f*.
 
@@ -139,7 +139,7 @@ def theorem_three_exact(*, R: Value, lr: Value, sigma: Value, delta: Value, T: V
     lr sigma (T+1) >= R. By Jensen it bounds E f(mean x) - f* too, which is known to attain it at
     lr sigma (T+1) = R only.
     """
-    return _subgradient(R, lr, sigma, T) + lr * sigma**2 * lag(delta) * settled(delta, T + 1)
+    return _subgradient(R, lr, sigma, T) + lr * sigma**2 * lag(delta) * mean_share(delta, T + 1)
 
 
 def _subgradient(R: Value, lr: Value, sigma: Value, T: Value) -> Value:
@@ -147,7 +147,7 @@ def _subgradient(R: Value, lr: Value, sigma: Value, T: Value) -> Value:
     return R**2 / (2 * lr * (T + 1)) + lr * sigma**2 / 2
 
 
-@said_in(f"{PAPER}, Theorem IV")
+@sourced(f"{PAPER}, Theorem IV")
 def theorem_four(*, k: Value) -> Value:
     """1/k, the delta in expectation of U/k, when U is unbiased and E|U(x)|^2 <= k|x|^2."""
     return 1 / k

@@ -37,14 +37,16 @@ Value: TypeAlias = float | Array
 P = ParamSpec("P")
 Out = TypeVar("Out", covariant=True)
 
-PAPER, TIGHT, MINE = "arXiv 1901.09847", "arXiv 2506.05271", "derived here"
+PAPER, TIGHT, DERIVED = "arXiv 1901.09847", "arXiv 2506.05271", "derived here"
 _ABOVE_0, _FROM_0 = "positive and finite", "finite and at least 0"
 _WHOLE = "a whole number 0, 1, 2, ..."
 _DOMAINS = {
     **dict.fromkeys(("lr", "lrs", "L", "mu"), _ABOVE_0),
     **dict.fromkeys(("sigma", "sigmas", "f0", "R"), _FROM_0),
     **dict.fromkeys(("t", "T", "N"), _WHOLE),
-    **{"delta": "in (0, 1]", "rho": "in (0, 2)", "k": "finite and at least 1"},
+    "delta": "in (0, 1]",
+    "rho": "in (0, 2)",
+    "k": "finite and at least 1",
 }
 _TESTS: dict[str, Callable[[Array], Array]] = {
     _ABOVE_0: lambda v: v > 0,
@@ -66,14 +68,14 @@ class Bound(Protocol[P, Out]):
         """The value for these letters."""
 
 
-def said_in(source: str) -> Callable[[Callable[P, Out]], Bound[P, Out]]:
-    """Decorate a formula: check its letters, and say where it comes from."""
+def sourced(source: str) -> Callable[[Callable[P, Out]], Bound[P, Out]]:
+    """Decorate a formula: check its letters when it is called, and give it its ``source``."""
 
     def decorate(formula: Callable[P, Out]) -> Bound[P, Out]:
         @wraps(formula)
         def checked(*args: P.args, **letters: P.kwargs) -> Out:
             numbers: Any = {n: _number(n, v) for n, v in letters.items() if n in _DOMAINS}
-            if "lrs" not in numbers:  # whose function says what fits it
+            if "lrs" not in numbers:  # error_varying checks its own shapes
                 _one_shape(numbers)
             L, mu = numbers.get("L"), numbers.get("mu")
             if L is not None and mu is not None and np.any(mu > L):
@@ -82,14 +84,14 @@ def said_in(source: str) -> Callable[[Callable[P, Out]], Bound[P, Out]]:
                 with np.errstate(over="raise", divide="raise", invalid="raise"):
                     return formula(*args, **(letters | numbers))
             except FloatingPointError:
-                told = ", ".join(
+                values = ", ".join(
                     f"{n} = {shortened(np.asarray(v).tolist())}" for n, v in numbers.items()
                 )
-                raise ValueError(f"{told} leave the range of float64: change the units") from None
+                raise ValueError(f"{values} leave the range of float64: change the units") from None
 
-        found = cast("Bound[P, Out]", checked)
-        found.source = source
-        return found
+        bound = cast("Bound[P, Out]", checked)
+        bound.source = source
+        return bound
 
     return decorate
 
@@ -100,22 +102,21 @@ def _one_shape(numbers: dict[str, Any]) -> None:
     try:
         np.broadcast_shapes(*shapes.values())
     except ValueError:
-        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
+        arrays = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
         raise ValueError(
-            f"the shapes of {told} do not broadcast: give arrays of one shape"
+            f"the shapes of {arrays} do not broadcast: give arrays of one shape"
         ) from None
 
 
 def _number(name: str, value: Any) -> Any:
     """The value in float64, as a scalar where it is one; refused outside the letter's domain."""
     try:
-        given = np.asarray(value)
+        array = np.asarray(value)
     except ValueError:  # lists of different lengths
-        given = np.array(None)
-    if given.dtype.kind not in "iuf" or np.ma.is_masked(value):
-        said = shortened(value)
-        raise TypeError(f"{name} must be a number or an array of numbers, not {said}")
-    number = given.astype(np.float64)
+        array = np.array(None)
+    if array.dtype.kind not in "iuf" or np.ma.is_masked(value):
+        raise TypeError(f"{name} must be a number or an array of numbers, not {shortened(value)}")
+    number = array.astype(np.float64)
     domain = _DOMAINS[name]
     outside = ~(np.isfinite(number) & _TESTS[domain](number))
     if outside.any():
@@ -124,35 +125,40 @@ def _number(name: str, value: Any) -> Any:
 
 
 def contraction(delta: Value) -> Value:
-    """Return q = sqrt(1-delta): what one message may miss, relatively, in norm."""
+    """q = sqrt(1-delta): the largest relative error of one message, in norm."""
     q: Value = np.sqrt(1 - delta)
     return q
 
 
 def lag(delta: Value) -> Value:
-    """Q = q/(1-q), without the cancellation: the memory in norm when each step adds 1."""
+    """Q = q/(1-q), without cancellation: the norm that the memory tends to if each step adds 1."""
     return contraction(delta) * (1 + contraction(delta)) / delta
 
 
 def gap(delta: Value) -> Value:
-    """1/K = (1-q)/(1+q), without the cancellation."""
+    """1/K = (1-q)/(1+q), in (0, 1], without cancellation."""
     return delta / (1 + contraction(delta)) ** 2
 
 
-def waned(delta: Value, t: Value) -> Value:
-    """1 - q^t, without the cancellation; 0 for t = 0, also where q = 0."""
+def limit_share(delta: Value, t: Value) -> Value:
+    """1 - q^t, the share of its limit that the memory reaches at step t, without cancellation.
+
+    It is 0 for t = 0, also where q = 0.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        value: Value = np.where(np.equal(t, 0), 0.0, -np.expm1(t * np.log1p(-delta) / 2))[()]
-    return value
+        share: Value = np.where(np.equal(t, 0), 0.0, -np.expm1(t * np.log1p(-delta) / 2))[()]
+    return share
 
 
-def settled(delta: Value, n: Value) -> Value:
-    """1 minus the mean of q^t over t = 0, ..., n-1: (1 - (1-q^n)/(n(1-q))), no cancellation."""
-    a = delta / (1 + contraction(delta))  # 1 - q
-    rise = np.minimum(n * a, 0.1)
-    series, term = np.zeros_like(rise), np.ones_like(rise)
-    for k in range(2, 12):  # of 1 - (1 - (1-a)^n)/(n a), where n a is small
+def mean_share(delta: Value, n: Value) -> Value:
+    """The mean of :func:`limit_share` over t = 0, ..., n-1: 1 - (1-q^n)/(n(1-q)).
+
+    Without cancellation: where n(1-q) is small, by the series of 1 - (1 - (1-a)^n)/(n a), a = 1-q.
+    """
+    a = delta / (1 + contraction(delta))
+    series, term = np.zeros_like(n * a), np.ones_like(n * a)
+    for k in range(2, 12):
         term = -term * (n - k + 1) * np.minimum(a, 0.1 / n) / k
         series = series - term
-    value: Value = np.where(n * a < 0.1, series, 1 - waned(delta, n) / (n * a))[()]
-    return value
+    mean: Value = np.where(n * a < 0.1, series, 1 - limit_share(delta, n) / (n * a))[()]
+    return mean

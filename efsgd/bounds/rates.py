@@ -8,43 +8,43 @@ from __future__ import annotations
 
 import numpy as np
 
-from efsgd.bounds.letters import MINE, TIGHT, Value, contraction, gap, said_in, settled
+from efsgd.bounds.letters import DERIVED, TIGHT, Value, contraction, gap, mean_share, sourced
 
 # -- mu-strongly convex and L-smooth f: the best constant step, and its exact rate -----------------
 
 
-@said_in("Nesterov 2018, Theorem 2.1.15")
+@sourced("Nesterov 2018, Theorem 2.1.15")
 def gd_step(*, L: Value, mu: Value) -> Value:
     """2/(L+mu)."""
     return 2 / (L + mu)
 
 
-@said_in("Taylor, Hendrickx, Glineur, arXiv 1705.04398")
+@sourced("Taylor, Hendrickx, Glineur, arXiv 1705.04398")
 def gd_rate(*, L: Value, mu: Value) -> Value:
     """((L-mu)/(L+mu))^2, by which f - f* falls at each step of GD at gd_step."""
     return ((L - mu) / (L + mu)) ** 2
 
 
-@said_in(TIGHT)
+@sourced(TIGHT)
 def cgd_step(*, L: Value, mu: Value, delta: Value) -> Value:
     """2/((1-q)mu + (1+q)L)."""
     return 2 / ((1 - contraction(delta)) * mu + (1 + contraction(delta)) * L)
 
 
-@said_in(TIGHT)
+@sourced(TIGHT)
 def cgd_rate(*, L: Value, mu: Value, delta: Value) -> Value:
     """((k-1)/(k+1))^2 with k = K L/mu, by which f - f* falls: compressed GD without feedback."""
     least = gap(delta) * mu
     return ((L - least) / (L + least)) ** 2
 
 
-@said_in(TIGHT)
+@sourced(TIGHT)
 def ef_step(*, L: Value, mu: Value, delta: Value) -> Value:
     """2/(K(L+mu))."""
     return 2 * gap(delta) / (L + mu)
 
 
-@said_in(TIGHT)
+@sourced(TIGHT)
 def ef_rate(*, L: Value, mu: Value, delta: Value) -> Value:
     """The rate of |x - x* - e|^2 + |e|^2/q under EF at ef_step (for delta = 1, of |x - x*|^2).
 
@@ -55,25 +55,25 @@ def ef_rate(*, L: Value, mu: Value, delta: Value) -> Value:
     return q + (1 - q) / 2 * r * (r * (1 - q) + root)
 
 
-@said_in(TIGHT)
+@sourced(TIGHT)
 def ef21_step(*, L: Value, mu: Value, delta: Value) -> Value:
     """2/(K(L+mu)), that of EF."""
     return ef_step(L=L, mu=mu, delta=delta)
 
 
-@said_in(TIGHT)
+@sourced(TIGHT)
 def ef21_rate(*, L: Value, mu: Value, delta: Value) -> Value:
     """The rate of |g - h|^2 + q|g|^2 under EF21 at ef21_step, h being the estimate: that of EF."""
     return ef_rate(L=L, mu=mu, delta=delta)
 
 
-@said_in(MINE)
+@sourced(DERIVED)
 def cgd_cliff(*, L: Value, delta: Value) -> Value:
     """2/((1+q)L): from this step size on f(x) = L x^2/2 with C(x) = (1+q)x defeats CGD."""
     return 2 / ((1 + contraction(delta)) * L)
 
 
-@said_in(MINE)
+@sourced(DERIVED)
 def ef_cliff(*, L: Value, delta: Value) -> Value:
     """2/(K L): from this step size on f(x) = L x^2/2 with C(x) = (1+q)x defeats EF and EF21.
 
@@ -86,13 +86,13 @@ def ef_cliff(*, L: Value, delta: Value) -> Value:
 # -- without strong convexity ----------------------------------------------------------------------
 
 
-@said_in("Drori and Teboulle 2014, Theorem 3.1")
+@sourced("Drori and Teboulle 2014, Theorem 3.1")
 def gd_convex(*, L: Value, R: Value, N: Value) -> Value:
     """L R^2/(4N+2): the largest f(x_N) - f* of GD with step 1/L, f convex and L-smooth; tight."""
     return L * R**2 / (4 * N + 2)
 
 
-@said_in(MINE)
+@sourced(DERIVED)
 def ef_convex(*, L: Value, R: Value, lr: Value, delta: Value, N: Value) -> Value:
     """L R^2/(2 + 4 L lr sum_{t=1..N}(1-q^t)): f(x_N) - f* of EF and EF21, f convex, L-smooth.
 
@@ -102,11 +102,11 @@ def ef_convex(*, L: Value, R: Value, lr: Value, delta: Value, N: Value) -> Value
     .5 and N <= 2, .9 and N = 1. Beyond that it is a lower bound only: exact for some N more (EF,
     delta = .9, N = 3), but not for all (EF, .9, N = 5, and EF21, .9, N = 2).
     """
-    moved = (N + 1) * settled(delta, N + 1)  # the sum of 1 - q^t
+    moved = (N + 1) * mean_share(delta, N + 1)  # the sum of 1 - q^t
     return L * R**2 / (2 + 4 * L * lr * moved)
 
 
-@said_in("Abbaszadehpeivasti, de Klerk, Zamani, arXiv 2104.05468")
+@sourced("Abbaszadehpeivasti, de Klerk, Zamani, arXiv 2104.05468")
 def gd_nonconvex(*, L: Value, f0: Value, N: Value) -> Value:
     """4 L f0/(3N+2): the largest min over t <= N of |grad f(x_t)|^2 of GD with step 1/L; tight."""
     return 4 * L * f0 / (3 * N + 2)

@@ -1,6 +1,7 @@
 """All compressors in one place; each is a direct subclass of :class:`Compressor`."""
 
 from efsgd.compressors.base import Compressor, compressor
+from efsgd.compressors.blockwise import Blockwise
 from efsgd.compressors.guarantee import Guarantee
 from efsgd.compressors.lowrank import LowRank
 from efsgd.compressors.natural import Natural
@@ -8,7 +9,7 @@ from efsgd.compressors.quantise import QSGD, TernGrad
 from efsgd.compressors.signs import ScaledSign, Sign, TwoMeans
 from efsgd.compressors.sparse import RandK, SignTopK, TopK
 from efsgd.compressors.threshold import Threshold
-from efsgd.compressors.wrappers import Blockwise, Identity, Scaled
+from efsgd.compressors.wrappers import Identity, Scaled
 
 __all__ = [
     "QSGD",

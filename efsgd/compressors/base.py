@@ -1,8 +1,9 @@
 """What every compressor is: a frozen dataclass with a kernel, a guarantee, a spec and a wire form.
 
-A compressor holds everything but array code once: its parameters, their validation, what it
-guarantees and its spec string. Randomness is drawn first and applied after
-(``apply(x, draw(shape, rng))``), so that any kernel fed the same draws gives the same result.
+Beside its kernel a compressor holds its parameters, their validation, what it guarantees and its
+spec string; the torch track has kernels of its own and takes all else from here. Randomness is
+drawn first and applied after (``apply(x, draw(shape, rng))``), so that any kernel fed the same
+draws gives the same result.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import numpy as np
 
 from efsgd.arrays import Array, Generator, all_finite, as_vectors
 from efsgd.checks import dimension
-from efsgd.compressors.frame import LONGEST_SPEC, framed
+from efsgd.compressors.frame import LONGEST_SPEC, pack
 from efsgd.compressors.guarantee import Guarantees
 from efsgd.compressors.packing import Reader, Shape, Writer
-from efsgd.compressors.spec import arguments, written
+from efsgd.compressors.spec import arguments, format_spec
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Compressor(Guarantees):
         return self._checked(x, self.draw(x.shape, rng))
 
     def _checked(self, x: Array, drawn: Any) -> Array:
+        """C(x) of checked vectors x; ValueError for a wrong shape, OverflowError for inf or NaN."""
         if x.shape[-1] == 0:
             return x.copy()
         with np.errstate(over="ignore", invalid="ignore"):
@@ -88,11 +90,12 @@ class Compressor(Guarantees):
             raise ValueError(f"{self} made shape {sent.shape} of {x.shape}: apply must keep it")
 
     def _finite(self, sent: Array) -> Array:
+        """Return ``sent``; OverflowError where it holds inf or NaN."""
         if not all_finite(sent):
             raise OverflowError(f"{self} of this vector does not fit {sent.dtype}: scale it down")
         return sent
 
-    # -- what kind it is; a subclass may say it with a class attribute ---------------------------
+    # -- its kind, which a subclass may also give as a class attribute ---------------------------
 
     @property
     def random(self) -> bool:
@@ -104,7 +107,7 @@ class Compressor(Guarantees):
         """Whether len(encode(x)) depends on d and the dtype only."""
         return False
 
-    # -- what it guarantees: see Guarantees ------------------------------------------------------
+    # -- its guarantee: see Guarantees -----------------------------------------------------------
 
     def contractive(self, d: int) -> Compressor:
         """The compressor that error feedback may use at dimension d: C/(1+omega) if unbiased.
@@ -137,10 +140,10 @@ class Compressor(Guarantees):
             drawn = self.draw(x.shape, rng) if drawn is None else drawn
             with np.errstate(over="ignore", invalid="ignore"):
                 self._write(out, x, drawn)
-        return framed(spec, x.size, x.dtype, out.parts)
+        return pack(spec, x.size, x.dtype, out.parts)
 
     def _named(self) -> bytes:
-        """The spec, which must be short and name this compressor to whoever decodes."""
+        """The spec in ASCII; ValueError where it is long or does not name this compressor."""
         spec = str(self)
         try:
             named = compressor(spec) == self
@@ -159,6 +162,7 @@ class Compressor(Guarantees):
         return self._bits(d, 8 * np.dtype(dtype).itemsize) if dimension(d) else 0
 
     def _bits(self, d: int, width: int) -> int:
+        """The same for d > 0 and numbers of ``width`` bits."""
         return d * width
 
     def _write(self, out: Writer, x: Array, drawn: Any) -> None:
@@ -177,7 +181,7 @@ class Compressor(Guarantees):
 
     def __str__(self) -> str:
         """The spec, such as ``topk:0.01``; ``efsgd.compressor(str(c)) == c``."""
-        return written(self.name or type(self).__name__.lower(), self, Compressor)
+        return format_spec(self.name or type(self).__name__.lower(), self, Compressor)
 
     @classmethod
     def _from_words(cls, rest: str) -> Self:
@@ -209,23 +213,23 @@ def compressor(spec: str) -> Compressor:
         raise ValueError(f"{spec!r} is not a compressor: {error}") from None
 
 
-def need(rng: Generator | None, who: Compressor) -> Generator:
-    """Return ``rng``, or say that a random compressor needs one."""
+def need(rng: Generator | None, c: Compressor) -> Generator:
+    """Return ``rng``; ValueError without one, as the compressor c is random."""
     if not isinstance(rng, np.random.Generator):
-        given = "" if rng is None else f", not {rng!r}"
-        raise ValueError(f"{who} is random: pass rng=np.random.default_rng(seed){given}")
+        instead = "" if rng is None else f", not {rng!r}"
+        raise ValueError(f"{c} is random: pass rng=np.random.default_rng(seed){instead}")
     return rng
 
 
 def drawn_for(r: int, drawn: Any) -> Any:
-    """What was drawn for replicate r; draws carry the leading axes of their input."""
+    """The draws of row r, from those of an (R, d) input, whose leading axis they carry."""
     if isinstance(drawn, list | tuple):
         return type(drawn)(drawn_for(r, part) for part in drawn)
     return None if drawn is None else drawn[r]
 
 
 def instance(value: Any) -> Compressor:
-    """Return a compressor, or say what to write instead of a spec, a class or something else."""
+    """Return ``value``, a compressor; ValueError with the remedy for a spec, a class or another."""
     if isinstance(value, Compressor):
         return value
     cure = "such as efsgd.ScaledSign()"

@@ -1,4 +1,4 @@
-"""What stands around the fields of a message: magic, version, dtype, checksum, spec and dimension.
+"""The header of a message: magic, version, dtype, checksum, spec and dimension.
 
 A message is ``b"EF"``, a version, the dtype (4 or 8), a CRC-32 of all that follows and precedes it,
 the spec of the compressor (length and ASCII text), d (LEB128), then the compressor's fields.
@@ -21,26 +21,26 @@ _DTYPES: dict[int, np.dtype] = {4: np.dtype(np.float32), 8: np.dtype(np.float64)
 
 
 class Frame(NamedTuple):
-    """What a message says of itself, and what follows."""
+    """A message whose checksum was right, not yet read beyond its spec."""
 
     spec: str
     dtype: np.dtype
-    rest: memoryview
+    body: memoryview  # d, then the compressor's fields
 
-    def opened(self) -> tuple[int, memoryview]:
-        """The dimension d, and the fields of the compressor."""
-        return _read_varint(self.rest)
+    def dimension_and_fields(self) -> tuple[int, memoryview]:
+        """The dimension d, and the fields of the compressor; ValueError where d does not end."""
+        return _read_varint(self.body)
 
 
-def framed(spec: bytes, d: int, dtype: np.dtype, parts: Sequence[bytes | memoryview]) -> bytes:
-    """The message of these fields."""
+def pack(spec: bytes, d: int, dtype: np.dtype, parts: Sequence[bytes | memoryview]) -> bytes:
+    """The message of a compressor's spec, the dimension d and its fields ``parts``."""
     parts = [bytes([len(spec)]) + spec + _varint(d), *parts]
     checksum = _checksum(VERSION, dtype.itemsize, *parts)
     return b"".join([_START.pack(b"EF", VERSION, dtype.itemsize, checksum), *parts])
 
 
-def unframed(data: memoryview) -> Frame:
-    """Take a message apart; ValueError where it is none, of a later version, or damaged."""
+def unpack(data: memoryview) -> Frame:
+    """The frame of a message; ValueError where it is none, of a later version, or damaged."""
     if len(data) < _START.size + 2:
         raise ValueError(f"{len(data)} bytes are too few for a message")
     magic, version, item, checksum = _START.unpack_from(data)

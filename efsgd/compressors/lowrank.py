@@ -67,13 +67,14 @@ class LowRank(Compressor, spec="lowrank"):
         """
         *lead, d = x.shape
         u, k = unit_scale(x)
-        left, size, right = np.linalg.svd(u.reshape(*lead, *self.sides(d)), full_matrices=False)
+        left, values, right = np.linalg.svd(u.reshape(*lead, *self.sides(d)), full_matrices=False)
         r, k = self.rank_at(d), k[..., None]
-        scaled = np.ldexp(left[..., :r] * size[..., None, :r], k // 2)
+        scaled = np.ldexp(left[..., :r] * values[..., None, :r], k // 2)
         return scaled.astype(x.dtype), np.ldexp(right[..., :r, :], k - k // 2).astype(x.dtype)
 
     @staticmethod
     def _product(left: Array, right: Array) -> Array:
+        """left @ right, its terms added in the order of the columns of left."""
         out = left[..., :, :1] * right[..., :1, :]
         for j in range(1, left.shape[-1]):
             out += left[..., :, j : j + 1] * right[..., j : j + 1, :]

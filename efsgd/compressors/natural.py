@@ -44,8 +44,8 @@ class Natural(Compressor, spec="natural"):
     def apply(self, x: Array, drawn: Any = None) -> Array:
         """Powers of two with the signs of x; 0 where x is 0."""
         mantissa, exponent = np.frexp(x)
-        size = np.abs(mantissa).astype(np.float64)  # in [1/2, 1); the floor is 1/2
-        up = size > 0.75 if self.nearest else drawn < 2.0 * size - 1.0
+        fraction = np.abs(mantissa).astype(np.float64)  # in [1/2, 1), to be rounded to 1/2 or 1
+        up = fraction > 0.75 if self.nearest else drawn < 2.0 * fraction - 1.0
         power = np.ldexp(np.ones((), x.dtype), exponent - 1 + up)
         return np.where(x == 0, np.zeros((), x.dtype), np.copysign(power, x))
 
@@ -59,14 +59,15 @@ class Natural(Compressor, spec="natural"):
         return np.full(d, 1.5 if self.nearest else 4.0 / 3.0)
 
     def _scaled_delta(self, d: int, a: float) -> float:
-        """Per entry a C(t)/t - 1 runs over [2a/3 - 1, 4a/3 - 1] (derived here)."""
+        """Nearest: a C(t)/t - 1 of an entry t lies in [2a/3 - 1, 4a/3 - 1] (derived here)."""
         if not self.nearest:
             return super()._scaled_delta(d, a)
         return 1.0 - max((1.0 - 2.0 * a / 3.0) ** 2, (4.0 * a / 3.0 - 1.0) ** 2)
 
     def _scaled_point(self, d: int, within: float, a: float) -> Array:
         x = self.attaining_point(d, within)
-        return x * (1 + within / 8) if self.nearest and a > 1 else x  # there it hurts to round up
+        # For a > 1 the worst is to round up: just above 3/2 instead of at it.
+        return x * (1 + within / 8) if self.nearest and a > 1 else x
 
     def _bits(self, d: int, width: int) -> int:
         return 24 + d * (13 if width == 64 else 10)  # 2099 and 278 magnitudes with denormals

@@ -64,14 +64,14 @@ class Writer:
         flat = codes.reshape(-1)
         for shift in range(0, width - 7, 8):
             self.parts.append(((flat >> shift) & 0xFF).astype(np.uint8).data)
-        left = width % 8
-        if left:
+        rest = width % 8
+        if rest:
             groups = np.zeros((-(-flat.size // 8), 8), np.uint64)
-            groups.reshape(-1)[: flat.size] = flat >> (width - left)
-            groups <<= np.arange(8, dtype=np.uint64) * np.uint64(left)
+            groups.reshape(-1)[: flat.size] = flat >> (width - rest)
+            groups <<= np.arange(8, dtype=np.uint64) * np.uint64(rest)
             words = np.bitwise_or.reduce(groups, axis=1).astype("<u8")
-            packed = words.view(np.uint8).reshape(-1, 8)[:, :left].tobytes()
-            self.parts.append(packed[: -(-flat.size * left // 8)])
+            packed = words.view(np.uint8).reshape(-1, 8)[:, :rest].tobytes()
+            self.parts.append(packed[: -(-flat.size * rest // 8)])
 
     def subset(self, indices: Array, d: int) -> None:
         """Write increasing positions (..., k) below d."""
@@ -141,26 +141,30 @@ class Reader:
     def codes(self, shape: Shape, width: int) -> Array:
         """Read non-negative integers below 2^width, as int64."""
         count = prod(shape)
-        left = width % 8
+        rest = width % 8
         planes = [
             np.frombuffer(self.take(count), np.uint8).astype(np.int64) << shift
             for shift in range(0, width - 7, 8)
         ]
-        if left:
-            raw = np.frombuffer(self.take(-(-count * left // 8)), np.uint8)
-            groups = -(-count // 8)
-            padded = np.zeros((groups, 8), np.uint8)
-            filled = np.zeros(groups * left, np.uint8)
-            filled[: raw.size] = raw
-            padded[:, :left] = filled.reshape(groups, left)
-            shifts = np.arange(8, dtype=np.uint64) * np.uint64(left)
-            split = (padded.view("<u8") >> shifts) & np.uint64(2**left - 1)
-            codes = split.astype(np.int64).reshape(-1)
-            padding = raw.size * 8 - count * left
-            if codes[count:].any() or (padding and raw[-1] >> (8 - padding)):
-                raise ValueError("the message has bits set in its padding")
-            planes.append(codes[:count] << (width - left))
+        if rest:
+            planes.append(self._small_codes(count, rest) << (width - rest))
         return sum(planes, np.zeros(count, np.int64)).reshape(shape)
+
+    def _small_codes(self, count: int, width: int) -> Array:
+        """Read ``count`` integers of fewer than 8 bits each, eight of them to ``width`` bytes."""
+        raw = np.frombuffer(self.take(-(-count * width // 8)), np.uint8)
+        groups = -(-count // 8)
+        words = np.zeros((groups, 8), np.uint8)
+        filled = np.zeros(groups * width, np.uint8)
+        filled[: raw.size] = raw
+        words[:, :width] = filled.reshape(groups, width)
+        shifts = np.arange(8, dtype=np.uint64) * np.uint64(width)
+        split = (words.view("<u8") >> shifts) & np.uint64(2**width - 1)
+        codes: Array = split.astype(np.int64).reshape(-1)
+        padding = raw.size * 8 - count * width
+        if codes[count:].any() or (padding and raw[-1] >> (8 - padding)):
+            raise ValueError("the message has bits set in its padding")
+        return codes[:count]
 
     def subset(self, lead: Shape, k: int, d: int) -> Array:
         """Read increasing positions below d, shape (*lead, k)."""

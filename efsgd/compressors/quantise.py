@@ -62,15 +62,16 @@ class QSGD(Compressor, spec="qsgd"):
     def _omega(self, d: int) -> float:
         if d >= 4 * self.s**2:
             return math.sqrt(d) / self.s - 1.0
-        return (d / 4 - min(self._miss(total) for total in _odd_sums(d, self.s))) / self.s**2
+        return (d / 4 - min(self._gap(total) for total in _odd_sums(d, self.s))) / self.s**2
 
-    def _miss(self, total: int) -> float:
+    def _gap(self, total: int) -> float:
+        """(s - sqrt(S)/2)^2 for S = ``total``, which the worst sum of odd squares makes least."""
         return (self.s - math.sqrt(total) / 2) ** 2
 
     def _attaining_point(self, d: int, within: float) -> Array:
         if d >= 4 * self.s**2 or d == 1:
             return np.ones(d)
-        return _odd_integers(d, min(_odd_sums(d, self.s), key=self._miss))
+        return _odd_integers(d, min(_odd_sums(d, self.s), key=self._gap))
 
     def _bits(self, d: int, width: int) -> int:
         return width + d * (1 + self.s.bit_length())
@@ -114,8 +115,8 @@ def _odd_integers(d: int, total: int) -> Array:
         for second in _odd_up_to(rest - first**2):
             last = rest - first**2 - second**2
             if last > 0 and math.isqrt(last) ** 2 == last:
-                found = [first] * (free - 2) + [second, math.isqrt(last)]
-                return np.array([1] * (d - free) + found, np.float64)
+                others = [first] * (free - 2) + [second, math.isqrt(last)]
+                return np.array([1] * (d - free) + others, np.float64)
     raise AssertionError(f"{total} is no sum of {d} odd squares")  # Gauss: never for 3 or more
 
 
@@ -146,10 +147,13 @@ class TernGrad(Compressor, spec="terngrad"):
 
     def apply(self, x: Array, drawn: Any = None) -> Array:
         """max|x|, its negative, or 0."""
-        return np.where(self._kept(x, drawn), np.copysign(max_abs(x), x), np.zeros((), x.dtype))
+        return np.where(
+            self._sent_mask(x, drawn), np.copysign(max_abs(x), x), np.zeros((), x.dtype)
+        )
 
     @staticmethod
-    def _kept(x: Array, drawn: Array) -> Array:
+    def _sent_mask(x: Array, drawn: Array) -> Array:
+        """Which entries become +-max|x|."""
         share = np.abs(unit_scale(x)[0])  # so that the product is no denormal
         return np.asarray(drawn * share.max(-1, keepdims=True) < share)
 
@@ -166,7 +170,7 @@ class TernGrad(Compressor, spec="terngrad"):
 
     def _write(self, out: Writer, x: Array, drawn: Any) -> None:
         out.floats(max_abs(x))
-        out.trits(self._kept(x, drawn) * np.where(x < 0, np.uint8(2), np.uint8(1)))
+        out.trits(self._sent_mask(x, drawn) * np.where(x < 0, np.uint8(2), np.uint8(1)))
 
     def _read(self, fields: Reader, shape: Shape) -> Any:
         return fields.floats((*shape[:-1], 1)), fields.trits(shape)

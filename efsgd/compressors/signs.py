@@ -60,10 +60,10 @@ def fill_signs(out: Array, size: Array, signs: Array, zero: int) -> None:
         out[...] = np.take_along_axis(values, signs.astype(np.intp), axis=-1)
     elif size.size == 1 and out.flags.c_contiguous:
         table = (_SIGNS * size.reshape(())).astype(out.dtype)
-        flat, whole = out.reshape(-1), out.size // 8
-        np.take(table, signs[:whole], axis=0, out=flat[: 8 * whole].reshape(-1, 8), mode="clip")
+        flat, full = out.reshape(-1), out.size // 8  # bytes without padding
+        np.take(table, signs[:full], axis=0, out=flat[: 8 * full].reshape(-1, 8), mode="clip")
         if out.size % 8:
-            flat[8 * whole :] = table[signs[whole], : out.size % 8]
+            flat[8 * full :] = table[signs[full], : out.size % 8]
     else:
         minus = np.unpackbits(signs, count=out.size, bitorder="little").view(bool)
         out[...] = np.where(minus.reshape(out.shape), -size, size)
@@ -210,16 +210,17 @@ class TwoMeans(Compressor, spec="twomeans"):
         zero = np.zeros((), x.dtype)
         sides = np.where(minus, x, zero), np.where(minus, zero, x)
         with np.errstate(over="ignore", invalid="ignore"):
-            low, high = (TwoMeans._mean(*pair) for pair in zip(sides, counts, strict=True))
+            low, high = (TwoMeans._mean(side, n) for side, n in zip(sides, counts, strict=True))
         return low + zero, high + zero
 
     @staticmethod
     def _mean(side: Array, n: Array) -> Array:
+        """The sum of ``side`` over n (..., 1), also where the sum itself leaves the dtype."""
         mean: Array = side.sum(-1, keepdims=True) / n
         summed = np.isfinite(mean)
         if summed.all():
             return mean
-        return np.where(summed, mean, (side / n).sum(-1, keepdims=True))  # the sum overflowed
+        return np.where(summed, mean, (side / n).sum(-1, keepdims=True))
 
     def _delta(self, d: int) -> float:
         return 1.0 / d

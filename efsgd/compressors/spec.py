@@ -14,7 +14,7 @@ from typing import Any
 _CONSTANTS = {"True": True, "False": False, "None": None}
 
 
-def written(name: str, value: Any, inner: type) -> str:
+def format_spec(name: str, value: Any, inner: type) -> str:
     """The spec of a dataclass instance whose fields of the type ``inner`` have specs as well."""
     words, specs = [], []
     for field in fields(value):
@@ -31,10 +31,10 @@ def written(name: str, value: Any, inner: type) -> str:
 def arguments(
     text: str, plain: list[Field[Any]], nested: list[str], read: Callable[[str], Any]
 ) -> dict[str, Any]:
-    """The fields that the text behind a colon gives; ValueError where it does not fit them.
+    """Name -> value of the fields in the text behind a colon; ValueError where it does not fit.
 
     ``plain`` are the fields that hold a value, ``nested`` the names of those that hold a compressor
-    (one at most), whose spec is understood by ``read``.
+    (one at most), whose spec ``read`` turns into one.
     """
     values: dict[str, Any] = {}
     required = [field.name for field in plain if field.default is MISSING]
@@ -49,8 +49,8 @@ def arguments(
             if isinstance(optional[key], bool) and not isinstance(values[key], bool):
                 raise ValueError(f"{key} is a flag: write it without a value, not {word!r}")
         elif nested:
-            (last,) = nested
-            values[last], rest = read(text), ""
+            (compressor_field,) = nested
+            values[compressor_field], rest = read(text), ""
         else:
             raise ValueError(f"it takes no {word!r}")
         text = rest

@@ -33,14 +33,14 @@ class Threshold(Compressor, spec="threshold"):
 
     def __post_init__(self) -> None:
         """Refuse anything but one valid threshold."""
-        given = {
+        thresholds = {
             name: v for name in ("l2", "linf", "abs") if (v := getattr(self, name)) is not None
         }
-        if len(given) != 1:
-            raise ValueError(f"give exactly one of l2, linf and abs, not {len(given)} of them")
-        for name, value in given.items():
+        if len(thresholds) != 1:
+            raise ValueError(f"give exactly one of l2, linf and abs, not {len(thresholds)} of them")
+        for name, threshold in thresholds.items():
             most = math.inf if name == "abs" else 1.0
-            object.__setattr__(self, name, positive(name, value, most))
+            object.__setattr__(self, name, positive(name, threshold, most))
 
     @property
     def guarantee(self) -> Guarantee:
@@ -57,11 +57,12 @@ class Threshold(Compressor, spec="threshold"):
         return np.where(self._mask(x), x, np.zeros((), x.dtype))
 
     def _mask(self, x: Array) -> Array:
-        """What is kept: never a zero, so that the zero vector sends nothing."""
+        """Which entries are sent: never a zero, so that of the zero vector none is."""
         mask: Array = (np.abs(x) >= self._least(x)) & (x != 0)
         return mask
 
     def _least(self, x: Array) -> Array | float:
+        """The threshold itself: a number, or (..., 1) where it depends on x."""
         if self.abs is not None:
             return self.abs
         if self.linf is not None:
@@ -97,10 +98,10 @@ class Threshold(Compressor, spec="threshold"):
 
     def _read(self, fields: Reader, shape: Shape) -> Any:
         size = math.prod(shape)
-        kept = int(fields.codes((1,), 64)[0])
-        if not 0 <= kept <= size:
-            raise ValueError(f"the message keeps {kept} entries of {size}")
-        return fields.subset((), kept, size), fields.floats((kept,))
+        count = int(fields.codes((1,), 64)[0])
+        if not 0 <= count <= size:
+            raise ValueError(f"the message keeps {count} entries of {size}")
+        return fields.subset((), count, size), fields.floats((count,))
 
     def _fill(self, out: Array, message: Any) -> None:
         indices, values = message

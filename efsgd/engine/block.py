@@ -1,4 +1,4 @@
-"""Some replicates of a run, which step together, with everything decided that a run leaves open."""
+"""Some replicates of a run, which step together, with its defaults and schedules resolved."""
 
 from __future__ import annotations
 

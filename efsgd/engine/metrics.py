@@ -47,21 +47,23 @@ class History:
         self.steps = block.recorded
         extra = self._measured(x)
         self.names = _chosen(block, tuple(extra))
-        self.extra = bool(set(self.names) & set(extra))
+        self.measures = bool(set(self.names) & set(extra))
         shape = (len(self.steps), len(x))
         self.values = {name: np.full(shape, np.nan) for name in self.names}
         self.of_steps = bool(set(self.names) & set(OF_STEPS))
         self.virtual = _Virtual(block.method, x) if "virtual_residual" in self.names else None
         self.span = _Span(block, x) if "span_distance" in self.names else None
         self.meter = _Meter(block.method.compresses, x) if "bytes" in self.names else None
-        self.watches = any(w is not None for w in (self.virtual, self.span, self.meter))
-        found = {
-            name: measured for name, measured in self._of_states().items() if name in self.names
-        }
-        self.of_states = [(self.values[name], measured) for name, measured in found.items()]
+        accumulators = (self.virtual, self.span, self.meter)
+        self.every_step = any(accumulator is not None for accumulator in accumulators)
+        self.of_states = [
+            (self.values[name], measure)
+            for name, measure in self._of_states().items()
+            if name in self.names
+        ]
 
     def _of_states(self) -> dict[str, Callable[[Array, Array, Memory], Any]]:
-        """How each quantity of (x_t, e_t) is found, from the answer, x_t and the memory."""
+        """Name -> the function of the answer, x_t and the memory that a metric of (x_t, e_t) is."""
         loss = self.problem.loss
         of_states: dict[str, Callable[[Array, Array, Memory], Any]] = {
             "loss": lambda at, x, memory: loss(at),
@@ -82,12 +84,16 @@ class History:
     def state(self, row: int, x: Array, memory: Memory) -> None:
         """Record the quantities of (x_t, e_t)."""
         at = self.method.answer(x, memory)
-        for series, measured in self.of_states:
-            series[row] = measured(at, x, memory)
-        if self.extra:
+        for series, measure in self.of_states:
+            series[row] = measure(at, x, memory)
+        if self.measures:
             for name, value in self._measured(at).items():
                 if name in self.values:
                     self.values[name][row] = value
+
+    def needs_update(self, recorded: bool) -> bool:
+        """Whether :meth:`step` is to be told of a step, which may start at a recorded iterate."""
+        return self.every_step or (recorded and self.of_steps)
 
     def step(self, row: int | None, g: Array, lr: StepSize, update: Update) -> None:
         """Take note of a step; ``row`` where it starts at a recorded iterate."""
@@ -98,26 +104,27 @@ class History:
         if self.meter is not None:
             self.meter.add(update)
         if row is not None and self.of_steps:
-            found = {
+            measures = {
                 "achieved_delta": lambda: achieved_delta(update.p, update.sent),
                 "phi_g": lambda: density(g),
                 "phi_p": lambda: density(update.p),
             }
             for name in OF_STEPS:
                 if name in self.values:
-                    self.values[name][row] = found[name]()
+                    self.values[name][row] = measures[name]()
 
-    def losses(self, rows: int, x: Array, look: int) -> Array:
-        """The losses that the last ``look`` steps can have recorded, or that of x, (rows, R)."""
-        if look == 1 or "loss" not in self.values:
+    def losses(self, rows: int, x: Array, interval: int) -> Array:
+        """The losses recorded within the last ``interval`` steps, or else that of x; (rows, R)."""
+        if interval == 1 or "loss" not in self.values:
             return np.asarray(self.problem.loss(x))[None]
-        return self.values["loss"][max(rows - look, 0) : rows]
+        return self.values["loss"][max(rows - interval, 0) : rows]
 
     def arrays(self) -> dict[str, Array]:
         """The history as arrays over time."""
         return {"step": np.array(self.steps), **self.values}
 
     def _measured(self, x: Array) -> dict[str, Array]:
+        """What the problem's own ``measure`` returns, if it has one."""
         measure = getattr(self.problem, "measure", None)
         return {} if measure is None else dict(measure(x))
 
@@ -130,12 +137,11 @@ def _norm(v: Any) -> Array:
 def _chosen(block: Block, extra: tuple[str, ...]) -> tuple[str, ...]:
     """The metrics to record: those asked for, or all that apply but the span distance."""
     feeds_back = block.method.feeds_back
-    wanted = (
-        block.metrics is None or "distance" in block.metrics
-    )  # an optimum may take long to find
+    asked = block.metrics is None or "distance" in block.metrics
     applies = {
         "loss": True,
-        "distance": wanted and getattr(block.problem, "optimum", None) is not None,
+        # Asked for first: the optimum may take long to find.
+        "distance": asked and getattr(block.problem, "optimum", None) is not None,
         "memory_norm": feeds_back,
         "virtual_residual": block.method.has_virtual and not hasattr(block.problem, "project"),
         "achieved_delta": True,
@@ -148,7 +154,7 @@ def _chosen(block: Block, extra: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError(f"measure returns {min(clash)!r}, which the history has itself: rename it")
     if isinstance(block.metrics, str):
         raise ValueError(f"metrics must be a tuple of names: write ({block.metrics!r},)")
-    known = [*(name for name, here in applies.items() if here), *extra]
+    known = [*(name for name, applicable in applies.items() if applicable), *extra]
     if block.metrics is None:
         return tuple(known)
     for name in block.metrics:
@@ -169,9 +175,9 @@ class _Virtual:
 
     def residual(self, x: Array, memory: Memory) -> Array:
         """How far x - e is from it, relative to the largest |x| and |e| recorded so far."""
-        found = self.method.virtual(x, memory)
-        self.scale = np.maximum.reduce([self.scale, _norm(x), _norm(x - found)])
-        residual: Array = _norm(found - self.x) / np.where(self.scale > 0, self.scale, 1.0)
+        virtual = self.method.virtual(x, memory)
+        self.scale = np.maximum.reduce([self.scale, _norm(x), _norm(x - virtual)])
+        residual: Array = _norm(virtual - self.x) / np.where(self.scale > 0, self.scale, 1.0)
         return residual
 
 
@@ -192,8 +198,8 @@ class _Span:
     def extend(self, g: Array) -> None:
         """Add what is new in g (R, d), orthogonalised twice; nothing where g lies in the span."""
         rest = self._rest(self._rest(g))
-        length, whole = _norm(rest)[:, None], _norm(g)[:, None]
-        new = length > SPAN_TOLERANCE * whole
+        length = _norm(rest)[:, None]
+        new = length > SPAN_TOLERANCE * _norm(g)[:, None]
         if not new.any():
             return
         if self.size == self.basis.shape[1]:
@@ -217,14 +223,14 @@ class _Meter:
     def __init__(self, c: Compressor, x: Array) -> None:
         self.compressor = c
         self.total = np.zeros(len(x))
-        self.each = 0
+        self.message_bytes = 0  # of each message, where all have the same size
         if c.fixed_size:
-            self.each = len(c.encode(np.zeros(x.shape[1]), np.random.default_rng(0)))
+            self.message_bytes = len(c.encode(np.zeros(x.shape[1]), np.random.default_rng(0)))
 
     def add(self, update: Update) -> None:
         """Count one message for each replicate."""
-        if self.each:
-            self.total = self.total + self.each
+        if self.message_bytes:
+            self.total = self.total + self.message_bytes
             return
-        for r, given in enumerate(update.given):
-            self.total[r] += len(self.compressor.encode(given, drawn=drawn_for(r, update.drawn)))
+        for r, vector in enumerate(update.given):
+            self.total[r] += len(self.compressor.encode(vector, drawn=drawn_for(r, update.drawn)))

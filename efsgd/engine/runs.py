@@ -1,8 +1,8 @@
 """Run a method on a problem, for many replicates at once, and record a history.
 
-Replicates are a leading axis: x is (R, d), and R runs cost one pass of array code. One seed a run;
-starts, gradient noise and compressor draws come from streams of their own, so that all methods of
-a figure see the same noise.
+Replicates are a leading axis: x is (R, d), and R runs cost one pass of array code. A run has one
+seed; starts, gradient noise and compressor draws come from separate streams, so that all methods
+of a figure see the same noise.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Run:
         elif isinstance(self.record, list):
             raise ValueError(f"record must be a number of steps or a tuple, not {self.record}")
         else:
-            every = 1 if self.record is None else whole("record", self.record)
-            chosen = range(0, self.steps, every)
+            interval = 1 if self.record is None else whole("record", self.record)
+            chosen = range(0, self.steps, interval)
         return sorted({0, *chosen, self.steps})
 
     def compute(self) -> dict[str, Array]:
@@ -102,25 +102,31 @@ def run(run: Run, *, diverged: Literal["raise", "keep"] = "raise") -> dict[str, 
     streams = zip(
         *(s.spawn(len(starts)) for s in np.random.default_rng(run.seed).spawn(3)), strict=True
     )
-    blocks: list[dict[str, Array]] = []
-    lost: list[Diverged] = []
+    histories: list[dict[str, Array]] = []
+    divergences: list[Diverged] = []
     with np.errstate(over="ignore", invalid="ignore"):
         np.setbufsize(512)  # until errstate ends; else numpy copies rows that meet a column
         for start, rngs in zip(starts, streams, strict=True):
-            part = _part(run, start, min(rows, run.replicates - start))
+            block = _block(run, start, min(rows, run.replicates - start))
             try:
-                blocks.append(_simulated(part, rngs, diverged == "keep"))
+                histories.append(_simulated(block, rngs, diverged == "keep"))
             except Diverged as error:
-                lost.append(Diverged(error.step, start + error.replicate))
-    if lost:
-        raise min(lost, key=lambda error: (error.step, error.replicate))
-    axes = {name: 1 for name in blocks[0] if name not in ("step", "x_final")} | {"x_final": 0}
-    joined = {name: np.concatenate([b[name] for b in blocks], axis) for name, axis in axes.items()}
-    return {"step": blocks[0]["step"], **joined}
+                divergences.append(Diverged(error.step, start + error.replicate))
+    if divergences:
+        raise min(divergences, key=lambda error: (error.step, error.replicate))
+    return _joined(histories)
+
+
+def _joined(histories: list[dict[str, Array]]) -> dict[str, Array]:
+    """The history of all replicates; they are axis 0 of x_final and axis 1 of every metric."""
+    first = histories[0]
+    axes = {name: 1 for name in first if name not in ("step", "x_final")} | {"x_final": 0}
+    parts = {name: [history[name] for history in histories] for name in axes}
+    return {"step": first["step"]} | {n: np.concatenate(parts[n], axes[n]) for n in axes}
 
 
 def _simulated(block: Block, rngs: tuple[Generator, ...], keep: bool) -> dict[str, Array]:
-    """One block, fast; where that fails, again from the start and carefully."""
+    """The history of one block, fast; where that fails, again from the start and carefully."""
     before = [rng.bit_generator.state for rng in rngs]
     try:
         return simulate(block, rngs, keep=keep, careful=False)
@@ -140,7 +146,7 @@ def _keep_memory() -> None:
     np.empty(31 * 2**20, np.uint8)  # the threshold grows with what is freed, up to 32 MiB
 
 
-def _part(run: Run, start: int, rows: int) -> Block:
+def _block(run: Run, start: int, rows: int) -> Block:
     """The replicates start, ..., start + rows - 1 of a run."""
     schedule = _schedule(run)
     if isinstance(schedule, PerReplicate):

@@ -110,12 +110,18 @@ class Method:
         rng: Generator,
         own: bool = False,
     ) -> tuple[Array, Memory]:
-        """The same step where nobody asks what was sent: the new x and memory.
+        """The new x and memory of the same step; for steps whose other outcomes are not needed.
 
         It may overwrite g if ``own`` is True.
         """
         update = self.step(x, g, memory, lr, rng)
         return update.x, update.memory
+
+    def compress(self, v: Array, memory: Memory, rng: Generator) -> tuple[Array, Any, Any]:
+        """C(v), what was drawn for it, and the compressor's own state for the next step."""
+        c = self.compresses
+        drawn = c.draw(v.shape, rng, memory.warm)
+        return c.apply(v, drawn), drawn, c.next_state(v, drawn)
 
     def direction(self, x: Array, g: Array, m: Array | None) -> tuple[Array, Array | None]:
         """The gradient after weight decay and momentum, and the new momentum buffer."""

@@ -38,13 +38,11 @@ class EF21(Feedback):
         """One step along the new estimate."""
         g, m = self.direction(x, g, memory.m)
         assert memory.h is not None  # made by start
-        given = g - memory.h
-        drawn = self.compressor.draw(given.shape, rng, memory.warm)
-        change = self.compressor.apply(given, drawn)
-        warm = self.compressor.next_state(given, drawn)
+        difference = g - memory.h
+        change, drawn, warm = self.compress(difference, memory, rng)
         h = memory.h + change
-        after = Memory(given - change, m, warm, h)
-        return Update(x - lr * h, after, g, lr * given, lr * change, given, drawn)
+        after = Memory(difference - change, m, warm, h)
+        return Update(x - lr * h, after, g, lr * difference, lr * change, difference, drawn)
 
 
 @dataclass(frozen=True)
@@ -97,14 +95,16 @@ class EF21Plus(EF21):
         g, m = self.direction(x, g, memory.m)
         assert memory.h is not None  # made by start
         drawn = self.compressor.draw(g.shape, rng, memory.warm)
-        whole, change = (self.compressor.apply(v, drawn) for v in (g, g - memory.h))
-        lost, kept = g - whole, g - memory.h - change
-        afresh = np.vecdot(lost, lost)[:, None] < np.vecdot(kept, kept)[:, None]
-        given = np.where(afresh, g, g - memory.h)
-        h = np.where(afresh, whole, memory.h + change)
-        said, warm = np.where(afresh, whole, change), self.compressor.next_state(given, drawn)
-        after = Memory(given - said, m, warm, h)
-        return Update(x - lr * h, after, g, lr * given, lr * said, given, drawn)
+        fresh, change = (self.compressor.apply(v, drawn) for v in (g, g - memory.h))
+        fresh_error, change_error = g - fresh, g - memory.h - change
+        closer = np.vecdot(fresh_error, fresh_error) < np.vecdot(change_error, change_error)
+        use_fresh = closer[:, None]
+        compressed = np.where(use_fresh, g, g - memory.h)
+        h = np.where(use_fresh, fresh, memory.h + change)
+        message = np.where(use_fresh, fresh, change)
+        warm = self.compressor.next_state(compressed, drawn)
+        after = Memory(compressed - message, m, warm, h)
+        return Update(x - lr * h, after, g, lr * compressed, lr * message, compressed, drawn)
 
 
 @dataclass(frozen=True)
@@ -136,12 +136,10 @@ class EControl(Feedback):
         g, m = self.direction(x, g, memory.m)
         assert memory.e is not None  # made by start
         assert memory.h is not None  # made by start
-        given = g - memory.h
+        corrected = g - memory.h
         if self.eta:
-            given = given + self.eta * memory.e / lr
-        drawn = self.compressor.draw(given.shape, rng, memory.warm)
-        change = self.compressor.apply(given, drawn)
-        warm = self.compressor.next_state(given, drawn)
+            corrected = corrected + self.eta * memory.e / lr
+        change, drawn, warm = self.compress(corrected, memory, rng)
         h = memory.h + change
         after = Memory(memory.e + lr * (g - h), m, warm, h)
-        return Update(x - lr * h, after, g, lr * given, lr * change, given, drawn)
+        return Update(x - lr * h, after, g, lr * corrected, lr * change, corrected, drawn)

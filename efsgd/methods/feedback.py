@@ -60,9 +60,7 @@ class EFSGD(Feedback):
         g, m = self.direction(x, g, memory.m)
         assert memory.e is not None  # made by start
         p = lr * g + memory.e
-        drawn = self.compressor.draw(p.shape, rng, memory.warm)
-        sent = self.compressor.apply(p, drawn)
-        warm = self.compressor.next_state(p, drawn)
+        sent, drawn, warm = self.compress(p, memory, rng)
         return Update(x - sent, Memory(p - sent, m, warm), g, p, sent, p, drawn)
 
     def advance(
@@ -74,14 +72,12 @@ class EFSGD(Feedback):
         rng: Generator,
         own: bool = False,
     ) -> tuple[Array, Memory]:
-        """The same step; p and then the new e take the place of g, if it is ours to overwrite."""
+        """The same step; if ``own`` is True, p and then the new e take the place of g."""
         if not own or self.momentum or self.weight_decay:
             return super().advance(x, g, memory, lr, rng)
         p = np.multiply(lr, g, out=g)
         p += memory.e
-        drawn = self.compressor.draw(p.shape, rng, memory.warm)
-        sent = self.compressor.apply(p, drawn)
-        warm = self.compressor.next_state(p, drawn)
+        sent, _, warm = self.compress(p, memory, rng)
         x = x - sent  # before p changes: a compressor may send p itself, or keep it
         e = np.subtract(p, sent, out=p if warm is None else None)
         return x, Memory(e, warm=warm)

@@ -31,7 +31,7 @@ class SGD(Method):
         rng: Generator,
         own: bool = False,
     ) -> tuple[Array, Memory]:
-        """The same step; the new x takes the place of p, which is ours to overwrite."""
+        """The same step; the new x takes the place of p, which may be overwritten."""
         if self.momentum or self.weight_decay:
             g, m = self.direction(x, g, memory.m)
             memory, own = Memory(m=m), False
@@ -58,9 +58,8 @@ class CompressedSGD(Method):
     def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
         """One step; what is not sent is lost."""
         g, m = self.direction(x, g, memory.m)
-        drawn = self.compressor.draw(g.shape, rng, memory.warm)
-        sent = lr * self.compressor.apply(g, drawn)
-        warm = self.compressor.next_state(g, drawn)
+        compressed, drawn, warm = self.compress(g, memory, rng)
+        sent = lr * compressed
         return Update(x - sent, Memory(m=m, warm=warm), g, lr * g, sent, g, drawn)
 
 

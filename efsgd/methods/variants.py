@@ -1,4 +1,4 @@
-"""Variants of Algorithm 2: where its memory lives, where its momentum acts, what it answers.
+"""Variants of Algorithm 2: in the units of its memory, in the place of its momentum, in its answer.
 
 Arrays are (R, d): x iterate, g gradient, e memory, p corrected gradient, m momentum buffer.
 """
@@ -50,13 +50,11 @@ class GradientEF(Feedback):
         e = memory.e
         if self.rescaled and memory.lr is not None:
             e = memory.lr / lr * e
-        given = g + e
-        drawn = self.compressor.draw(given.shape, rng, memory.warm)
-        said = self.compressor.apply(given, drawn)
-        warm = self.compressor.next_state(given, drawn)
-        after = Memory(given - said, m, warm, lr=lr)
-        sent = lr * said
-        return Update(x - sent, after, g, lr * given, sent, given, drawn)
+        corrected = g + e
+        compressed, drawn, warm = self.compress(corrected, memory, rng)
+        after = Memory(corrected - compressed, m, warm, lr=lr)
+        sent = lr * compressed
+        return Update(x - sent, after, g, lr * corrected, sent, corrected, drawn)
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,7 @@ class PostMomentumEF(Feedback):
         g = self.decayed(x, g)
         assert memory.e is not None  # made by start
         p = lr * g + memory.e
-        drawn = self.compressor.draw(p.shape, rng, memory.warm)
-        sent = self.compressor.apply(p, drawn)
-        warm = self.compressor.next_state(p, drawn)
+        sent, drawn, warm = self.compress(p, memory, rng)
         move, m = self.averaged(sent, memory.m)
         after = Memory(p - sent, m, warm)
         return Update(x - move, after, g / (1 - self.momentum), p, sent, p, drawn)
@@ -121,5 +117,5 @@ class FullyCorrectiveEF(EFSGD):
 
     def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
         """The step of EFSGD."""
-        # Of its own, because the torch optimiser knows methods by their step and always answers x.
+        # Defined here because the torch optimiser knows methods by their step and answers x itself.
         return super().step(x, g, memory, lr, rng)

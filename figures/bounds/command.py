@@ -1,14 +1,15 @@
-"""``efsgd-figures bounds``: does each compressor keep its word, and what proves it?
+"""``efsgd-figures bounds``: does each compressor have the bound that it claims, what proves it?
 
-Built-in compressors are results like all others, computed by workers and kept. A compressor of the
-user's own is checked in this process and never kept: nobody can tell when its file has changed.
+The checks of built-in compressors are results like all others, computed by workers and kept. A
+compressor of the user's own is checked in this process and never kept: nobody can tell when its
+file has changed.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,12 @@ import click
 import numpy as np
 
 from efsgd import Compressor, ScaledSign, compressor
-from efsgd.convex.studies.bound_checks import BUILT_IN, DIMENSIONS, Bounds, checked
+from efsgd.arrays import Array
+from efsgd.convex.studies.bound_checks import BUILT_IN, Bounds, checked
 from efsgd.convex.verification.verification import Verification
 from efsgd.figures import make
-from efsgd.figures.bounds import (
-    delta_zoo,
-    own_vectors,
-    tables,
-)
-from efsgd.figures.bounds.own_compressor import Own, own_compressor
+from efsgd.figures.bounds import delta_zoo, own_vectors, tables
+from efsgd.figures.bounds.own_compressor import OwnCompressor, own_compressor
 from efsgd.figures.bounds.own_vectors import Achieved
 from efsgd.figures.make import Options, Results
 from efsgd.figures.pool import obtain_all, progress
@@ -53,76 +51,70 @@ def bounds(
     """
     make.choose(PICTURES, names)
     options.out.mkdir(parents=True, exist_ok=True)  # refuse before minutes of work, not after
-    named = [compressor(spec) for spec in dict.fromkeys(compressors)]
+    library = [compressor(spec) for spec in dict.fromkeys(compressors)]
     if delta is not None and module is None:
         raise ValueError("--delta is for a function of your own: add --module FILE.py:NAME")
-    own = None if module is None else own_compressor(module, delta)
-    given = {} if vectors is None else own_vectors.read_vectors(vectors)
-    shown = named if named or own else list(BUILT_IN)
-    chosen = tuple(dict.fromkeys(dims)) or _dimensions(options)
-    results = _built_in(shown, chosen, options)
-    if any(isinstance(c, ScaledSign) for c in shown):
-        results |= _real(options)
-    found = [] if own is None else _own(own, chosen, options, results)
+    user_compressor = None if module is None else own_compressor(module, delta)
+    arrays = {} if vectors is None else own_vectors.read_vectors(vectors)
+    if not library and user_compressor is None:
+        library = list(BUILT_IN)
+    dims = tuple(dict.fromkeys(dims)) or delta_zoo.dimensions(options.quick)
+    results = _check_library(library, dims, options)
+    if any(isinstance(c, ScaledSign) for c in library):
+        results |= _trainings(options)
+    verifications: list[Verification] = []
+    if user_compressor is not None:
+        verifications, checks = _check_own(user_compressor, dims, options)
+        results = checks | results
     _draw(results, options)
-    achieved = _achieved(shown, own, given, options)
+    achieved = _achieved(library, user_compressor, arrays, options)
     _tabulate(results, achieved, options)
-    bad = _violations(results, achieved, found, options)
+    violations = _violations(results, achieved, verifications, options)
     judged = delta_zoo.verdicts(results) + [_on_vectors(a) for a in achieved]
     code = make.conclude({} if options.quick else {delta_zoo.NAME: judged}, options)
-    return 1 if bad else code
+    return 1 if violations else code
 
 
-def _dimensions(options: Options) -> tuple[int, ...]:
-    return delta_zoo.QUICK_DIMENSIONS if options.quick else DIMENSIONS
-
-
-def _samples(options: Options) -> int:
-    return delta_zoo.QUICK_SAMPLES if options.quick else delta_zoo.SAMPLES
-
-
-def _built_in(
-    shown: Sequence[Compressor], dims: Sequence[int], options: Options
+def _check_library(
+    library: Sequence[Compressor], dims: Sequence[int], options: Options
 ) -> dict[str, Result]:
     """The checks of compressors that a spec names, kept like all results."""
-    works = {
-        f"{c}, d = {d}": Bounds(c, d, options.seed, _samples(options)) for c in shown for d in dims
-    }
-    found = obtain_all(works, options.results, again=options.again, jobs=options.jobs)
-    return {name: found[place(work, options.results)] for name, work in works.items()}
+    samples = delta_zoo.samples(options.quick)
+    works = {f"{c}, d = {d}": Bounds(c, d, options.seed, samples) for c in library for d in dims}
+    by_path = obtain_all(works, options.results, again=options.again, jobs=options.jobs)
+    return {name: by_path[place(work, options.results)] for name, work in works.items()}
 
 
-def _real(options: Options) -> dict[str, Result]:
+def _trainings(options: Options) -> dict[str, Result]:
     """The trainings in the folder of the deep track, which holds the densities of gradients."""
-    found = {}
+    trainings = {}
     for path in sorted((options.results.parent / "cifar").glob("training-*.npz")):
         try:
             result = load(path)
         except (ValueError, OSError):  # another command's file, and its concern
             continue
         if "phi_g" in result.arrays:
-            found[f"{delta_zoo.REAL}, {path.stem}"] = result
-    return found
+            trainings[f"{delta_zoo.REAL}, {path.stem}"] = result
+    return trainings
 
 
-def _own(
-    own: Own, dims: Sequence[int], options: Options, results: dict[str, Result]
-) -> list[Verification]:
-    """Check the user's compressor and add it to the results, the first of them."""
-    checks, found = {}, []
-    with progress(len(dims)) as tick, own.own_fault():
+def _check_own(
+    user_compressor: OwnCompressor, dims: Sequence[int], options: Options
+) -> tuple[list[Verification], dict[str, Result]]:
+    """The checks of the user's compressor at each dimension, and the same as results."""
+    verifications, results = [], {}
+    samples = delta_zoo.samples(options.quick)
+    with progress(len(dims)) as tick, user_compressor.errors_located():
         for d in dims:
-            held = (own.what, d, options.seed, _samples(options), own.delta)
-            verification, arrays = checked(*held)
-            spec = {"type": "own", "compressor": own.label, "d": d}
-            name = f"{own.label} of {own.path.name}, d = {d}"
-            checks[name] = Result(arrays, spec, made_by(), own.path)
-            found.append(verification)
+            verification, arrays = checked(
+                user_compressor.mapping, d, options.seed, samples, delta=user_compressor.delta
+            )
+            verifications.append(verification)
+            spec = {"type": "own", "compressor": user_compressor.label, "d": d}
+            name = f"{user_compressor.label} of {user_compressor.path.name}, d = {d}"
+            results[name] = Result(arrays, spec, made_by(), user_compressor.path)
             tick(1)
-    others = dict(results)
-    results.clear()
-    results.update(checks | others)
-    return found
+    return verifications, results
 
 
 def _draw(results: Results, options: Options) -> None:
@@ -131,35 +123,42 @@ def _draw(results: Results, options: Options) -> None:
 
 
 def _achieved(
-    shown: Sequence[Compressor], own: Own | None, given: dict[str, Any], options: Options
+    library: Sequence[Compressor],
+    user_compressor: OwnCompressor | None,
+    arrays: Mapping[str, Array],
+    options: Options,
 ) -> list[Achieved]:
     """What every compressor achieves on the user's vectors."""
-    told = (given, options.seed, _samples(options))
-    found: list[Achieved] = []
-    if own is not None and given:
-        with own.own_fault():
-            found += own_vectors.achieved(own.at, own.label, *told)
-    for c in shown:
-        found += own_vectors.achieved(partial(_same, c), str(c), *told)
-    return found
+
+    def on_arrays(at: Callable[[int], Compressor], label: str) -> list[Achieved]:
+        samples = delta_zoo.samples(options.quick)
+        return own_vectors.achieved(at, label, arrays, options.seed, samples)
+
+    rows: list[Achieved] = []
+    if user_compressor is not None and arrays:
+        with user_compressor.errors_located():
+            rows += on_arrays(user_compressor.at, user_compressor.label)
+    for c in library:
+        rows += on_arrays(partial(_at_any_dimension, c), str(c))
+    return rows
 
 
-def _same(c: Compressor, d: int) -> Compressor:
+def _at_any_dimension(c: Compressor, d: int) -> Compressor:
     return c
 
 
 def _tabulate(results: Results, achieved: Sequence[Achieved], options: Options) -> None:
     """Write the tables, and print the one of the user's vectors."""
-    checks = [result for own in delta_zoo.checks(results).values() for result in own.values()]
+    checks = delta_zoo.all_checks(results)
     on_vectors = ""
     if achieved:
         on_vectors = tables.table(own_vectors.HEADS, own_vectors.cells(achieved))
-    written = {
+    texts = {
         "md": tables.markdown(checks, on_vectors),
         "tex": tables.latex(checks),
         "csv": tables.comma_separated(checks),
     }
-    for ending, text in written.items():
+    for ending, text in texts.items():
         path = options.out / f"{delta_zoo.NAME}.{ending}"
         with replacing(path) as file:
             file.write(text.encode())
@@ -171,26 +170,28 @@ def _tabulate(results: Results, achieved: Sequence[Achieved], options: Options) 
 def _violations(
     results: Results,
     achieved: Sequence[Achieved],
-    found: Sequence[Verification],
+    verifications: Sequence[Verification],
     options: Options,
 ) -> int:
-    """Print what was found of the user's compressor and every violation, save the vectors of these;
-    how many there are."""
-    for verification in found:
+    """Print the checks of the user's compressor and every violation; how many there are.
+
+    The vectors that violate a claim are saved.
+    """
+    for verification in verifications:
         click.echo(f"\n{verification}")
-    bad = 0
-    for result in (r for own in delta_zoo.checks(results).values() for r in own.values()):
+    count = 0
+    for result in delta_zoo.all_checks(results):
         if str(result["verdict"]) == "VIOLATED":
-            bad += 1
+            count += 1
             name, d = str(result.spec["compressor"]), int(result.spec["d"])
             if result.path.suffix != ".py":
                 click.echo(f"\n{name}, d = {d}: VIOLATED; {result['reason']}")
             _save(f"{name}-d{d}", result["vector"], options)
-    for one in (a for a in achieved if a.violated):
-        bad += 1
-        click.echo(f"\n{one.compressor} on {one.array}: VIOLATED; delta {one.worst:.6g}")
-        _save(f"{one.compressor}-{one.array}", one.vector, options)
-    return bad
+    for row in (a for a in achieved if a.violated):
+        count += 1
+        click.echo(f"\n{row.compressor} on {row.array}: VIOLATED; delta {row.worst:.6g}")
+        _save(f"{row.compressor}-{row.array}", row.vector, options)
+    return count
 
 
 def _save(name: str, x: Any, options: Options) -> None:
@@ -203,10 +204,10 @@ def _save(name: str, x: Any, options: Options) -> None:
     click.echo(f"the vector is x in {path}")
 
 
-def _on_vectors(one: Achieved) -> Verdict:
-    """One row for a compressor and an array."""
-    text = f"{one.compressor} on {one.array} ({one.rows} x {one.d}): least delta"
-    measured = f"{one.worst:.4g}, median {one.median:.4g}, phi {one.phi_median:.4g}"
-    if not one.claimed:
+def _on_vectors(row: Achieved) -> Verdict:
+    """The verdict on a compressor and an array."""
+    text = f"{row.compressor} on {row.array} ({row.rows} x {row.d}): least delta"
+    measured = f"{row.worst:.4g}, median {row.median:.4g}, phi {row.phi_median:.4g}"
+    if not row.claimed:
         return observation(text, "your vectors", measured)
-    return Verdict(text, "your vectors", f">= {one.claimed:.4g}", measured, not one.violated)
+    return Verdict(text, "your vectors", f">= {row.claimed:.4g}", measured, not row.violated)

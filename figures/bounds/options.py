@@ -1,4 +1,4 @@
-"""What ``efsgd-figures bounds`` can be told; this imports nothing."""
+"""The options of ``efsgd-figures bounds``, apart from what they need: --help must be fast."""
 
 from __future__ import annotations
 

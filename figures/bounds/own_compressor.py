@@ -1,7 +1,7 @@
 """A compressor of the user's own, out of a file: an instance, a class, or a plain function.
 
-Whatever is wrong with the file is told in one sentence that names the file and, where there is one,
-the line.
+Whatever is wrong with the file becomes one sentence that names the file and, where it is known, the
+line.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from efsgd.convex.verification.plain_function import PlainFunction
 
 
 @dataclass(frozen=True)
-class Own:
+class OwnCompressor:
     """What a file holds under a name, and the delta to which a function is held."""
 
     path: Path
     name: str
-    what: Any  # a Compressor, or a function
+    mapping: Any  # a Compressor, or a function
     delta: Any  # a number or d -> delta; None for a compressor, which claims its own
 
     @property
     def label(self) -> str:
         """The spec of a compressor, the name of a function."""
-        return str(self.what) if isinstance(self.what, Compressor) else self.name
+        return str(self.mapping) if isinstance(self.mapping, Compressor) else self.name
 
     def at(self, d: int) -> Compressor:
         """As a compressor at dimension d."""
-        if isinstance(self.what, Compressor):
-            return self.what
-        return PlainFunction(self.what, self.delta(d) if callable(self.delta) else self.delta)
+        if isinstance(self.mapping, Compressor):
+            return self.mapping
+        return PlainFunction(self.mapping, self.delta(d) if callable(self.delta) else self.delta)
 
     @contextmanager
-    def own_fault(self) -> Iterator[None]:
-        """An error in the user's code is told in one sentence, with its line."""
+    def errors_located(self) -> Iterator[None]:
+        """Turn an error in the user's code into a ValueError of one sentence, with its line."""
         try:
             yield
         except (Exception, SystemExit) as error:
             raise failed(self.path, error) from error
 
 
-def own_compressor(text: str, delta: float | None = None) -> Own:
-    """What FILE.py:NAME names, and for a function its delta: the one given, else the attribute
-    ``delta`` of the function, else ``delta`` of the file, a number or d -> delta.
+def own_compressor(text: str, delta: float | None = None) -> OwnCompressor:
+    """What FILE.py:NAME names, and for a function its delta.
 
-    Raises ValueError or OSError, in one sentence.
+    That is the argument ``delta``, else the attribute ``delta`` of the function, else ``delta`` of
+    the file, a number or d -> delta. Raises ValueError or OSError, in one sentence.
     """
     file, colon, name = text.rpartition(":")
     if not colon or not file.endswith(".py") or not name.isidentifier():
@@ -63,18 +63,20 @@ def own_compressor(text: str, delta: float | None = None) -> Own:
     if not hasattr(module, name):
         known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         raise ValueError(f"{path} holds no {name!r}: choose from {', '.join(known) or 'nothing'}")
-    what = _instance(getattr(module, name), path, name)
-    if isinstance(what, Compressor):
+    mapping = _instance(getattr(module, name), path, name)
+    if isinstance(mapping, Compressor):
         if delta is not None:
             raise ValueError(f"{name} claims its own delta: leave --delta out")
-        return Own(path, name, what, None)
-    claim = delta if delta is not None else getattr(what, "delta", getattr(module, "delta", None))
-    if not (callable(claim) or _is_number(claim)):
+        return OwnCompressor(path, name, mapping, None)
+    claimed = delta
+    if claimed is None:
+        claimed = getattr(mapping, "delta", getattr(module, "delta", None))
+    if not (callable(claimed) or _is_number(claimed)):
         raise ValueError(
             f"{path}: the function {name} claims nothing by itself: pass --delta X, or write "
             f"delta = X (or def delta(d)) in the file"
         )
-    return Own(path, name, what, claim)
+    return OwnCompressor(path, name, mapping, claimed)
 
 
 def _is_number(value: Any) -> bool:
@@ -91,9 +93,9 @@ def _instance(value: Any, path: Path, name: str) -> Any:
         try:
             return value()
         except TypeError as error:
-            told = f"{path}: {name}() cannot be made ({error})"
+            reason = f"{path}: {name}() cannot be made ({error})"
             raise ValueError(
-                f"{told}: write mine = {name}(...) there and name {name} so"
+                f"{reason}: write mine = {name}(...) there and name {name} so"
             ) from error
     if not callable(value):
         raise ValueError(f"{path}: {name} is neither a compressor nor a function: name one")

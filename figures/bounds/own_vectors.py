@@ -12,10 +12,10 @@ import numpy as np
 
 from efsgd import Compressor, achieved_delta, density
 from efsgd.arrays import Array
+from efsgd.figures.bounds.delta_zoo import ERRORS
 
 AT_ONCE = 2**22  # entries that are compressed at once
 ROUNDING = {"f4": 1e-4, "f8": 1e-9}  # of an achieved delta
-ERRORS = 5.0  # standard errors, for the worst of many rows
 
 
 def read_vectors(path: Path) -> dict[str, Array]:
@@ -26,24 +26,24 @@ def read_vectors(path: Path) -> dict[str, Array]:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = {name: _rows(path, name, file[name]) for name in file.files}
+            arrays = {name: _rows(path, name, file[name]) for name in file.files}
     except (zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} is no .npz file: write it with numpy.savez") from error
     except ValueError as error:
         if str(path) in str(error):
             raise
         raise ValueError(f"{path} is no .npz file of numbers: write it with numpy.savez") from error
-    if not found:
+    if not arrays:
         raise ValueError(f"{path} holds no array: write it with numpy.savez(file, g=gradients)")
-    return found
+    return arrays
 
 
 def _rows(path: Path, name: str, array: Array) -> Array:
     if array.dtype.kind not in "iuf" or array.ndim not in (1, 2) or array.size == 0:
-        told = f"{path}: {name!r} is {array.dtype} of shape {array.shape}"
-        raise ValueError(f"{told}: give real numbers of shape (d,) or (n, d)")
+        kind = f"{path}: {name!r} is {array.dtype} of shape {array.shape}"
+        raise ValueError(f"{kind}: give real numbers of shape (d,) or (n, d)")
     rows = np.atleast_2d(array)
-    with np.errstate(over="ignore"):  # what float64 cannot hold is told of below
+    with np.errstate(over="ignore"):  # what float64 cannot hold is refused below
         rows = rows if rows.dtype == np.float32 else rows.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if bad.size:
@@ -86,7 +86,7 @@ def achieved(
     Of a random one it is the mean over ``samples`` draws, fewer for long vectors. Arrays of a
     dimension that it does not take are left out.
     """
-    found = []
+    achievements = []
     for name, rows in vectors.items():
         n, d = rows.shape
         c = at(d)
@@ -96,10 +96,21 @@ def achieved(
             continue
         delta, error = _on_rows(c, rows, np.random.default_rng([seed, d]), samples)
         phi, worst = density(rows), int(np.argmin(delta))
-        told = (float(delta[worst]), float(np.median(delta)), float(error[worst]))
-        dense = (float(phi.min()), float(np.median(phi)))
-        found.append(Achieved(label, name, n, d, claimed, *told, *dense, rows[worst]))
-    return found
+        achievement = Achieved(
+            compressor=label,
+            array=name,
+            rows=n,
+            d=d,
+            claimed=claimed,
+            worst=float(delta[worst]),
+            median=float(np.median(delta)),
+            error=float(error[worst]),
+            phi_worst=float(phi.min()),
+            phi_median=float(np.median(phi)),
+            vector=rows[worst],
+        )
+        achievements.append(achievement)
+    return achievements
 
 
 def _on_rows(c: Compressor, rows: Array, rng: Any, samples: int) -> tuple[Array, Array]:
@@ -107,13 +118,13 @@ def _on_rows(c: Compressor, rows: Array, rng: Any, samples: int) -> tuple[Array,
     n, d = rows.shape
     if not c.random:
         step = max(1, AT_ONCE // d)
-        pieces = [rows[at : at + step] for at in range(0, n, step)]
+        pieces = [rows[start : start + step] for start in range(0, n, step)]
         return np.concatenate([achieved_delta(p, c(p)) for p in pieces]), np.zeros(n)
     draws = int(np.clip(AT_ONCE // d, 8, samples))
     deltas = np.empty((n, draws))
     for i, x in enumerate(rows):
-        many = np.broadcast_to(x, (draws, d))
-        deltas[i] = achieved_delta(many, c(many, rng))
+        copies = np.broadcast_to(x, (draws, d))
+        deltas[i] = achieved_delta(copies, c(copies, rng))
     return deltas.mean(axis=1), deltas.std(axis=1, ddof=1) / np.sqrt(draws)
 
 
@@ -129,15 +140,18 @@ HEADS = (
 )
 
 
-def cells(found: Sequence[Achieved]) -> list[list[str]]:
+def cells(achievements: Sequence[Achieved]) -> list[list[str]]:
     """The rows of a table under HEADS."""
     return [
         [
-            *(a.compressor, a.array, str(a.rows), str(a.d)),
+            a.compressor,
+            a.array,
+            str(a.rows),
+            str(a.d),
             f"{a.claimed:.4g}" if a.claimed else "-",
             f"{a.worst:.4g}" + (f" +- {a.error:.1g}" if a.error else ""),
             f"{a.median:.4g}",
             f"{a.phi_worst:.4g}, {a.phi_median:.4g}",
         ]
-        for a in found
+        for a in achievements
     ]

@@ -7,12 +7,22 @@ import io
 import math
 from collections.abc import Sequence
 
+from efsgd.figures.bounds.delta_zoo import silent
 from efsgd.figures.cifar.tables import escaped, piped
 from efsgd.results import Result
 
 HEADS = (
-    *("compressor", "d", "quantity", "claimed", "certified", "by", "at the named vector"),
-    *("worst found", "Gaussian: mean, worst", "verdict", "message, bits"),
+    "compressor",
+    "d",
+    "quantity",
+    "claimed",
+    "certified",
+    "by",
+    "at the named vector",
+    "worst found",
+    "Gaussian: mean, worst",
+    "verdict",
+    "message, bits",
 )
 NOTE = (
     "delta: |C(x)-x|^2 <= (1-delta)|x|^2. omega, of unbiased compressors: E|C(x)-x|^2 <= "
@@ -22,9 +32,9 @@ NOTE = (
     "header, of what is allowed"
 )
 NUMBERS = (
-    *("claimed", "certified", "dual", "gap", "proof_seconds", "attaining", "attaining_error"),
-    *("worst", "error", "gaussian", "gaussian_worst", "bias", "bits", "allowed"),
-)
+    "claimed", "certified", "dual", "gap", "proof_seconds", "attaining", "attaining_error",
+    "worst", "error", "gaussian", "gaussian_worst", "bias", "bits", "allowed",
+)  # fmt: skip
 TEXTS = ("quantity", "guarantee", "verdict", "kind", "proof", "reason")
 
 
@@ -37,21 +47,20 @@ def number(value: float, error: float = 0.0) -> str:
 
 def cells(result: Result) -> list[str]:
     """A row under HEADS."""
-    said = {name: float(result[name]) for name in NUMBERS}
-    gaussian = (
-        *("-",) * math.isnan(said["gaussian"]),
-        *(f"{said[n]:.4g}" for n in ("gaussian", "gaussian_worst") if not math.isnan(said[n])),
-    )
-    silent = str(result["verdict"]) == "claims nothing"
+    numbers = {name: float(result[name]) for name in NUMBERS}
+    gaussian = [numbers["gaussian"], numbers["gaussian_worst"]]
     return [
-        *(str(result.spec["compressor"]), str(result.spec["d"])),
-        *("-" if silent else str(result["quantity"]), number(said["claimed"])),
-        *(number(said["certified"]), str(result["kind"])),
-        number(said["attaining"], said["attaining_error"]),
-        number(said["worst"], said["error"]),
-        ", ".join(gaussian),
+        str(result.spec["compressor"]),
+        str(result.spec["d"]),
+        "-" if silent(result) else str(result["quantity"]),
+        number(numbers["claimed"]),
+        number(numbers["certified"]),
+        str(result["kind"]),
+        number(numbers["attaining"], numbers["attaining_error"]),
+        number(numbers["worst"], numbers["error"]),
+        ", ".join(f"{value:.4g}" for value in gaussian if not math.isnan(value)) or "-",
         str(result["verdict"]),
-        f"{said['bits']:.0f} of {said['allowed']:.0f}" if said["bits"] else "-",
+        f"{numbers['bits']:.0f} of {numbers['allowed']:.0f}" if numbers["bits"] else "-",
     ]
 
 
@@ -79,9 +88,9 @@ def comma_separated(results: Sequence[Result]) -> str:
     writer.writerow(["compressor", "d", *TEXTS, *NUMBERS])
     for result in results:
         values = [float(result[name]) for name in NUMBERS]
-        written = ["" if math.isnan(value) else f"{value:.10g}" for value in values]
+        fields = ["" if math.isnan(value) else f"{value:.10g}" for value in values]
         texts = [str(result[name]) for name in TEXTS]
-        writer.writerow([result.spec["compressor"], result.spec["d"], *texts, *written])
+        writer.writerow([result.spec["compressor"], result.spec["d"], *texts, *fields])
     return text.getvalue()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,21 +14,10 @@ import click
 from efsgd.figures import make
 from efsgd.figures.cifar import claims, plots, tables
 from efsgd.figures.cifar.estimate import plan
-from efsgd.figures.cifar.grid import (
-    SIZES,
-    UNKNOWN,
-    Choice,
-    Entry,
-    Source,
-    grid,
-    pairs,
-    part_of,
-    share,
-    untuned,
-)
+from efsgd.figures.cifar.grid import Choice, Entry, grid, part_of, share, untuned
 from efsgd.figures.cifar.presets import PRESETS, QUICK
-from efsgd.figures.cifar.run import Machine, Shelf, train_all
-from efsgd.figures.cifar.study import Study, collect, stale, studies
+from efsgd.figures.cifar.run import Datasets, Machine, train_all
+from efsgd.figures.cifar.study import Study, collect, of_other_code, studies
 from efsgd.figures.make import Options, Picture
 from efsgd.figures.verdicts import Verdict
 from efsgd.results import Result, place
@@ -39,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """One picture of every study."""
+    """A kind of picture, of which every study has one."""
 
     name: str
     title: str
@@ -49,34 +38,38 @@ class Kind:
     def of(self, study: Study) -> Picture:
         """The picture of one study, whose results are already there."""
         return Picture(
-            f"{self.name}-{study.slug}",
-            f"{self.title}: {study.title}",
-            lambda quick, seed: {},  # nothing is left to do
-            lambda results: self.draw(study),
-            lambda results: self.verdicts(study),
+            name=f"{self.name}-{study.file_stem}",
+            title=f"{self.title}: {study.title}",
+            work=lambda quick, seed: {},  # the study has the results
+            draw=lambda results: self.draw(study),
+            verdicts=lambda results: self.verdicts(study),
         )
 
 
 PICTURES = (
     Kind(
-        "accuracy",
-        "Test accuracy and train loss of four methods, by batch size",
-        *(plots.accuracy, claims.accuracy),
+        name="accuracy",
+        title="Test accuracy and train loss of four methods, by batch size",
+        draw=plots.accuracy,
+        verdicts=claims.accuracy,
     ),
     Kind(
-        "density",
-        "Density of the gradient and of the corrected gradient, which decides how fast EF is",
-        *(plots.density, claims.density),
+        name="density",
+        title="Density of the gradient and of the corrected gradient, which decides how fast EF is",
+        draw=plots.density,
+        verdicts=claims.density,
     ),
     Kind(
-        "memory-back",
-        "What giving the memory back changes: x beside the virtual iterate x - e",
-        *(plots.memory_back, claims.memory_back),
+        name="memory-back",
+        title="What giving the memory back changes: x beside the virtual iterate x - e",
+        draw=plots.memory_back,
+        verdicts=claims.memory_back,
     ),
     Kind(
-        "gap",
-        "The distance of each method to SGDm, against the batch size",
-        *(plots.gap, claims.gap),
+        name="gap",
+        title="The distance of each method to SGDm, against the batch size",
+        draw=plots.gap,
+        verdicts=claims.gap,
     ),
 )
 
@@ -101,51 +94,48 @@ def cifar(
 
     ``chosen`` are the fields of a :class:`Choice`. Raises ValueError or OSError in one sentence.
     """
-    need_torch()
+    require_torch()
     if draw and options.again:
         raise ValueError("--draw trains nothing and --again everything: give one of them")
-    kinds = choose(names)
-    mine = part_of(part)
+    kinds = make.choose(PICTURES, names)
+    index_and_count = part_of(part)
     choice = Choice(QUICK if options.quick else PRESETS[preset], seed=options.seed, **chosen)
     if options.quick:
         options, choice = quick(options, choice)
-    how = {"compile": compile, "graph": graph, "form": form, "parallel": parallel}
-    machine = machine_of(options, choice, data_dir=data_dir, device=device, **how)
-    shelf = Shelf(data_dir)
-    entries = grid(choice, sources(choice, shelf, draw))
+    machine = machine_of(
+        options,
+        choice,
+        data_dir=data_dir,
+        device=device,
+        compile=compile,
+        graph=graph,
+        form=form,
+        parallel=parallel,
+    )
+    datasets = Datasets(data_dir)
+    entries = grid(choice, datasets.sources(choice, draw))
     if dry_run:
-        tell_untuned(choice, entries)
-        own = share(entries, mine)
-        found = {} if options.again else collect(own, options.results)[0]
-        for line in plan(own, found, stale(found), machine):
-            click.echo(line)
+        print_untuned(choice, entries)
+        print_plan(share(entries, index_and_count), options, machine)
         return 0
-    writable(options.out)
+    require_writable(options.out)
     if not draw:
-        tell_untuned(choice, entries)
-        train_missing(share(entries, mine), machine, shelf)
+        print_untuned(choice, entries)
+        train_missing(share(entries, index_and_count), machine, datasets)
     return show(kinds, entries, options)
 
 
-def choose(names: Sequence[str]) -> Sequence[Kind]:
-    """The pictures of these names, all of them for no name."""
-    known: Any = PICTURES  # they have names, and nothing else is asked of them
-    chosen: Any = make.choose(known, names)
-    return tuple(chosen)
-
-
-def machine_of(options: Options, choice: Choice, **how: Any) -> Machine:
-    """Where and how a grid is trained, ``how`` being the other fields.
+def machine_of(options: Options, choice: Choice, **fields: Any) -> Machine:
+    """Where and how a grid is trained; ``fields`` are those that the options do not give.
 
     Raises ValueError for an option that this machine or device does not have.
     """
-    shared: dict[str, Any] = {"jobs": options.jobs, "again": options.again}
-    machine = Machine(directory=options.results, **shared, **how)
+    machine = Machine(directory=options.results, jobs=options.jobs, again=options.again, **fields)
     machine.check(choice.precision or choice.preset.precision)
     return machine
 
 
-def need_torch() -> None:
+def require_torch() -> None:
     """Raise ValueError that says what to install where torch is missing."""
     try:
         missing = find_spec("torch") is None
@@ -156,12 +146,10 @@ def need_torch() -> None:
 
 
 def quick(options: Options, choice: Choice) -> tuple[Options, Choice]:
-    """In this process, on the stand-in, one model at one batch size.
+    """The options and choice for --quick, which trains in this process.
 
-    Raises ValueError where the choice asks for more, which nobody would look for there.
+    Raises ValueError where the choice asks for more than --quick trains.
     """
-    from dataclasses import replace
-
     asked: dict[str, object] = {
         "--data": choice.data,
         "--epochs": choice.epochs,
@@ -169,64 +157,58 @@ def quick(options: Options, choice: Choice) -> tuple[Options, Choice]:
     }
     asked |= {"a second --model": choice.models[1:], "a second --batch": choice.batches[1:]}
     if others := [name for name, value in asked.items() if value]:
-        told = "--quick takes a few steps on the stand-in, one model, one batch size, one seed"
-        raise ValueError(f"{told}: leave out {', '.join(others)}, or --quick")
+        raise ValueError(
+            "--quick takes a few steps on the stand-in, one model, one batch size, one seed: "
+            f"leave out {', '.join(others)}, or --quick"
+        )
     return replace(options, jobs=1), choice
 
 
-def sources(choice: Choice, shelf: Shelf, draw: bool = False) -> dict[str, Source]:
-    """What is known of the data of a grid; a file is read for its name.
-
-    To draw, the name is enough: results are found by it, though nobody has their images.
-    """
-    whats = dict.fromkeys(what for _, what in pairs(choice))
-    return {what: named(what) if draw and is_name(what) else shelf.source(what) for what in whats}
-
-
-def is_name(what: str) -> bool:
-    """Whether it can only be the name of data whose file is elsewhere, such as "mine-0123abcd"."""
-    return what not in (*SIZES, "standin") and not what.endswith(".npz") and not Path(what).exists()
-
-
-def named(what: str) -> Source:
-    """Data of which only the name is known; they have as many images as the preset takes."""
-    return Source(what, what, UNKNOWN, UNKNOWN)
-
-
-def tell_untuned(choice: Choice, entries: Sequence[Entry]) -> None:
+def print_untuned(choice: Choice, entries: Sequence[Entry]) -> None:
     """Say which step sizes are borrowed."""
     for pair, donor in untuned(choice.preset, entries).items():
-        told = f"step sizes for {'/'.join(pair)} are those of {'/'.join(donor)}"
-        click.echo(f"note: {told}: efsgd-figures tune looks for better ones")
+        click.echo(
+            f"note: step sizes for {'/'.join(pair)} are those of {'/'.join(donor)}: "
+            "efsgd-figures tune looks for better ones"
+        )
 
 
-def writable(folder: Path) -> None:
+def print_plan(entries: Sequence[Entry], options: Options, machine: Machine) -> None:
+    """Print the hours of these runs; with --again those that are done count as well."""
+    results = {} if options.again else collect(entries, options.results)[0]
+    for line in plan(entries, results, of_other_code(results), machine):
+        click.echo(line)
+
+
+def require_writable(folder: Path) -> None:
     """Refuse a folder that cannot be written before an hour's work, not after."""
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"cannot write into {folder}: choose another folder")
 
 
-def train_missing(entries: Sequence[Entry], machine: Machine, shelf: Shelf) -> None:
-    """Train the runs that have no result, or all of them where that is wanted."""
-    found, complaints = collect(entries, machine.directory)
+def train_missing(entries: Sequence[Entry], machine: Machine, datasets: Datasets) -> None:
+    """Train the runs that have no result, or with ``machine.again`` all of them."""
+    results, complaints = collect(entries, machine.directory)
     for complaint in complaints:
         click.echo(f"note: {complaint}")
-    todo = [entry for entry in entries if machine.again or entry not in found]
+    todo = [entry for entry in entries if machine.again or entry not in results]
     if todo:
-        writable(machine.directory)
-        train_all(todo, machine, shelf)
+        require_writable(machine.directory)
+        train_all(todo, machine, datasets)
 
 
 def show(kinds: Sequence[Kind], entries: Sequence[Entry], options: Options) -> int:
-    """Draw, tabulate and judge what there is of a grid; the exit code."""
-    found, complaints = collect(entries, options.results)
-    if not found:
-        told = f"{options.results} has none of the {len(entries)} results of this grid"
-        raise ValueError(f"{told}: train some without --draw, or name another with --results")
+    """Draw, tabulate and judge the saved results of a grid; the exit code."""
+    saved, complaints = collect(entries, options.results)
+    if not saved:
+        raise ValueError(
+            f"{options.results} has none of the {len(entries)} results of this grid: "
+            "train some without --draw, or name another with --results"
+        )
     judged: dict[str, Sequence[Verdict]] = {}
-    for study in studies(entries, found, stale(found)):
-        results = {entry.name: result for entry, result in study.found.items()}
+    for study in studies(entries, saved, of_other_code(saved)):
+        results = {entry.name: result for entry, result in study.results.items()}
         for kind in kinds:
             picture = kind.of(study)
             for path in make.draw(picture, results, options):
@@ -235,18 +217,21 @@ def show(kinds: Sequence[Kind], entries: Sequence[Entry], options: Options) -> i
                 judged[picture.name] = make.judge(picture, results)
         for path in tables.write(study, options.out):
             click.echo(path)
-    tell_missing(entries, found, complaints, options.results)
+    print_missing(entries, saved, complaints, options.results)
     return make.conclude(judged, options)
 
 
-def tell_missing(
-    entries: Sequence[Entry], found: dict[Entry, Result], complaints: Sequence[str], where: Path
+def print_missing(
+    entries: Sequence[Entry],
+    saved: dict[Entry, Result],
+    complaints: Sequence[str],
+    directory: Path,
 ) -> None:
-    """List the runs without a result, each with the file that would hold it."""
-    missing = [entry for entry in entries if entry not in found]
+    """List the runs without a result, each with the file that would hold it, and the complaints."""
+    missing = [entry for entry in entries if entry not in saved]
     if missing:
-        click.echo(f"\n{len(missing)} of {len(entries)} runs are missing in {where}:")
+        click.echo(f"\n{len(missing)} of {len(entries)} runs are missing in {directory}:")
     for entry in missing:
-        click.echo(f"  {entry.name}  {place(entry.training, where).name}")
+        click.echo(f"  {entry.name}  {place(entry.training, directory).name}")
     for complaint in complaints:
         click.echo(f"  {complaint}")

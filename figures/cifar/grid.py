@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efsgd.figures.cifar.presets import METHODS, PREFIX, Preset, StepSizes, label, method_of
@@ -22,17 +23,27 @@ SIZES = {"cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}  # training 
 
 @dataclass(frozen=True)
 class Source:
-    """Images: how to get them, what they are called in a spec, and how many there are."""
+    """Images: where to get them, their name in a spec, and how many there are."""
 
-    what: str  # "cifar10", "cifar100", "standin" or the path of a file
+    location: str  # "cifar10", "cifar100", "standin" or the path of a file
     name: str
     train: int
     test: int
 
+    @classmethod
+    def named(cls, name: str) -> Source:
+        """Data of which only the name is known; they have as many images as the preset takes."""
+        return cls(location=name, name=name, train=UNKNOWN, test=UNKNOWN)
+
+
+def is_name(text: str) -> bool:
+    """Whether it can only be the name of data whose file is elsewhere, such as "mine-0123abcd"."""
+    return text not in (*SIZES, "standin") and not text.endswith(".npz") and not Path(text).exists()
+
 
 @dataclass(frozen=True)
 class Choice:
-    """What the options say; empty and None stand for what the preset says."""
+    """The options of a command; empty and None stand for the preset's."""
 
     preset: Preset
     models: tuple[str, ...] = ()
@@ -62,13 +73,13 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """What messages call it: "vgg19/cifar10, batch 8, EF-signSGD, seed 0".
+        """Its name in messages: "vgg19/cifar10, batch 8, EF-signSGD, seed 0".
 
         In a search for step sizes the name ends in the step size.
         """
         run = self.training
-        own = f"{'/'.join(self.pair)}, batch {run.batch}, {label(self.method)}, seed {run.seed}"
-        return f"{own}, lr {run.lr:.4g}" if run.validation else own
+        name = f"{'/'.join(self.pair)}, batch {run.batch}, {label(self.method)}, seed {run.seed}"
+        return f"{name}, lr {run.lr:.4g}" if run.validation else name
 
 
 def pairs(choice: Choice) -> list[tuple[str, str]]:
@@ -76,16 +87,22 @@ def pairs(choice: Choice) -> list[tuple[str, str]]:
 
     Data that are new to the preset take the place of its first, for all models that it has there.
     """
-    own = choice.preset.pairs
-    known = dict(own)
+    preset = choice.preset.pairs
+    data_of = dict(preset)
+    _, first_data = preset[0]
     if choice.models and choice.data:
         return list(product(choice.models, choice.data))
     if choice.models:
-        return [(model, known.get(model, own[0][1])) for model in choice.models]
+        return [(model, data_of.get(model, first_data)) for model in choice.models]
     if choice.data:
-        place = {data: data if data in known.values() else own[0][1] for data in choice.data}
-        return [(model, data) for data, like in place.items() for model, of in own if of == like]
-    return list(own)
+        replaced = {data: data if data in data_of.values() else first_data for data in choice.data}
+        return [
+            (model, data)
+            for data, preset_data in replaced.items()
+            for model, known_data in preset
+            if known_data == preset_data
+        ]
+    return list(preset)
 
 
 def comparisons(choice: Choice) -> list[tuple[tuple[str, str], int, int]]:
@@ -95,40 +112,42 @@ def comparisons(choice: Choice) -> list[tuple[tuple[str, str], int, int]]:
     size that it has for none of the models is for all of them.
     """
     preset = choice.preset
-    found = list(product(pairs(choice), choice.batches or preset.batches))
-    has = {(pair, batch) for pair, batch in found if _has(preset, pair[0], batch)}
+    settings = list(product(pairs(choice), choice.batches or preset.batches))
+    in_preset = {(pair, batch) for pair, batch in settings if _has(preset, pair[0], batch)}
     if not (choice.models and choice.batches):
-        new = set(choice.batches) - {batch for _, batch in has}
-        found = [(pair, batch) for pair, batch in found if (pair, batch) in has or batch in new]
+        new = set(choice.batches) - {batch for _, batch in in_preset}
+        settings = [
+            (pair, batch) for pair, batch in settings if (pair, batch) in in_preset or batch in new
+        ]
     if choice.seeds is not None:
-        return [(pair, batch, choice.seeds) for pair, batch in found]
+        return [(pair, batch, choice.seeds) for pair, batch in settings]
     seeds = preset.seeds_at
-    return [(pair, batch, seeds.get((pair[0], batch), preset.seeds)) for pair, batch in found]
+    return [(pair, batch, seeds.get((pair[0], batch), preset.seeds)) for pair, batch in settings]
 
 
 def _has(preset: Preset, model: str, batch: int) -> bool:
     """Whether a preset has a model at a batch size; a model that is new to it is at all of them."""
-    own = [size for name, size in preset.seeds_at if name == model]
-    return batch in (own or preset.batches)
+    batches = [size for name, size in preset.seeds_at if name == model]
+    return batch in (batches or preset.batches)
 
 
 def grid(choice: Choice, sources: Mapping[str, Source]) -> list[Entry]:
     """Every run, in the order pair, batch, seed, method; each once, under its first name.
 
-    So each seed that is finished is a whole comparison. ``sources`` has what is known of the data
-    that :func:`pairs` names. Raises ValueError for an unknown method, compressor or model and for
-    impossible numbers.
+    So each seed that is finished is a whole comparison. ``sources`` maps the names of data that
+    :func:`pairs` gives to what is known of them. Raises ValueError for an unknown method,
+    compressor or model and for impossible numbers.
     """
-    keys = list(choice.methods or METHODS) + [f"{PREFIX}{c}" for c in choice.compressors]
-    found: dict[Training, Entry] = {}
+    methods = list(choice.methods or METHODS) + [f"{PREFIX}{c}" for c in choice.compressors]
+    entries: dict[Training, Entry] = {}
     for (model, data), batch, count in comparisons(choice):
-        for seed, key in product(range(choice.seed, choice.seed + count), keys):
-            entry = _entry(choice, model, sources[data], batch, key, seed)
-            found.setdefault(entry.training, entry)
-    return list(found.values())
+        for seed, method in product(range(choice.seed, choice.seed + count), methods):
+            entry = _entry(choice, model, sources[data], batch, method, seed)
+            entries.setdefault(entry.training, entry)
+    return list(entries.values())
 
 
-def _entry(choice: Choice, model: str, source: Source, batch: int, key: str, seed: int) -> Entry:
+def _entry(choice: Choice, model: str, source: Source, batch: int, method: str, seed: int) -> Entry:
     from efsgd.deep.training.training import Training
 
     preset = choice.preset
@@ -136,18 +155,18 @@ def _entry(choice: Choice, model: str, source: Source, batch: int, key: str, see
     training = Training(
         model=model,
         data=source.name,
-        method=method_of(key),
-        lr=step_size(preset, (model, source.name), key, batch),
+        method=method_of(method),
+        lr=step_size(preset, (model, source.name), method, batch),
         batch=batch,
         epochs=epochs,
         drops=drops,
         seed=seed,
         precision=choice.precision or preset.precision,
-        train_size=_most(preset.train_size, source.train),
-        test_size=_most(preset.test_size, source.test),
+        train_size=_size(preset.train_size, source.train),
+        test_size=_size(preset.test_size, source.test),
         evaluate_every=choice.evaluate_every,
     )
-    return Entry(source, key, training)
+    return Entry(source, method, training)
 
 
 def schedule(preset: Preset, epochs: int | None) -> tuple[int, tuple[int, ...]]:
@@ -171,21 +190,21 @@ def tuned_for(preset: Preset, pair: tuple[str, str]) -> StepSizes:
 
 
 def donor(preset: Preset, pair: tuple[str, str]) -> tuple[str, str]:
-    """Whose step sizes a pair has: its own, those of its model on other data, or the first."""
-    known = list(preset.step_sizes)
-    same = [other for other in known if other[0] == pair[0]]
-    return pair if pair in known else (same or known)[0]
+    """The pair whose step sizes a pair takes: itself, its model on other data, or the first."""
+    tuned = list(preset.step_sizes)
+    same_model = [other for other in tuned if other[0] == pair[0]]
+    return pair if pair in tuned else (same_model or tuned)[0]
 
 
 def untuned(preset: Preset, entries: Iterable[Entry]) -> dict[tuple[str, str], tuple[str, str]]:
-    """The pairs whose step sizes were tuned for another pair, and for which."""
+    """The pairs whose step sizes were tuned for another pair: pair -> that other one."""
     pairs = dict.fromkeys(e.pair for e in entries if e.pair not in preset.step_sizes)
     return {pair: donor(preset, pair) for pair in pairs}
 
 
-def _most(wanted: int | None, there: int) -> int | None:
+def _size(subset: int | None, available: int) -> int | None:
     """A number of images, or None for all."""
-    return None if wanted is None or wanted >= there else wanted
+    return None if subset is None or subset >= available else subset
 
 
 def share(entries: Sequence[Entry], part: tuple[int, int]) -> list[Entry]:

@@ -22,13 +22,13 @@ CONFIDENCE = 0.95
 class Order:
     """Two methods at one batch size, by the accuracies after the last epoch."""
 
-    one: Cell
-    two: Cell
+    first: Cell
+    second: Cell
 
     @property
     def refusal(self) -> str:
         """Why there is no interval, empty if there is one."""
-        a, b = self.one.finals(), self.two.finals()
+        a, b = self.first.finals(), self.second.finals()
         if min(len(a), len(b)) < 2:
             return f"{len(a)} and {len(b)} runs are too few"
         return "" if np.isfinite([*a, *b]).all() else "a run diverged"
@@ -36,7 +36,7 @@ class Order:
     @cached_property
     def interval(self) -> tuple[float, float]:
         """How much higher the first ends, in points, and half the width of the interval."""
-        return welch(self.one.finals(), self.two.finals())
+        return welch(self.first.finals(), self.second.finals())
 
     @property
     def decided(self) -> bool:
@@ -47,32 +47,35 @@ class Order:
     def above(self) -> str:
         """ "A above B by 2.10 +- 0.40", of a decided order."""
         difference, half = self.interval
-        above, below = (self.one, self.two) if difference > 0 else (self.two, self.one)
-        return f"{above.label} above {below.label} by {abs(difference):.2f} +- {half:.2f}"
+        ranked = (self.first, self.second) if difference > 0 else (self.second, self.first)
+        above, below = (cell.label for cell in ranked)
+        return f"{above} above {below} by {abs(difference):.2f} +- {half:.2f}"
 
     @property
-    def open(self) -> str:
+    def undecided(self) -> str:
         """The interval of an order that is not decided, or why there is none."""
         return self.refusal or "{:+.2f} +- {:.2f} points".format(*self.interval)
 
     @property
     def verdict(self) -> str:
-        """What the table of verdicts says: decided or not, and by how much or why."""
-        return f"decided: {self.above}" if self.decided else f"not decided: {self.open}"
+        """For the table of verdicts: decided or not, and by how much or why."""
+        return f"decided: {self.above}" if self.decided else f"not decided: {self.undecided}"
 
     @property
     def line(self) -> str:
-        """What stands below a table, a sentence of its own."""
-        names = f"{self.one.label} and {self.two.label}"
-        told = f"{self.above} points" if self.decided else f"{names} not decided: {self.open}"
-        counts = len(self.one.results), len(self.two.results)
-        how = f" (Welch {CONFIDENCE:.0%}, n = {counts[0]} and {counts[1]})".replace("%", " %")
-        return f"batch {self.one.batch}: {told}{'' if self.refusal else how}"
+        """The line below a table, which also names the methods and the numbers of seeds."""
+        names = f"{self.first.label} and {self.second.label}"
+        outcome = (
+            f"{self.above} points" if self.decided else f"{names} not decided: {self.undecided}"
+        )
+        counts = f"n = {len(self.first.results)} and {len(self.second.results)}"
+        test = f" (Welch {100 * CONFIDENCE:.0f} %, {counts})"
+        return f"batch {self.first.batch}: {outcome}{'' if self.refusal else test}"
 
 
 def orders(study: Study, batch: int) -> list[Order]:
-    """Those of every pair of methods at a batch size."""
-    return [Order(*two) for two in combinations(study.cells(batch), 2)]
+    """The order of every pair of methods at a batch size."""
+    return [Order(first, second) for first, second in combinations(study.cells(batch), 2)]
 
 
 def welch(a: Array, b: Array, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -82,9 +85,11 @@ def welch(a: Array, b: Array, confidence: float = CONFIDENCE) -> tuple[float, fl
     """
     from scipy import stats
 
-    share = np.array([np.var(v, ddof=1) / len(v) for v in (a, b)])
-    if not share.sum():
-        return float(np.mean(a) - np.mean(b)), 0.0
-    freedom = share.sum() ** 2 / (share**2 / np.array([len(a) - 1, len(b) - 1])).sum()
+    difference = float(np.mean(a) - np.mean(b))
+    squared_errors = np.array([np.var(v, ddof=1) / len(v) for v in (a, b)])
+    total = squared_errors.sum()
+    if not total:
+        return difference, 0.0
+    freedom = total**2 / (squared_errors**2 / np.array([len(a) - 1, len(b) - 1])).sum()
     quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
-    return float(np.mean(a) - np.mean(b)), quantile * float(np.sqrt(share.sum()))
+    return difference, quantile * float(np.sqrt(total))

@@ -6,7 +6,7 @@ What decides how long a preset takes, and with which step sizes, stands here and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from efsgd import EFSGD, SGD, CompressedSGD, Method, ScaledSign, Sign, Signum, compressor
 from efsgd.figures.cifar import paper
@@ -25,7 +25,7 @@ LABELS = {
     "signsgdm": "signSGDm",
     "ef-signsgd": "EF-signSGD",
 }
-PREFIX = "ef:"  # error feedback with a compressor of one's own: "ef:topk:0.01"
+PREFIX = "ef:"  # error feedback with any compressor, by its spec string: "ef:topk:0.01"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class StepSizes:
 
 @dataclass(frozen=True)
 class Preset:
-    """A grid. Step sizes also serve pairs that nobody tuned, see ``cifar_grid.donor``."""
+    """A grid. Step sizes also serve pairs that nobody tuned, see :func:`grid.donor`."""
 
     pairs: tuple[tuple[str, str], ...]  # model, data
     batches: tuple[int, ...]
@@ -50,7 +50,7 @@ class Preset:
     test_size: int | None = None
     tuning_epochs: int = 100
     precision: str = "fp32"
-    # Of a model at a batch size, where they differ; a model that is here has no other batch sizes.
+    # Seeds of (model, batch size); a model that is a key here has no batch sizes but these.
     seeds_at: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
 
@@ -77,41 +77,62 @@ SHORT_SEEDS = {("vgg19", 128): 3, ("vgg19", 8): 1, ("resnet18", 128): 1}
 PAPER_STEP_SIZES = {pair: StepSizes(128, lr) for pair, lr in paper.STEP_SIZES.items()}
 PRESETS = {
     "paper": Preset(
-        paper.PAIRS,
-        *(paper.BATCHES, paper.SEEDS, paper.EPOCHS, paper.DROPS),
-        PAPER_STEP_SIZES,
+        pairs=paper.PAIRS,
+        batches=paper.BATCHES,
+        seeds=paper.SEEDS,
+        epochs=paper.EPOCHS,
+        drops=paper.DROPS,
+        step_sizes=PAPER_STEP_SIZES,
     ),
     "short": Preset(
-        (("vgg19", "cifar10"), ("resnet18", "cifar10")),
-        *((128, 8), 1, SHORT_EPOCHS, (SHORT_EPOCHS // 2, 3 * SHORT_EPOCHS // 4)),
-        PAPER_STEP_SIZES,
+        pairs=(("vgg19", "cifar10"), ("resnet18", "cifar10")),
+        batches=(128, 8),
+        seeds=1,
+        epochs=SHORT_EPOCHS,
+        drops=(SHORT_EPOCHS // 2, 3 * SHORT_EPOCHS // 4),
+        step_sizes=PAPER_STEP_SIZES,
         tuning_epochs=SHORT_EPOCHS // 2,  # up to the first drop, as the paper's 100
         precision="bf16",
         seeds_at=SHORT_SEEDS,
     ),
     "small": Preset(
-        (("resnet8", "cifar10"),),
-        *((SMALL_BATCH,), 3, SMALL_EPOCHS, (SMALL_EPOCHS // 2, 3 * SMALL_EPOCHS // 4)),
-        dict.fromkeys(SMALL_PAIRS, StepSizes(SMALL_BATCH, SMALL_STEP_SIZES)),
-        *(SMALL_TRAIN, SMALL_TEST),
+        pairs=(("resnet8", "cifar10"),),
+        batches=(SMALL_BATCH,),
+        seeds=3,
+        epochs=SMALL_EPOCHS,
+        drops=(SMALL_EPOCHS // 2, 3 * SMALL_EPOCHS // 4),
+        step_sizes=dict.fromkeys(SMALL_PAIRS, StepSizes(SMALL_BATCH, SMALL_STEP_SIZES)),
+        train_size=SMALL_TRAIN,
+        test_size=SMALL_TEST,
         tuning_epochs=SMALL_EPOCHS // 2,
         precision="bf16",  # twice as fast on a recent CPU
     ),
     "smoke": Preset(
-        (("resnet8", "standin"),),
-        *((32,), 2, 4, (2, 3)),
-        {("resnet8", "standin"): StepSizes(32, SMALL_STEP_SIZES)},
-        *(400, 200),
+        pairs=(("resnet8", "standin"),),
+        batches=(32,),
+        seeds=2,
+        epochs=4,
+        drops=(2, 3),
+        step_sizes={("resnet8", "standin"): StepSizes(32, SMALL_STEP_SIZES)},
+        train_size=400,
+        test_size=200,
         tuning_epochs=2,
     ),
 }
-QUICK = Preset(
-    PRESETS["smoke"].pairs, (32,), 1, 2, (1,), PRESETS["smoke"].step_sizes, 64, 32, 1
-)  # what --quick draws: the seconds go to starting up
+# What --quick draws: starting up takes longer than training this.
+QUICK = replace(
+    PRESETS["smoke"],
+    seeds=1,
+    epochs=2,
+    drops=(1,),
+    train_size=64,
+    test_size=32,
+    tuning_epochs=1,
+)
 
 
 def label(method: str) -> str:
-    """What pictures call a method of a grid: "SGDm", or "EF topk:0.01"."""
+    """The name of a method in pictures: "SGDm", or "EF topk:0.01"."""
     return LABELS[method] if method in LABELS else f"EF {method.removeprefix(PREFIX)}"
 
 

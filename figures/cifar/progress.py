@@ -1,4 +1,4 @@
-"""How far a grid has come: one bar on a terminal, one line an epoch elsewhere, on stderr."""
+"""How far the training of a grid is: one bar on a terminal, else one line an epoch, on stderr."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import click
 
 from efsgd.figures.cifar.grid import Entry
 
-# In columns of the terminal, which a bar that wraps would fill:
+# Columns of the terminal; a bar that wraps would leave a row behind at each update.
 BAR = 8  # the bar itself
-BESIDE = BAR + 38  # label, bar, percent and time left
-LEAST = 30  # for the news; with less there are lines instead
+BAR_AND_LABELS = BAR + 38  # label, bar, percent and time left
+LEAST_FOR_NUMBERS = 30  # with less room there are lines instead of a bar
 
 
-class News(NamedTuple):
-    """An epoch of a run is over, or without an epoch the run itself."""
+class Progress(NamedTuple):
+    """An epoch of a run is over or, without an epoch, the run itself."""
 
     entry: Entry
     epoch: int | None = None
@@ -38,38 +38,38 @@ class News(NamedTuple):
         return f"{self.entry.name}: epoch {self.epoch}/{epochs}, {self.numbers}"
 
 
-Show: TypeAlias = Callable[[News], None]
+Show: TypeAlias = Callable[[Progress], None]
 
 
 @contextmanager
 def progress(todo: Sequence[Entry]) -> Iterator[Show]:
-    """What to call with the news of these runs."""
-    room = shutil.get_terminal_size().columns - BESIDE
-    if not sys.stderr.isatty() or room < LEAST:
+    """A function to call with the progress of these runs; it shows it."""
+    room = shutil.get_terminal_size().columns - BAR_AND_LABELS
+    if not sys.stderr.isatty() or room < LEAST_FOR_NUMBERS:
         yield _line
         return
-    behind = dict.fromkeys(todo, 0)  # epochs that the bar has counted
+    counted = dict.fromkeys(todo, 0)  # epochs that the bar has counted
     total, finished = sum(entry.training.epochs for entry in todo), 0
-    shown: Any = click.progressbar(
+    progress_bar: Any = click.progressbar(
         length=total,
         file=sys.stderr,
         width=BAR,
-        item_show_func=lambda news: f"{news.numbers}, {news.entry.name}"[:room] if news else "",
+        item_show_func=lambda last: f"{last.numbers}, {last.entry.name}"[:room] if last else "",
     )
-    with shown as bar:
+    with progress_bar as bar:
         bar.label = f"run 1 of {len(todo)}"
 
-        def show(news: News) -> None:
+        def show(now: Progress) -> None:
             nonlocal finished
-            at = news.entry.training.epochs if news.epoch is None else news.epoch
-            finished += news.epoch is None
+            epochs = now.entry.training.epochs if now.epoch is None else now.epoch
+            finished += now.epoch is None
             bar.label = f"run {min(finished + 1, len(todo))} of {len(todo)}"
-            bar.update(at - behind[news.entry], news if news.epoch else bar.current_item)
-            behind[news.entry] = at
+            bar.update(epochs - counted[now.entry], now if now.epoch else bar.current_item)
+            counted[now.entry] = epochs
 
         yield show
 
 
-def _line(news: News) -> None:
-    if news.epoch is not None:
-        click.echo(str(news), err=True)
+def _line(now: Progress) -> None:
+    if now.epoch is not None:
+        click.echo(str(now), err=True)

@@ -6,30 +6,28 @@ Whatever is finished is kept, and what is interrupted goes on from its checkpoin
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from os import _exit
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from efsgd.figures import pool
-from efsgd.figures.cifar.grid import SIZES, Entry, Source
-from efsgd.figures.cifar.progress import News, Show, progress
+from efsgd.figures.cifar.grid import SIZES, Choice, Entry, Source, is_name, pairs
+from efsgd.figures.cifar.progress import Progress, Show, progress
 from efsgd.results import place
 
 if TYPE_CHECKING:
     from efsgd.deep.data.dataset import Dataset
+    from efsgd.deep.training.execution import Form
     from efsgd.deep.training.interruptions import Check
-    from efsgd.deep.training.machine import Form
-
-Tell: TypeAlias = Callable[[News], None]
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how runs are trained; no part of what they are."""
+    """Where and how runs are trained, which is no part of their specs."""
 
     directory: Path  # of the results
     data_dir: Path | None = None
@@ -43,9 +41,9 @@ class Machine:
 
     def check(self, precision: str) -> None:
         """Raise ValueError for a device or an option that this machine does not have."""
-        from efsgd.deep.training.machine import usable
+        from efsgd.deep.training.execution import checked_execution
 
-        usable(self.device, precision, self.compile, self.graph, self.form)
+        checked_execution(self.device, precision, self.compile, self.graph, self.form)
 
     @property
     def workers(self) -> int:
@@ -54,48 +52,64 @@ class Machine:
 
 
 @dataclass
-class Shelf:
-    """The data sets that were loaded, each once."""
+class Datasets:
+    """Loads data sets from a directory and keeps the last one, as they are large."""
 
     directory: Path | None
     loaded: dict[str, Dataset] = field(default_factory=dict)
 
-    def get(self, what: str) -> Dataset:
+    def get(self, location: str) -> Dataset:
         """The data of that name or file; ValueError or OSError in one sentence if there is none."""
         from efsgd.deep.data.dataset import load
 
-        if what not in self.loaded:
-            self.loaded = {what: load(what, self.directory)}  # the last one only: they are large
-        return self.loaded[what]
+        if location not in self.loaded:
+            self.loaded = {location: load(location, self.directory)}
+        return self.loaded[location]
 
-    def source(self, what: str) -> Source:
-        """What a grid has to know of it; CIFAR is known without being there."""
-        if what in SIZES:
-            return Source(what, what, *SIZES[what])
-        dataset = self.get(what)
-        return Source(what, dataset.name, len(dataset.y_train), len(dataset.y_test))
+    def source(self, location: str) -> Source:
+        """Name and sizes of the data; those of CIFAR are known without loading it."""
+        if location in SIZES:
+            train, test = SIZES[location]
+            return Source(location, name=location, train=train, test=test)
+        dataset = self.get(location)
+        return Source(
+            location, name=dataset.name, train=len(dataset.y_train), test=len(dataset.y_test)
+        )
+
+    def sources(self, choice: Choice, draw: bool = False) -> dict[str, Source]:
+        """The data of a grid by what the options call them; a file is read for its name and sizes.
+
+        To draw, the name is enough: it finds the results where the images are not on this machine.
+        """
+        locations = dict.fromkeys(location for _, location in pairs(choice))
+        if not draw:
+            return {location: self.source(location) for location in locations}
+        return {
+            location: Source.named(location) if is_name(location) else self.source(location)
+            for location in locations
+        }
 
 
-def train_all(todo: Sequence[Entry], machine: Machine, shelf: Shelf) -> None:
+def train_all(todo: Sequence[Entry], machine: Machine, datasets: Datasets) -> None:
     """Train these runs and save each result.
 
     A failure names its run in one sentence: ValueError, but RuntimeError where it is a bug. After
     Ctrl-C the KeyboardInterrupt says what is kept.
     """
-    for what in dict.fromkeys(entry.source.what for entry in todo):
-        shelf.get(what)  # what cannot be loaded is told now, and downloaded by one process
+    for location in dict.fromkeys(entry.source.location for entry in todo):
+        datasets.get(location)  # fails before any training, and downloads in one process only
     if machine.again:
-        _forget(todo, machine.directory)
+        _remove_results(todo, machine.directory)
     with progress(todo) as show:
         if machine.parallel > 1:
-            _side_by_side(todo, machine, shelf, show)
+            _train_side_by_side(todo, machine, datasets, show)
         elif min(machine.workers, len(todo)) <= 1:
-            _here(todo, machine, shelf, show)
+            _train_one_by_one(todo, machine, datasets, show)
         else:
-            _spread(todo, machine, show)
+            _train_by_workers(todo, machine, show)
 
 
-def _forget(todo: Sequence[Entry], directory: Path) -> None:
+def _remove_results(todo: Sequence[Entry], directory: Path) -> None:
     """Remove results and checkpoints, so that after Ctrl-C it is known what is still to be done."""
     from efsgd.deep.training import checkpoint
 
@@ -105,20 +119,28 @@ def _forget(todo: Sequence[Entry], directory: Path) -> None:
 
 
 def _train(
-    entry: Entry, machine: Machine, shelf: Shelf, tell: Tell, check: Check | None = None
+    entry: Entry, machine: Machine, datasets: Datasets, show: Show, check: Check | None = None
 ) -> None:
-    """Train one run; any failure becomes one sentence that survives the way to the parent."""
+    """Train one run; any failure becomes one sentence that can be pickled for the parent."""
     from efsgd.deep.training.obtain import run_training
 
     def report(event: Any) -> None:
         if hasattr(event, "row"):  # the end of an epoch
-            row = event.row
-            speed = row["images_per_second"]
-            tell(News(entry, event.epoch, row["running_loss"], row["test_accuracy"], speed))
+            show(
+                Progress(
+                    entry,
+                    epoch=event.epoch,
+                    loss=event.row["running_loss"],
+                    accuracy=event.row["test_accuracy"],
+                    speed=event.row["images_per_second"],
+                )
+            )
 
     try:
         run_training(
-            *(entry.training, shelf.get(entry.source.what), machine.directory),
+            entry.training,
+            datasets.get(entry.source.location),
+            machine.directory,
             device=machine.device,
             compile=machine.compile,
             graph=machine.graph,
@@ -130,25 +152,29 @@ def _train(
         kind = ValueError if isinstance(error, pool.EXPECTED) else RuntimeError
         reason = " ".join(str(error).split())
         raise kind(f"{entry.name} failed: {type(error).__name__}: {reason}") from error
-    tell(News(entry))
+    show(Progress(entry))
 
 
-def _here(todo: Sequence[Entry], machine: Machine, shelf: Shelf, show: Show) -> None:
+def _train_one_by_one(
+    todo: Sequence[Entry], machine: Machine, datasets: Datasets, show: Show
+) -> None:
     for done, entry in enumerate(todo):
         try:
-            _train(entry, machine, shelf, show)
+            _train(entry, machine, datasets, show)
         except KeyboardInterrupt:
             raise _interrupted(done, todo, machine) from None
 
 
-def _side_by_side(todo: Sequence[Entry], machine: Machine, shelf: Shelf, show: Show) -> None:
+def _train_side_by_side(
+    todo: Sequence[Entry], machine: Machine, datasets: Datasets, show: Show
+) -> None:
     from efsgd.deep.training.parallel import at_once
 
     done = 0
 
     def task(entry: Entry, check: Check) -> None:
         nonlocal done
-        _train(entry, machine, shelf, show, check)
+        _train(entry, machine, datasets, show, check)
         done += 1
 
     try:
@@ -157,27 +183,27 @@ def _side_by_side(todo: Sequence[Entry], machine: Machine, shelf: Shelf, show: S
         raise _interrupted(done, todo, machine) from None
 
 
-def _spread(todo: Sequence[Entry], machine: Machine, show: Show) -> None:
+def _train_by_workers(todo: Sequence[Entry], machine: Machine, show: Show) -> None:
     done = 0
-    news: Any = get_context("spawn").Queue()
+    messages: Any = get_context("spawn").Queue()
 
     def tick(more: int) -> None:
         nonlocal done
-        _pass_on(news, show)
+        _show_all(messages, show)
         done += more
 
-    with pool.workers(min(machine.jobs, len(todo)), _prepare, news, machine) as crew:
+    with pool.workers(min(machine.jobs, len(todo)), _prepare_worker, messages, machine) as crew:
         try:
-            pool.each(crew, _work, [(entry,) for entry in todo], tick)
-            _pass_on(news, show)  # what came after the last result
+            pool.call_all(crew, _train_in_worker, [(entry,) for entry in todo], tick)
+            _show_all(messages, show)  # what came after the last result
         except KeyboardInterrupt:
             raise _interrupted(done, todo, machine) from None
 
 
-def _pass_on(news: Any, show: Show) -> None:
+def _show_all(messages: Any, show: Show) -> None:
     while True:
         try:
-            show(news.get_nowait())
+            show(messages.get_nowait())
         except queue.Empty:
             return
 
@@ -192,19 +218,19 @@ def _interrupted(done: int, todo: Sequence[Entry], machine: Machine) -> Keyboard
 
 # -- in a worker ---------------------------------------------------------------------------------
 
-_worker: dict[str, Any] = {}  # what this process was started with
+_worker: dict[str, Any] = {}  # what _prepare_worker was called with, and its data sets
 
 
-def _prepare(news: Any, machine: Machine) -> None:
+def _prepare_worker(messages: Any, machine: Machine) -> None:
     import torch
 
     pool.start_worker()
     torch.set_num_threads(1)
-    _worker.update(news=news, machine=machine, shelf=Shelf(machine.data_dir))
+    _worker.update(messages=messages, machine=machine, datasets=Datasets(machine.data_dir))
 
 
-def _work(entry: Entry) -> None:
+def _train_in_worker(entry: Entry) -> None:
     try:
-        _train(entry, _worker["machine"], _worker["shelf"], _worker["news"].put)
+        _train(entry, _worker["machine"], _worker["datasets"], _worker["messages"].put)
     except (KeyboardInterrupt, SystemExit):  # terminated, and no further run is wanted
         _exit(1)

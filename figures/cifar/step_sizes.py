@@ -1,4 +1,4 @@
-"""What a search for step sizes found: the choice, its picture and its tables.
+"""The outcome of a search for step sizes: the choice, its picture and its tables.
 
 The rule: of the step sizes with which no seed diverged, the one with the greatest mean accuracy on
 the held-out images after the last epoch; of several the smallest, which is the most stable. A step
@@ -18,7 +18,7 @@ import numpy as np
 from efsgd.arrays import Array
 from efsgd.figures.cifar import plots, tables
 from efsgd.figures.cifar.captions import caption
-from efsgd.figures.cifar.study import Study
+from efsgd.figures.cifar.study import Cell, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ class Search:
 
     @property
     def chosen(self) -> int | None:
-        """The place of the best step size by the rule above; None if all diverged."""
+        """The index of the best step size by the rule above; None if all diverged."""
         means = self.means
         return None if np.isnan(means).all() else int(np.nanargmax(means))
 
@@ -59,23 +59,32 @@ class Search:
         """What to mind about the choice, empty if nothing."""
         if self.chosen is None:
             return "every step size diverged: try smaller ones"
-        said = [EDGE] if self.chosen in (0, len(self.lr) - 1) else []
-        return "; ".join(said + [f"{self.missing} runs missing"] * bool(self.missing))
+        remarks = [EDGE] if self.chosen in (0, len(self.lr) - 1) else []
+        return "; ".join(remarks + [f"{self.missing} runs missing"] * bool(self.missing))
 
 
 def searches(study: Study) -> list[Search]:
     """The study cut by batch size and method."""
-    found = []
+    all_searches = []
     for cell in study.cells():
-        rates = sorted({entry.training.lr for entry in cell.wanted})
-        by_rate = [[e for e in cell.wanted if e.training.lr == lr] for lr in rates]
-        accuracy = tuple(
-            np.array([100 * study.found[e]["test_accuracy"][-1] for e in own if e in study.found])
-            for own in by_rate
+        rates = sorted({entry.training.lr for entry in cell.entries})
+        search = Search(
+            batch=cell.batch,
+            method=cell.method,
+            label=cell.label,
+            lr=tuple(rates),
+            accuracy=tuple(_accuracies(study, cell, lr) for lr in rates),
+            missing=len(cell.entries) - len(cell.results),
         )
-        missing = len(cell.wanted) - len(cell.results)
-        found.append(Search(cell.batch, cell.method, cell.label, tuple(rates), accuracy, missing))
-    return found
+        all_searches.append(search)
+    return all_searches
+
+
+def _accuracies(study: Study, cell: Cell, lr: float) -> Array:
+    """The last accuracies of a cell's runs with one step size, in percent: (seeds,)."""
+    runs = [entry for entry in cell.entries if entry.training.lr == lr]
+    results = [study.results[entry] for entry in runs if entry in study.results]
+    return np.array([100 * result["test_accuracy"][-1] for result in results])
 
 
 def draw(study: Study) -> Figure:
@@ -85,13 +94,13 @@ def draw(study: Study) -> Figure:
         for search in searches(study):
             if search.batch != batch:
                 continue
-            shown = plots.look(study, search.method) | {"markevery": 1}
-            ax.plot(search.lr, search.means, **shown)
-            at = search.chosen
-            if at is not None:
+            line = plots.look(study, search.method) | {"markevery": 1}
+            ax.plot(search.lr, search.means, **line)
+            best = search.chosen
+            if best is not None:
                 ring = {"markerfacecolor": "none", "markersize": 9, "linestyle": ""}
-                ring |= {"marker": "o", "color": shown["color"]}
-                ax.plot([search.lr[at]], [search.means[at]], **ring)
+                ring |= {"marker": "o", "color": line["color"]}
+                ax.plot([search.lr[best]], [search.means[best]], **ring)
         ax.set(xscale="log", xlabel="step size", title=plots.heading(study, batch))
         ax.set(ylabel="validation accuracy (%)")
     note = "rings: the chosen ones; no point where a run diverged; means over seeds"
@@ -103,14 +112,14 @@ def markdown(study: Study) -> str:
     lines = [f"# Step sizes: {study.title}", "", f"{caption(study)}.", ""]
     lines += [tables.piped(HEADS), tables.piped(["---"] * len(HEADS))]
     for search in searches(study):
-        at = search.chosen
-        best = ["-", "-", "0"]
-        if at is not None:
-            accuracy = search.accuracy[at]
+        best = search.chosen
+        chosen = ["-", "-", "0"]
+        if best is not None:
+            accuracy = search.accuracy[best]
             spread = tables.with_deviation(*tables.mean_and_deviation(accuracy))
-            best = [repr(search.lr[at]), spread, str(len(accuracy))]
-        ends = [f"{search.diverged} of {len(search.lr)}", search.remark or "-"]
-        lines.append(tables.piped([str(search.batch), search.label, *best, *ends]))
+            chosen = [repr(search.lr[best]), spread, str(len(accuracy))]
+        remarks = [f"{search.diverged} of {len(search.lr)}", search.remark or "-"]
+        lines.append(tables.piped([str(search.batch), search.label, *chosen, *remarks]))
     return "\n".join(lines) + "\n"
 
 
@@ -120,9 +129,12 @@ def comma_separated(study: Study) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("batch", "method", "step_size", "seed", "validation_accuracy", "chosen"))
     best = {(s.batch, s.method): s.lr[s.chosen] for s in searches(study) if s.chosen is not None}
-    for entry, result in study.found.items():
+    for entry, result in study.results.items():
         run, accuracy = entry.training, 100 * float(result["test_accuracy"][-1])
         number = "" if math.isnan(accuracy) else repr(accuracy)
-        taken = best.get((run.batch, entry.method)) == run.lr
-        writer.writerow((run.batch, entry.method, repr(run.lr), run.seed, number, int(taken)))
+        chosen = best.get((run.batch, entry.method)) == run.lr
+        writer.writerow((run.batch, entry.method, repr(run.lr), run.seed, number, int(chosen)))
     return text.getvalue()
+
+
+WRITERS = {"md": markdown, "csv": comma_separated}  # by the ending of the file

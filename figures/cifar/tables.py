@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +29,30 @@ SELECTED = (
 FINAL = "final: test accuracy after the last epoch, mean +- sample standard deviation over seeds"
 ORDERS = "Which of two methods ends with the higher test accuracy, each pair alone:"
 HEADS = (
-    *("batch", "method", "n", "final", "final at x - e", "best (selected on the test set)"),
-    *("paper (best of 3)", "difference"),
+    "batch",
+    "method",
+    "n",
+    "final",
+    "final at x - e",
+    "best (selected on the test set)",
+    "paper (best of 3)",
+    "difference",
 )
 COLUMNS = (  # of the CSV
-    *("model", "data", "batch", "method", "n", "wanted", "diverged"),
-    *("final_mean", "final_sd", "virtual_final_mean", "virtual_final_sd"),
-    *("best_selected_on_test", "paper_best", "difference"),
+    "model",
+    "data",
+    "batch",
+    "method",
+    "n",
+    "wanted",
+    "diverged",
+    "final_mean",
+    "final_sd",
+    "virtual_final_mean",
+    "virtual_final_sd",
+    "best_selected_on_test",
+    "paper_best",
+    "difference",
 )
 
 
@@ -62,10 +79,10 @@ def rows(study: Study) -> list[Row]:
     return [
         Row(
             cell,
-            mean_and_deviation(cell.finals()),
-            mean_and_deviation(cell.finals("virtual_test_accuracy")),
-            cell.best(),
-            paper.accuracy(study.model, study.data, cell.batch, cell.method),
+            final=mean_and_deviation(cell.finals()),
+            virtual=mean_and_deviation(cell.finals("virtual_test_accuracy")),
+            best=cell.best(),
+            paper=paper.accuracy(study.model, study.data, cell.batch, cell.method),
         )
         for cell in study.cells()
     ]
@@ -80,16 +97,15 @@ def mean_and_deviation(values: Array) -> tuple[float, float]:
 
 
 def markdown(study: Study) -> str:
-    """A table with a title, what it is made of, which orders are decided, and what is missing."""
+    """A table with a title, a caption, the orders of the methods and the runs that are missing."""
     body = [_cells(row) for row in rows(study)]
     lines = [f"# {study.title}", "", f"{caption(study)}.", ""]
     lines += [piped(HEADS), piped(["---"] * len(HEADS)), *map(piped, body)]
     lines += ["", f"{FINAL}; {SELECTED}."]
-    if compared := [order.line for batch in study.batches for order in orders(study, batch)]:
-        lines += ["", ORDERS, "", *(f"- {line}" for line in compared)]
-    lacking = incomplete(study)
-    if lacking:
-        lines += ["", "Missing:", "", *(f"- {line}" for line in lacking)]
+    if order_lines := [order.line for batch in study.batches for order in orders(study, batch)]:
+        lines += ["", ORDERS, "", *(f"- {line}" for line in order_lines)]
+    if missing := incomplete(study):
+        lines += ["", "Missing:", "", *(f"- {line}" for line in missing)]
     return "\n".join(lines) + "\n"
 
 
@@ -111,21 +127,26 @@ def comma_separated(study: Study) -> str:
     writer.writerow(COLUMNS)
     for row in rows(study):
         cell = row.cell
-        counts = (len(cell.results), len(cell.wanted), cell.diverged)
+        counts = (len(cell.results), len(cell.entries), cell.diverged)
         numbers = (*row.final, *row.virtual, row.best, row.paper, row.difference)
-        written = ["" if v is None or math.isnan(v) else f"{v:.8g}" for v in numbers]
-        writer.writerow([study.model, study.data, cell.batch, cell.label, *counts, *written])
+        fields = ["" if v is None or math.isnan(v) else f"{v:.8g}" for v in numbers]
+        writer.writerow([study.model, study.data, cell.batch, cell.label, *counts, *fields])
     return text.getvalue()
 
 
 WRITERS = {"md": markdown, "tex": latex, "csv": comma_separated}  # by the ending of the file
 
 
-def write(study: Study, out: Path) -> list[Path]:
-    """OUT/<pair>.md, .tex and .csv."""
+def write(
+    study: Study,
+    out: Path,
+    writers: Mapping[str, Callable[[Study], str]] = WRITERS,
+    prefix: str = "",
+) -> list[Path]:
+    """Write OUT/<prefix><model>-<data> with the ending of each writer; returns the paths."""
     paths = []
-    for ending, text in WRITERS.items():
-        paths.append(out / f"{study.slug}.{ending}")
+    for ending, text in writers.items():
+        paths.append(out / f"{prefix}{study.file_stem}.{ending}")
         with replacing(paths[-1]) as file:
             file.write(text(study).encode())
     return paths
@@ -142,15 +163,15 @@ def with_deviation(mean: float, deviation: float, digits: int = 2) -> str:
 def _cells(row: Row) -> list[str]:
     cell = row.cell
     count = str(len(cell.results))
-    if len(cell.results) < len(cell.wanted):
-        count += f" of {len(cell.wanted)}"
+    if len(cell.results) < len(cell.entries):
+        count += f" of {len(cell.entries)}"
     final, virtual = with_deviation(*row.final), with_deviation(*row.virtual)
     if cell.diverged:
         final = virtual = f"{cell.diverged} of {len(cell.results)} diverged"
     best = "-" if math.isnan(row.best) else f"{row.best:.2f}"
     published = "-" if row.paper is None else f"{row.paper:.2f}"
-    change = row.difference
-    difference = "-" if change is None or math.isnan(change) else f"{change:+z.2f}"
+    points = row.difference
+    difference = "-" if points is None or math.isnan(points) else f"{points:+z.2f}"
     return [str(cell.batch), cell.label, count, final, virtual, best, published, difference]
 
 
@@ -160,5 +181,5 @@ def piped(cells: Sequence[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """The text with the letters escaped that mean something to LaTeX."""
-    return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)
+    """The text with the characters escaped that LaTeX gives a meaning."""
+    return "".join(f"\\{char}" if char in "&%$#_{}" else char for char in text)

@@ -1,7 +1,7 @@
 """The search for step sizes, on images held out from the training set.
 
-:mod:`efsgd.figures.cifar.step_sizes` has the rule by which one is chosen. The test images are never
-looked at.
+:mod:`efsgd.figures.cifar.step_sizes` has the rule by which one is chosen. The test images are
+never evaluated.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import click
 import numpy as np
 
 from efsgd.figures import make
-from efsgd.figures.cifar import command, step_sizes
+from efsgd.figures.cifar import command, step_sizes, tables
 from efsgd.figures.cifar.grid import Choice, Entry, grid
 from efsgd.figures.cifar.presets import PRESETS, QUICK, Preset
-from efsgd.figures.cifar.run import Shelf
-from efsgd.figures.cifar.study import Study, collect, stale, studies
+from efsgd.figures.cifar.run import Datasets
+from efsgd.figures.cifar.study import Study, collect, of_other_code, studies
 from efsgd.figures.make import Options, Picture, Results
 from efsgd.figures.verdicts import Verdict, observation
-from efsgd.results import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GRID = tuple(float(lr) for lr in np.logspace(-5, 1, 9))  # the paper's
 QUICK_GRID, QUICK_VALIDATION = (1e-3, 1e-2, 1e-1), 32
+PREFIX = "tune-"  # of the names of files
 
 
 def tune(
@@ -49,22 +49,32 @@ def tune(
     **chosen: Any,
 ) -> int:
     """Train the search's runs that are missing, choose, draw and tabulate; the exit code is 0."""
-    command.need_torch()
-    tried = GRID if rates is None else rates_of(rates)
+    command.require_torch()
+    step_size_grid = GRID if rates is None else rates_of(rates)
     choice = Choice(PRESETS[preset], seed=options.seed, seeds=seeds, **chosen)
     if options.quick:
         choice = replace(choice, preset=QUICK)
         options, choice = command.quick(options, choice)
-        tried, validation = tried if rates else QUICK_GRID, min(validation, QUICK_VALIDATION)
+        step_size_grid = step_size_grid if rates else QUICK_GRID
+        validation = min(validation, QUICK_VALIDATION)
     choice = replace(choice, seeds=choice.seeds or 1)
-    if not choice.batches:  # the paper's way: at one batch size, in proportion elsewhere
+    if not choice.batches:  # as in the paper: at one batch size, in proportion elsewhere
         choice = replace(choice, batches=choice.preset.batches[:1])
-    how = {"compile": compile, "graph": graph, "form": form, "parallel": parallel}
-    machine = command.machine_of(options, choice, data_dir=data_dir, device=device, **how)
-    command.writable(options.out)
-    shelf = Shelf(data_dir)
-    entries = runs(choice, grid(choice, command.sources(choice, shelf)), tried, validation)
-    command.train_missing(entries, machine, shelf)
+    machine = command.machine_of(
+        options,
+        choice,
+        data_dir=data_dir,
+        device=device,
+        compile=compile,
+        graph=graph,
+        form=form,
+        parallel=parallel,
+    )
+    command.require_writable(options.out)
+    datasets = Datasets(data_dir)
+    entries = grid(choice, datasets.sources(choice))
+    entries = runs(choice, entries, step_size_grid, validation)
+    command.train_missing(entries, machine, datasets)
     return show(entries, options)
 
 
@@ -82,88 +92,84 @@ def rates_of(text: str) -> tuple[float, ...]:
 def runs(
     choice: Choice, entries: Sequence[Entry], rates: Sequence[float], validation: int
 ) -> list[Entry]:
-    """The grid with every step size, through the first epochs of the preset's schedule."""
+    """The grid with every step size, in the first epochs of the preset's schedule.
+
+    Raises ValueError where ``validation``, the number of images held out, leaves none to train on.
+    """
     epochs, drops = tuning_schedule(choice.preset, choice.epochs)
     for entry in entries:
         if validation >= entry.source.train:
-            told = f"{entry.source.name} has {entry.source.train} training images"
-            raise ValueError(f"{told}: --validation {validation} leaves none to train on")
-    found = []
+            raise ValueError(
+                f"{entry.source.name} has {entry.source.train} training images: "
+                f"--validation {validation} leaves none to train on"
+            )
+    all_runs = []
     for entry in entries:
-        left = entry.source.train - validation
-        size = entry.training.train_size
-        changes: dict[str, Any] = {"epochs": epochs, "drops": drops, "validation": validation}
-        changes |= {"train_size": None if size is None or size >= left else size}
-        changes |= {"test_size": None}
-        found += [
-            replace(entry, training=replace(entry.training, lr=lr, **changes)) for lr in rates
-        ]
-    return found
+        available, size = entry.source.train - validation, entry.training.train_size
+        training = replace(
+            entry.training,
+            epochs=epochs,
+            drops=drops,
+            validation=validation,
+            train_size=None if size is None or size >= available else size,
+            test_size=None,
+        )
+        all_runs += [replace(entry, training=replace(training, lr=lr)) for lr in rates]
+    return all_runs
 
 
 def tuning_schedule(preset: Preset, epochs: int | None) -> tuple[int, tuple[int, ...]]:
-    """As many epochs as asked for, of the preset's own schedule: the paper's 100 have no drop."""
+    """Epochs and drops of the start of the preset's schedule: the paper's 100 have no drop."""
     epochs = preset.tuning_epochs if epochs is None else epochs
     return epochs, tuple(drop for drop in preset.drops if drop < epochs)
 
 
 def show(entries: Sequence[Entry], options: Options) -> int:
-    """Draw, tabulate and print what was found."""
-    found, complaints = collect(entries, options.results)
+    """Draw, tabulate and print the saved results of a search; the exit code is 0."""
+    saved, complaints = collect(entries, options.results)
     judged: dict[str, list[Verdict]] = {}
-    for study in studies(entries, found, stale(found)):
-        results = {entry.name: result for entry, result in study.found.items()}
+    for study in studies(entries, saved, of_other_code(saved)):
+        results = {entry.name: result for entry, result in study.results.items()}
         picture = Picture(
-            f"tune-{study.slug}",
-            f"Step sizes of each method: {study.title}",
-            lambda quick, seed: {},
-            partial(_drawn, study),
-            partial(_judged, study),
+            name=f"{PREFIX}{study.file_stem}",
+            title=f"Step sizes of each method: {study.title}",
+            work=lambda quick, seed: {},  # the study has the results
+            draw=partial(_draw, study),
+            verdicts=partial(_verdicts, study),
         )
         for path in make.draw(picture, results, options):
             click.echo(path)
-        for path in _write_tables(study, options.out):
+        for path in tables.write(study, options.out, step_sizes.WRITERS, prefix=PREFIX):
             click.echo(path)
         click.echo("\n" + step_sizes.markdown(study))
         for search in step_sizes.searches(study):
             if search.remark:
-                told = f"{study.slug}, batch {search.batch}, {search.label}: {search.remark}"
-                click.echo(f"warning: {told}", err=True)
+                name = f"{study.file_stem}, batch {search.batch}, {search.label}"
+                click.echo(f"warning: {name}: {search.remark}", err=True)
         if not options.quick:
             judged[picture.name] = make.judge(picture, results)
-    command.tell_missing(entries, found, complaints, options.results)
+    command.print_missing(entries, saved, complaints, options.results)
     return make.conclude(judged, options)
 
 
-def _drawn(study: Study, results: Results) -> Figure:
+def _draw(study: Study, results: Results) -> Figure:
     return step_sizes.draw(study)
 
 
-def _judged(study: Study, results: Results) -> list[Verdict]:
+def _verdicts(study: Study, results: Results) -> list[Verdict]:
     return [
         observation(
             f"{study.title}, batch {search.batch}: best step size of {search.label}",
-            *("chosen on held-out images", _said(search), "-"),
+            source="chosen on held-out images",
+            measured=_best(search),
         )
         for search in step_sizes.searches(study)
     ]
 
 
-def _said(search: step_sizes.Search) -> str:
+def _best(search: step_sizes.Search) -> str:
     if search.chosen is None:
         return search.remark
-    at, means = search.chosen, search.means
-    said = f"{search.lr[at]:.4g}, with {means[at]:.2f} %"
-    return said + f" ({search.remark})" * bool(search.remark)
-
-
-def _write_tables(study: Study, out: Path) -> list[Path]:
-    paths = []
-    for ending, text in (
-        ("md", step_sizes.markdown(study)),
-        ("csv", step_sizes.comma_separated(study)),
-    ):
-        paths.append(out / f"tune-{study.slug}.{ending}")
-        with replacing(paths[-1]) as file:
-            file.write(text.encode())
-    return paths
+    lr, accuracy = search.lr[search.chosen], search.means[search.chosen]
+    remark = f" ({search.remark})" if search.remark else ""
+    return f"{lr:.4g}, with {accuracy:.2f} %{remark}"

@@ -29,7 +29,7 @@ METHODS = {
 EPS = (0.1, 0.5, 0.9)
 LR1, LR2, LR3 = 0.1, 0.1, 0.05  # step sizes of CE1 (constant), CE2 (1/sqrt(t+1)), CE3 (constant)
 CE3_EPS = 0.5
-SHOWN3 = 300  # the steps of CE3 that are drawn
+CE3_DRAWN = 300  # steps of CE3 in the picture
 NOTE = """lines: mean over replicates
 bands: 10 to 90 % of them
 grey: $2\\epsilon$ and $8\\epsilon^2$
@@ -44,23 +44,32 @@ WINDOW = 16  # on CE2 the loss swings from step to step: recorded and drawn by w
 def work(quick: bool, seed: int) -> Works:
     """Every method on every counterexample, and one step of CE1 from 0, many times."""
     steps, replicates = (400, 10) if quick else (20_000, 50)
-    windows = np.geomspace(1, steps - WINDOW, 60).round().astype(int)
-    some = np.unique(windows[:, None] + np.arange(WINDOW))
+    starts = np.geomspace(1, steps - WINDOW, 60).round().astype(int)
+    in_windows = tuple(np.unique(starts[:, None] + np.arange(WINDOW)).tolist())
     runs: dict[str, Run | Certified] = {}
     for name, method in METHODS.items():
         metrics = ("loss",) + ("virtual_residual",) * (method.feeds_back and not quick)
         runs[f"CE1 {name}"] = Run(
             CE1(), method, LR1, 200, seed=seed, replicates=20 * replicates, metrics=("loss",)
         )
-        record = 1 if "signSGD" in name and not method.feeds_back else tuple(some.tolist())
         for eps in EPS:
             runs[f"CE2 {eps} {name}"] = Run(
-                *(CE2(eps), method, InverseSqrt(LR2), steps, seed, replicates),
-                record=record,
+                problem=CE2(eps),
+                method=method,
+                lr=InverseSqrt(LR2),
+                steps=steps,
+                seed=seed,
+                replicates=replicates,
+                record=1 if "signSGD" in name and not method.feeds_back else in_windows,
                 metrics=metrics,
             )
         runs[f"CE3 {name}"] = Run(
-            *(CE3(CE3_EPS), method, LR3, SHOWN3 if quick else 1000, seed, replicates),
+            problem=CE3(CE3_EPS),
+            method=method,
+            lr=LR3,
+            steps=CE3_DRAWN if quick else 1000,
+            seed=seed,
+            replicates=replicates,
             metrics=metrics,
         )
     if quick:
@@ -91,7 +100,7 @@ def draw(results: Results) -> Figure:
             ax.set(xscale="log", yscale="log", ylim=(1e-4, 4))
             ax.axhline(2 * float(place.split()[1]), color="0.6", linewidth=0.8, zorder=0)
         elif place == "CE3":
-            ax.set(yscale="log", ylim=(1e-14, 30), xlim=(0, SHOWN3))
+            ax.set(yscale="log", ylim=(1e-14, 30), xlim=(0, CE3_DRAWN))
             ax.axhline(8 * CE3_EPS**2, color="0.6", linewidth=0.8, zorder=0)
     legend = axes[1, 2]
     legend.axis("off")
@@ -111,35 +120,37 @@ def _windows(step: Array, loss: Array) -> tuple[Array, Array]:
 
 def verdicts(results: Results) -> list[Verdict]:
     """What section 3 claims."""
-    found = []
+    rows = []
     for name, change in (("SGD", -LR1 / 16), ("signSGD", LR1 / 8)):
         loss = results[f"one step {name}"]["loss"]
-        moved = loss[1] - loss[0]
-        error = float(moved.std(ddof=1) / np.sqrt(moved.size))
+        step = loss[1] - loss[0]
+        error = float(step.std(ddof=1) / np.sqrt(step.size))
         text = f"CE1: one step of {name} changes E f by {'-lr/16' if change < 0 else '+lr/8'}"
-        found.append(claim_mean(text, SECTION + "1", float(moved.mean()), error, change))
+        rows.append(claim_mean(text, SECTION + "1", float(step.mean()), error, change))
     for eps in EPS:
         for name in ("signSGD", "scaled signSGD"):
             least = float(results[f"CE2 {eps} {name}"]["loss"].min())
             text = f"CE2, eps = {eps}: {name} never falls below 2 eps, least f/(2 eps)"
-            found.append(claim(text, SECTION + "2", least / (2 * eps), ">=", 1 - 1e-9))
+            rows.append(claim(text, SECTION + "2", least / (2 * eps), ">=", 1 - 1e-9))
         for name in ("EF-signSGD", "EF-top-1"):
             last = float(results[f"CE2 {eps} {name}"]["loss"][-1].max())
             text = f"CE2, eps = {eps}: {name} solves it, largest last f/(2 eps) over replicates"
-            found.append(claim(text, SECTION + "2", last / (2 * eps), "<", 0.01))
+            rows.append(claim(text, SECTION + "2", last / (2 * eps), "<", 0.01))
     for name in ("signSGD", "scaled signSGD"):
         least = float(results[f"CE3 {name}"]["loss"].min())
         text = f"CE3: {name} never falls below 8 eps^2 = f(x_0), least f/(8 eps^2)"
-        found.append(claim(text, SECTION + "3", least / (8 * CE3_EPS**2), ">=", 1 - 1e-9))
+        rows.append(claim(text, SECTION + "3", least / (8 * CE3_EPS**2), ">=", 1 - 1e-9))
     for name in ("EF-signSGD", "EF-top-1"):
         last = float(results[f"CE3 {name}"]["loss"][-1].max())
         text = f"CE3: {name} solves it, largest last f over replicates"
-        found.append(claim(text, SECTION + "3", last, "<", 1e-10))
-    return [*found, claim_virtual(results), claim_certified(results["optima"])]
+        rows.append(claim(text, SECTION + "3", last, "<", 1e-10))
+    return [*rows, claim_virtual(results), claim_certified(results["optima"])]
 
 
 PICTURE = Picture(
     "counterexamples",
     "signSGD fails on three simple convex problems, error feedback does not",
-    *(work, draw, verdicts),
+    work,
+    draw,
+    verdicts,
 )

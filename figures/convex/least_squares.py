@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from efsgd import EFSGD, SGD, CompressedSGD, Method, Run, ScaledSign, Sign, SignSGD, Signum
+from efsgd import EFSGD, SGD, CompressedSGD, Method, ScaledSign, Sign, SignSGD, Signum
 from efsgd.arrays import Array
-from efsgd.convex import WilsonLeastSquares
+from efsgd.convex.studies.section_five import GRID, STEPS, along, data_draws, on_grid
 from efsgd.convex.studies.vary import Certified, Vary
 from efsgd.figures import style
 from efsgd.figures.make import Picture, Results, Works
@@ -40,13 +40,11 @@ METHODS: dict[str, tuple[Method, float]] = {  # with the step sizes of the paper
 }
 ON_GRID = {**METHODS, "signSGD (unscaled)": (SignSGD(Sign(zero=0)), 0.05)}
 SIGN_METHODS = [name for name in ON_GRID if name.startswith("signSGD")]
-ONE_BIT: dict[str, Method] = {  # the same with sign(0) = +1, only told
+ONE_BIT: dict[str, Method] = {  # with sign(0) = +1: an observation, not drawn
     "signSGD (one bit)": CompressedSGD(ScaledSign()),
     "EF-signSGD (one bit)": EFSGD(ScaledSign()),
 }
 SHARES = (0.6, 0.5)  # P(y = 1)
-STEPS = 80
-GRID = tuple(float(f"{lr:.4g}") for lr in np.logspace(-3, 2, 25))
 PANELS = {
     "span_distance": "distance to the gradient span",
     "train_mse": "train loss",
@@ -56,31 +54,22 @@ PANELS = {
 
 def work(quick: bool, seed: int) -> Works:
     """Every method at the paper's step size and on a grid, for many draws of the data."""
-    draws = 3 if quick else 100
-    data = {
-        p: tuple(WilsonLeastSquares(p=p, seed=1000 * seed + i) for i in range(draws))
-        for p in SHARES
-    }
+    data = {p: data_draws(p, 3 if quick else 100, seed) for p in SHARES}
     works: dict[str, Vary | Certified] = {}
     for name, (method, lr) in METHODS.items():
         extra = ("memory_norm", "virtual_residual") if method.feeds_back and not quick else ()
         for p in SHARES:
-            run = Run(data[p][0], method, lr, STEPS, metrics=(*PANELS, *extra, "test_accuracy"))
-            works[f"{name} p={p}"] = Vary(run, "problem", data[p])
+            works[f"{name} p={p}"] = along(
+                data[p], method, lr, metrics=(*PANELS, *extra, "test_accuracy")
+            )
     if quick:
         return works
-    works["optima"] = Certified(data[SHARES[0]][:3])
+    paper = data[SHARES[0]]
+    works["optima"] = Certified(paper[:3])
     for name, method in ONE_BIT.items():
-        run = Run(data[SHARES[0]][0], method, 10.0, STEPS, metrics=("test_mse",))
-        works[f"{name} p={SHARES[0]}"] = Vary(run, "problem", data[SHARES[0]])
+        works[f"{name} p={SHARES[0]}"] = along(paper, method, 10.0, metrics=("test_mse",))
     for name, (method, _) in ON_GRID.items():
-        run = Run(
-            *(data[SHARES[0]][0], method, GRID, STEPS),
-            replicates=len(GRID),
-            record=(STEPS,),
-            metrics=("test_mse",),
-        )
-        works[f"{name} grid"] = Vary(run, "problem", data[SHARES[0]])
+        works[f"{name} grid"] = on_grid(paper, method)
     return works
 
 
@@ -91,10 +80,13 @@ def draw(results: Results) -> Figure:
         for ax, (series, label) in zip(row, PANELS.items(), strict=True):
             for i, name in enumerate(METHODS):
                 history = results[f"{name} p={p}"]
-                values = history[series][..., 0]
-                every = (3 * i, 16)
                 style.spread(
-                    *(ax, history["step"], values, name), centre=np.median, markevery=every
+                    ax,
+                    history["step"],
+                    history[series][..., 0],
+                    name,
+                    centre=np.median,
+                    markevery=(3 * i, 16),
                 )
             ax.set(xlabel="iteration", ylabel=label, title=f"P(y=1) = {p}")
             if series != "span_distance":
@@ -123,43 +115,43 @@ def verdicts(results: Results) -> list[Verdict]:
     ]
 
 
-def _last(results: Results, name: str, p: float, series: str = "test_mse") -> Array:
+def final(results: Results, name: str, p: float, series: str = "test_mse") -> Array:
     """The final value of a series over the data draws, (V,)."""
     return results[f"{name} p={p}"][series][-1, :, 0]
 
 
 def _generalisation(results: Results) -> list[Verdict]:
     p = SHARES[0]
-    at = f"P(y=1) = {p}, share of {len(_last(results, 'SGD', p))} data draws"
-    found = [
+    at = f"P(y=1) = {p}, share of {len(final(results, 'SGD', p))} data draws"
+    rows = [
         claim(f"{at} with final test loss of EF-signSGD < 0.1", SOURCE, share, ">=", 0.99)
-        for share in [float((_last(results, "EF-signSGD", p) < 0.1).mean())]
+        for share in [float((final(results, "EF-signSGD", p) < 0.1).mean())]
     ]
     for name, least in (("signSGD", 0.9), (UNDECAYED, 0.8), ("signSGDm", 0.8)):
-        share = float((_last(results, name, p) > 0.5).mean())
+        share = float((final(results, name, p) > 0.5).mean())
         text = f"{at} with final test loss of {name} > 0.5"
-        found.append(claim(text, SOURCE, share, ">=", least))
+        rows.append(claim(text, SOURCE, share, ">=", least))
     for name in METHODS:
         for p in SHARES:
-            loss, accuracy = (_last(results, name, p, s) for s in ("test_mse", "test_accuracy"))
+            loss, accuracy = (final(results, name, p, s) for s in ("test_mse", "test_accuracy"))
             text = f"P(y=1) = {p}: {name}, median final test loss and accuracy over the draws"
             measured = f"{np.median(loss):.3g} and {np.median(accuracy):.3g}"
-            found.append(observation(text, SOURCE, measured))
-    return found
+            rows.append(observation(text, SOURCE, measured))
+    return rows
 
 
 def _grid(results: Results) -> list[Verdict]:
     """No step size mends a sign method; many serve error feedback."""
-    found = []
+    rows = []
     for name in SIGN_METHODS:
         median = np.median(results[f"{name} grid"]["test_mse"][-1], axis=0)
         text = f"{name}: least median final test loss over {len(GRID)} step sizes"
-        found.append(claim(text, SOURCE, float(np.min(median)), ">", 0.5))
+        rows.append(claim(text, SOURCE, float(np.min(median)), ">", 0.5))
     median = np.median(results["EF-signSGD grid"]["test_mse"][-1], axis=0)
     inside = median[(np.array(GRID) >= 1) & (np.array(GRID) <= 75)]
     text = "EF-signSGD: largest median final test loss over the step sizes from 1 to 75"
-    found.append(claim(text, MINE, float(inside.max()), "<", 0.05))
-    return found
+    rows.append(claim(text, MINE, float(inside.max()), "<", 0.05))
+    return rows
 
 
 def _span(results: Results) -> list[Verdict]:
@@ -171,7 +163,10 @@ def _span(results: Results) -> list[Verdict]:
         claim("SGD: largest distance to the gradient span", SOURCE, sgd, "<", 1e-8),
         claim(
             "EF-signSGD: largest distance to the gradient span minus |e_t|, any step",
-            *(SOURCE, excess, "<=", 1e-8),
+            SOURCE,
+            excess,
+            "<=",
+            1e-8,
         ),
     ]
 
@@ -189,16 +184,18 @@ def _momentum(results: Results) -> list[Verdict]:
 
 def _zeros(results: Results) -> list[Verdict]:
     """What sign(0) does: most coordinates of a gradient are exactly 0 here."""
-    p, told = SHARES[0], []
+    p, rows = SHARES[0], []
     for name in ("signSGD", "EF-signSGD"):
-        ternary, bit = (np.median(_last(results, n, p)) for n in (name, f"{name} (one bit)"))
+        ternary, bit = (np.median(final(results, n, p)) for n in (name, f"{name} (one bit)"))
         text = f"{name}: median final test loss with sign(0) = 0, as above, and with sign(0) = +1"
-        told.append(observation(text, MINE, f"{ternary:.3g} and {bit:.3g}"))
-    return told
+        rows.append(observation(text, MINE, f"{ternary:.3g} and {bit:.3g}"))
+    return rows
 
 
 PICTURE = Picture(
     "least-squares",
     "Sign methods leave the span of the gradients and do not generalise, error feedback does",
-    *(work, draw, verdicts),
+    work,
+    draw,
+    verdicts,
 )

@@ -2,8 +2,9 @@
 
 The paper's code has buf += m g, so its signSGDm is an oscillator without friction: that, and not
 the sign, draws the triangular wave of its figure. With buf = m buf + g the train loss settles, and
-the test loss is bad all the same. Error feedback generalises with true momentum too, but
-with small steps only: at 0.1 it diverges, where without momentum 1 (which moves as far) is fine.
+the test loss is bad all the same. Error feedback generalises with true momentum too, but with
+small steps only: it diverges at 0.1, which moves as far as a step of 1 without momentum, and that
+one is fine.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from efsgd.arrays import Array
 from efsgd.convex.studies.section_five import STEPS, along, data_draws, on_grid
 from efsgd.convex.studies.vary import Certified
 from efsgd.figures import style
+from efsgd.figures.convex.least_squares import UNDECAYED
 from efsgd.figures.make import Picture, Results, Works
 from efsgd.figures.verdicts import Verdict, claim, claim_certified, claim_virtual, observation
 from efsgd.results import Work
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 MINE = "derived here"
 P = 0.6
-UNDECAYED, TRUE = "signSGDm, undecayed (the paper's code)", "signSGDm"
+TRUE = "signSGDm"  # momentum that decays
 EF, EF_MOMENTUM = "EF-signSGD", "EF-signSGD (momentum 0.9)"
 SIGNS: dict[str, Method] = {
     UNDECAYED: Signum(Sign(zero=0), form="undecayed"),
@@ -85,7 +87,8 @@ def draw(results: Results) -> Figure:
     sizes.set(ylabel="test loss", title=f"with feedback, after {steps} iterations")
     pairs = [ax.get_legend_handles_labels() for ax in (wave, sizes)]
     figure.legend(
-        *(pairs[0][0] + pairs[1][0], pairs[0][1] + pairs[1][1]),
+        pairs[0][0] + pairs[1][0],
+        pairs[0][1] + pairs[1][1],
         loc="outside lower center",
         ncols=2,
         title=f"P(y=1) = {P}: median over data draws, bands from 10 to 90 % of them",
@@ -112,24 +115,24 @@ def _wave(results: Results) -> list[Verdict]:
     text = (
         f"share of {draws} data draws whose train loss swings by more than 1 in the last 40 steps"
     )
-    found = [
+    rows = [
         claim(f"{UNDECAYED}: {text}", MINE, float((swing[UNDECAYED] > 1).mean()), ">=", 0.95),
         claim(f"{TRUE}: {text}", MINE, float((swing[TRUE] > 1).mean()), "<=", 0.05),
     ]
     ratio = float(np.median(swing[UNDECAYED]) / np.median(swing[TRUE]))
     text = "median swing of the train loss, undecayed over true momentum"
-    found.append(claim(text, MINE, ratio, ">=", 10.0))
+    rows.append(claim(text, MINE, ratio, ">=", 10.0))
     moved = abs(np.diff(np.sqrt(late[UNDECAYED]), axis=0))
     share = float((abs(moved - 4 * SIGN_LR) < 1e-6).mean())
     text = f"{UNDECAYED}: the root of the train loss is a triangle, share of the last 40 steps in "
     text += "which it moves by 4 lr, within 1e-6"
-    found.append(claim(text, MINE, share, ">=", 0.6))
+    rows.append(claim(text, MINE, share, ">=", 0.6))
     settled = float(np.median(late[TRUE].max(axis=0)))
     text = f"{TRUE}: median over draws of the largest train loss in the last 40 steps"
-    found.append(claim(text, MINE, settled, "<", 0.1))
+    rows.append(claim(text, MINE, settled, "<", 0.1))
     good = float((results[TRUE]["test_accuracy"][-1] >= 0.95).mean())
     text = f"{TRUE}: share of data draws with test accuracy >= 0.95"
-    return [*found, claim(text, MINE, good, "<=", 0.1)]
+    return [*rows, claim(text, MINE, good, "<=", 0.1)]
 
 
 def _feedback(results: Results) -> list[Verdict]:
@@ -137,24 +140,27 @@ def _feedback(results: Results) -> list[Verdict]:
     history = results[EF_MOMENTUM]
     at = f"{EF_MOMENTUM}, step size {EF_LR}, {LONG} steps: share of {history['test_mse'].shape[1]} "
     loss, accuracy = (history[series][-1] for series in ("test_mse", "test_accuracy"))
-    found = [
+    rows = [
         observation(f"{at}draws with test loss < 0.1", MINE, f"{(loss < 0.1).mean():.2f}"),
         claim(
             f"{at}draws with test accuracy >= 0.95",
-            *(MINE, float((accuracy >= 0.95).mean()), ">=", 0.95),
+            MINE,
+            float((accuracy >= 0.95).mean()),
+            ">=",
+            0.95,
         ),
     ]
     final = {name: np.nan_to_num(_final(results, name), nan=np.inf) for name in FEEDBACK}
     plain, heavy = final[EF][:, GRID.index(1.0)], final[EF_MOMENTUM][:, GRID.index(0.1)]
     text = f"{EF}, step size 1: largest final test loss over the draws"
-    found.append(claim(text, MINE, float(plain.max()), "<", 0.05))
+    rows.append(claim(text, MINE, float(plain.max()), "<", 0.05))
     text = f"{EF_MOMENTUM} diverges at step size 0.1: least final test loss over the draws"
-    found.append(claim(text, MINE, float(heavy.min()), ">", 1.0))
+    rows.append(claim(text, MINE, float(heavy.min()), ">", 1.0))
     for name, values in final.items():
         good = np.array(GRID)[np.median(values, axis=0) < 0.1]
         text = f"{name}: step sizes with a median final test loss below 0.1"
-        found.append(observation(text, MINE, f"{good.min():g} to {good.max():g}"))
-    return found
+        rows.append(observation(text, MINE, f"{good.min():g} to {good.max():g}"))
+    return rows
 
 
 def _final(results: Results, name: str) -> Array:
@@ -166,5 +172,7 @@ def _final(results: Results, name: str) -> Array:
 PICTURE = Picture(
     "momentum",
     "The paper's momentum never decays and makes the wave; true momentum settles, and fails too",
-    *(work, draw, verdicts),
+    work,
+    draw,
+    verdicts,
 )

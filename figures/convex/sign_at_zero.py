@@ -1,9 +1,10 @@
 """What sign(0) decides: one-bit and ternary scaled signs on the least squares of section 5.
 
-The paper's code is ternary and does not say that its picture hangs on it. Coordinates that no
+The paper's code is ternary and does not say that its picture depends on it. Coordinates that no
 training row touches have gradient exactly 0; with sign(0) = +1 every step moves all of them by the
-same amount, and the weight that they end with counts the own columns of a test row: one for a
-positive label, five for a negative one. Without those weights one-bit is as bad as ternary.
+same amount, and the weight that they end with counts the columns that belong to one test row alone:
+one for a positive label, five for a negative one. Without those weights the one-bit sign is as bad
+as the ternary one.
 """
 
 from __future__ import annotations
@@ -95,21 +96,21 @@ def draw(results: Results) -> Figure:
 
 def verdicts(results: Results) -> list[Verdict]:
     """Who generalises with which sign, and by what."""
-    found = []
+    rows = []
     for name, bound in MEDIANS.items():
         history = results[name]
         median = float(np.median(history["test_mse"][-1]))
         text = f"{name}: median final test loss over {history['test_mse'].shape[1]} data draws"
-        found.append(claim(text, MINE, median, ">" if name == TERNARY else "<", bound))
+        rows.append(claim(text, MINE, median, ">" if name == TERNARY else "<", bound))
         share = float((history["test_accuracy"][-1] >= GENERALISES).mean())
         text = f"{name}: share of data draws with test accuracy >= {GENERALISES}"
-        most = name == TERNARY
-        found.append(claim(text, MINE, share, "<=" if most else ">=", 0.05 if most else 0.95))
+        upper = name == TERNARY
+        rows.append(claim(text, MINE, share, "<=" if upper else ">=", 0.05 if upper else 0.95))
     bit = np.nanmin(np.median(results[f"{BIT} grid"]["test_mse"][-1], axis=0))
     text = f"{BIT}: least median final test loss over {len(GRID)} step sizes"
-    found.append(observation(text, MINE, f"{bit:.3g}"))
+    rows.append(observation(text, MINE, f"{bit:.3g}"))
     return [
-        *found,
+        *rows,
         *_untouched(results),
         claim_virtual(results),
         claim_certified(results["optima"]),
@@ -122,20 +123,22 @@ def _untouched(results: Results) -> list[Verdict]:
     text = f"{BIT}: largest difference among the weights that no training row touches, any draw"
     spread = float((without["greatest"] - without["least"]).max())
     median = float(np.median(without["test_mse"]))
-    found = [
+    rows = [
         claim(text, MINE, spread, "<=", 1e-12),
         claim(f"{BIT} with those weights set to 0: median final test loss", MINE, median, ">", 0.5),
     ]
     share = float((without["test_accuracy"] >= GENERALISES).mean())
     text = f"{BIT} with those weights set to 0: share of data draws with test accuracy >= "
-    found.append(claim(f"{text}{GENERALISES}", MINE, share, "<=", 0.05))
+    rows.append(claim(f"{text}{GENERALISES}", MINE, share, "<=", 0.05))
     predicted = one_bit_loss(negatives(draws_in(results[BIT].spec["values"])))
     text = f"{BIT}: median distance of the final test loss from a quarter of the share of y = +1"
-    return [*found, claim(text, MINE, float(np.median(abs(bit - predicted))), "<", 0.02)]
+    return [*rows, claim(text, MINE, float(np.median(abs(bit - predicted))), "<", 0.02)]
 
 
 PICTURE = Picture(
     "sign-at-zero",
     "What sign(0) decides: scaled signSGD generalises with one bit, not with the ternary sign",
-    *(work, draw, verdicts),
+    work,
+    draw,
+    verdicts,
 )

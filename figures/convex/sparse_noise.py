@@ -40,8 +40,8 @@ def step_sizes(quick: bool) -> tuple[float, ...]:
     return tuple(sorted((*GRID, float(f"{best:.6g}"))))
 
 
-def used(results: Results) -> Array:
-    """The step sizes of these results."""
+def recorded_step_sizes(results: Results) -> Array:
+    """The step sizes of these results, (V,)."""
     return np.array(results["SGD"].spec["values"])
 
 
@@ -51,7 +51,12 @@ def work(quick: bool, seed: int) -> Works:
     lrs = step_sizes(quick)
     for name, method in METHODS.items():
         run = Run(
-            *(PROBLEM, method, GRID[0], STEPS, seed, 10 if quick else 100),
+            problem=PROBLEM,
+            method=method,
+            lr=GRID[0],
+            steps=STEPS,
+            seed=seed,
+            replicates=10 if quick else 100,
             record=20 if quick else 10,
             metrics=("loss",) + ("virtual_residual",) * (method.feeds_back and not quick),
         )
@@ -62,7 +67,7 @@ def work(quick: bool, seed: int) -> Works:
 def draw(results: Results) -> Figure:
     """The final loss against the step size, and the loss at each method's best step size."""
     figure, axes = style.panels(1, 2, height=2.8)
-    lrs = used(results)
+    lrs = recorded_step_sizes(results)
     left, right = axes[0]
     fine = np.geomspace(lrs[0], lrs[-1], 300)
     exact = PROBLEM.expected_loss_sgd(fine, STEPS)
@@ -81,9 +86,10 @@ def draw(results: Results) -> Figure:
     left.set_title("mean over replicates $\\pm$ 2 s.e.")
     right.set_title("mean, bands from 10 to 90 %")
     handles, labels = right.get_legend_handles_labels()
-    closed = left.get_lines()[:1]
+    closed_form = left.get_lines()[:1]
     figure.legend(
-        *([*closed, *handles], ["SGD, closed form", *labels]),
+        [*closed_form, *handles],
+        ["SGD, closed form", *labels],
         loc="outside lower center",
         ncols=3,
     )
@@ -92,22 +98,22 @@ def draw(results: Results) -> Figure:
 
 def verdicts(results: Results) -> list[Verdict]:
     """SGD follows its closed form, EF-signSGD follows SGD, the sign methods beat both."""
-    lrs = used(results)
+    lrs = recorded_step_sizes(results)
     final = {name: results[name]["loss"][-1] for name in METHODS}
     mean, error = _moments(final["SGD"])
     score = np.abs(mean - PROBLEM.expected_loss_sgd(lrs, STEPS)) / error
     text = f"SGD: largest deviation from the closed form over {len(lrs)} step sizes, in s.e."
-    found = [claim(text, MINE, float(score.max()), "<=", 4.0)]
+    rows = [claim(text, MINE, float(score.max()), "<=", 4.0)]
     best = int(np.argmin(PROBLEM.expected_loss_sgd(lrs, STEPS)))
     difference = final["EF-signSGD"][best] - final["SGD"][best]
     mean_difference, its_error = _moments(difference[None])
     text = f"EF-signSGD minus SGD, same noise, at SGD's best step size {lrs[best]:.2g}: final loss"
-    found.append(claim_mean(text, MINE, float(mean_difference[0]), float(its_error[0]), 0.0))
+    rows.append(claim_mean(text, MINE, float(mean_difference[0]), float(its_error[0]), 0.0))
     for name in SIGN_METHODS:
         least = float(_moments(final[name])[0].min())
         text = f"{name}: mean final loss at its best step size (that of SGD is {mean[best]:.3g})"
-        found.append(claim(text, SOURCE, least, "<", 1.0))
-    return [*found, claim_virtual(results), claim_certified(results["optima"])]
+        rows.append(claim(text, SOURCE, least, "<", 1.0))
+    return [*rows, claim_virtual(results), claim_certified(results["optima"])]
 
 
 def _moments(values: Array) -> tuple[Array, Array]:
@@ -118,5 +124,7 @@ def _moments(values: Array) -> tuple[Array, Array]:
 PICTURE = Picture(
     "sparse-noise",
     "With noise on one coordinate the sign methods win; error feedback inherits SGD's noise",
-    *(work, draw, verdicts),
+    work,
+    draw,
+    verdicts,
 )

@@ -44,21 +44,24 @@ def work(quick: bool, seed: int) -> Works:
     family = problems(quick, seed)
     works: dict[str, Vary | Certified] = {} if quick else {"optima": Certified(family)}
     for name, (method, lr) in RUNS.items():
-        metrics = ("distance", "off_line") + ("virtual_residual",) * (
-            method.feeds_back and not quick
+        extra = ("virtual_residual",) * (method.feeds_back and not quick)
+        run = Run(
+            problem=family[0],
+            method=method,
+            lr=lr,
+            steps=300 if quick else 2000,
+            seed=seed,
+            replicates=5,
+            metrics=("distance", "off_line", *extra),
         )
-        steps = 300 if quick else 2000
-        run = Run(family[0], method, lr, steps, seed, 5, metrics=metrics)
         works[name] = Vary(run, "problem", family)
     return works
 
 
 def lines(results: Results) -> Array:
     """dist(x*, x_0 + span(s)) of each problem, (V, 1)."""
-    values = results["SGD"].spec["values"]
-    return np.array([TheoremOne(v["n"], v["d"], v["seed"]).distance_to_line() for v in values])[
-        :, None
-    ]
+    family = [TheoremOne(v["n"], v["d"], v["seed"]) for v in results["SGD"].spec["values"]]
+    return np.array([[problem.distance_to_line()] for problem in family])
 
 
 def draw(results: Results) -> Figure:
@@ -83,25 +86,27 @@ def draw(results: Results) -> Figure:
 
 def verdicts(results: Results) -> list[Verdict]:
     """What Theorem I claims, and that feedback overcomes it."""
-    found = []
+    rows = []
     for name in STUCK:
         history = results[name]
         label = name.replace("$1/\\sqrt{t}$", "1/sqrt(t)")
         off = float(history["off_line"].max())
         near = float((history["distance"] / lines(results)).min())
         text = f"{label}: largest distance from the line x_0 + span(s), any step and problem"
-        found.append(claim(text, SOURCE, off, "<", 1e-10))
+        rows.append(claim(text, SOURCE, off, "<", 1e-10))
         text = f"{label}: least |x_t - x*| / dist(x*, line), any step and problem"
-        found.append(claim(text, SOURCE, near, ">=", 1 - 1e-9))
+        rows.append(claim(text, SOURCE, near, ">=", 1 - 1e-9))
     distance = results["EF-signSGD"]["distance"]
     last = float((distance[-1] / distance[0]).max())
     text = "EF-signSGD converges on the same problems: largest last |x_t - x*| / |x_0 - x*|"
-    found.append(claim(text, "section 4", last, "<", 1e-6))
-    return [*found, claim_virtual(results), claim_certified(results["optima"])]
+    rows.append(claim(text, "section 4", last, "<", 1e-6))
+    return [*rows, claim_virtual(results), claim_certified(results["optima"])]
 
 
 PICTURE = Picture(
     "theorem-one",
     "Batch-1 signSGD never leaves a line, whatever its step sizes",
-    *(work, draw, verdicts),
+    work,
+    draw,
+    verdicts,
 )

@@ -1,26 +1,25 @@
 """How to read the results of :mod:`efsgd.figures.convex.variants_runs`, and what is proven of them.
 
-Names are as there: ``at`` is "problem, compressor", ``way`` one of WAYS, v the place of a method.
+Names are as there; v is the index of a method along an axis of the results.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
 
 from efsgd.arrays import Array
+from efsgd.bounds import rates
 from efsgd.compressors.base import Compressor
 from efsgd.convex.problems.known_curvature import Known
 from efsgd.figures.convex.variants_runs import (
-    ALL,
-    ALONE,
     BATCHES,
     COMPRESSORS,
     DENSE,
     GRID,
+    NO_FEEDBACK,
+    PAIRS,
     ROUNDING,
     THEOREM,
     THEOREMS,
@@ -30,26 +29,25 @@ from efsgd.figures.convex.variants_runs import (
     problems,
     theorem,
 )
+from efsgd.figures.make import Results
 from efsgd.results import Result
 from efsgd.schedules import Theorem
 
-Results: TypeAlias = Mapping[str, Result]
 
-
-def names_of(at: str) -> list[str]:
+def method_names(pair: str) -> list[str]:
     """The methods of "problem, compressor", in the order of the legend."""
-    return [name for name in THEOREMS if name in methods(compressor_of(at), D)]
+    return [name for name in THEOREMS if name in methods(compressor_of(pair), D)]
 
 
-def compressor_of(at: str) -> Compressor:
+def compressor_of(pair: str) -> Compressor:
     """The compressor of "problem, compressor"."""
-    return next(c for c in COMPRESSORS if at.endswith(f", {c}"))
+    return next(c for c in COMPRESSORS if pair.endswith(f", {c}"))
 
 
-def step_of(at: str, name: str) -> Theorem:
+def theorem_of(pair: str, name: str) -> Theorem:
     """The theorem whose step size a method took."""
-    problem = problems()[at.partition(", ")[0]]
-    return theorem(name, methods(compressor_of(at), problem.d)[name], problem)
+    problem = problems()[pair.partition(", ")[0]]
+    return theorem(name, methods(compressor_of(pair), problem.d)[name], problem)
 
 
 def index(c: Compressor, name: str) -> int:
@@ -57,43 +55,43 @@ def index(c: Compressor, name: str) -> int:
     return list(methods(c, D)).index(name)
 
 
-def budget(results: Results, at: str) -> float:
+def budget(results: Results, pair: str) -> float:
     """The bytes of DENSE uncompressed gradients."""
-    result = results[f"{at}, {THEOREM}"]
+    result = results[f"{pair}, {THEOREM}"]
     return DENSE * float(result["bytes"][-1, 0].mean() / result["step"][-1])
 
 
-def by_rate(result: Result, v: int) -> tuple[Array, Array]:
+def by_step_size(result: Result, v: int) -> tuple[Array, Array]:
     """Bytes and gaps of a method on the grid, (T, copies, G) each."""
     shape = (len(result["step"]), -1, len(GRID))
     return result["bytes"][:, v].reshape(shape), result["gap"][:, v].reshape(shape)
 
 
-def best(results: Results, at: str, way: str, v: int) -> int:
+def best(results: Results, pair: str, setting: str, v: int) -> int:
     """The index into GRID of the step size that is chosen."""
-    result = results[f"{at}, {way}"]
-    sent, gaps = by_rate(result, v)
-    if way == TUNED:
-        late = gaps[_last_within(sent[:, 0, 0], budget(results, at))].mean(0)
+    result = results[f"{pair}, {setting}"]
+    sent, gaps = by_step_size(result, v)
+    if setting == TUNED:
+        compared = gaps[_last_within(sent[:, 0, 0], budget(results, pair))].mean(0)
     else:
-        late = gaps[result["step"] >= 0.9 * result["step"][-1]].mean((0, 1))
-    return int(np.argmin(np.where(np.isfinite(late), late, np.inf)))
+        compared = gaps[result["step"] >= 0.9 * result["step"][-1]].mean((0, 1))
+    return int(np.argmin(np.where(np.isfinite(compared), compared, np.inf)))
 
 
-def curve(results: Results, at: str, way: str, v: int) -> tuple[Array, Array]:
+def curve(results: Results, pair: str, setting: str, v: int) -> tuple[Array, Array]:
     """Bytes sent and the gap, means over replicates, (T,)."""
-    result = results[f"{at}, {way}"]
+    result = results[f"{pair}, {setting}"]
     sent, gaps = result["bytes"][:, v], result["gap"][:, v]
-    if way != THEOREM:
-        chosen = best(results, at, way, v)
-        sent, gaps = (values[..., chosen] for values in by_rate(result, v))
+    if setting != THEOREM:
+        chosen = best(results, pair, setting, v)
+        sent, gaps = (values[..., chosen] for values in by_step_size(result, v))
     return sent.mean(1), gaps.mean(1)
 
 
-def at_budget(results: Results, at: str, way: str, v: int) -> float:
-    """The gap once BUDGET bytes are sent, relative to the first."""
-    sent, gap = curve(results, at, way, v)
-    return float(gap[_last_within(sent, budget(results, at))] / gap[0])
+def gap_at_budget(results: Results, pair: str, setting: str, v: int) -> float:
+    """The gap once the budget's bytes are sent, relative to the first."""
+    sent, gap = curve(results, pair, setting, v)
+    return float(gap[_last_within(sent, budget(results, pair))] / gap[0])
 
 
 def _last_within(sent: Array, most: float) -> int:
@@ -101,14 +99,10 @@ def _last_within(sent: Array, most: float) -> int:
 
 
 def rate(step: Theorem) -> float:
-    """What an optimally tuned step makes of the Lyapunov function, at worst (2506.05271)."""
-    q, L, mu = step.q, step.L, step.mu
-    assert mu is not None  # for the theorems that have a rate
-    if step.method in ("gd", "cgd"):
-        k = (1 + q) / (1 - q) * L / mu
-        return ((k - 1) / (k + 1)) ** 2
-    root = math.sqrt((1 + q) ** 2 + 16 * q * L * mu / (L - mu) ** 2)
-    return q + (1 - q) / 2 * ((L - mu) / (L + mu)) ** 2 * (1 - q + root)
+    """By what one step at the best step size multiplies the Lyapunov function, at worst."""
+    assert step.mu is not None  # for the theorems that have a rate
+    formula = rates.cgd_rate if step.method in ("gd", "cgd") else rates.ef_rate
+    return float(formula(L=step.L, mu=step.mu, delta=step.delta))
 
 
 def bound(step: Theorem, t: Array) -> Array:
@@ -145,14 +139,14 @@ def above_bound(results: Results, name: str) -> tuple[int, int]:
     without feedback it is only proven for each message.
     """
     above, total = 0, 0
-    for at in ALL:
-        c = compressor_of(at)
-        if name not in names_of(at) or (c.random and name == ALONE):
+    for pair in PAIRS:
+        c = compressor_of(pair)
+        if name not in method_names(pair) or (c.random and name == NO_FEEDBACK):
             continue
-        result = results[f"{at}, {THEOREM}"]
+        result = results[f"{pair}, {THEOREM}"]
         gap = result["gap"][:, index(c, name)]
         error = gap.std(1, ddof=1) / math.sqrt(gap.shape[1]) if c.random else 0.0
-        limit = gap[0].max() * (bound(step_of(at, name), result["step"]) + ROUNDING)
+        limit = gap[0].max() * (bound(theorem_of(pair, name), result["step"]) + ROUNDING)
         above += int((~(gap.mean(1) - 4 * error <= limit)).sum())
         total += len(gap)
     return above, total
@@ -161,21 +155,21 @@ def above_bound(results: Results, name: str) -> tuple[int, int]:
 def largest_sum(results: Results, name: str) -> float:
     """The sum of the recorded gaps over its bound, the largest of all problems and compressors."""
     ratios = []
-    for at in ALL:
-        gap = results[f"{at}, {THEOREM}"]["gap"][:, index(compressor_of(at), name)].mean(1)
-        problem = problems()[at.partition(", ")[0]]
-        ratios.append(gap.sum() / gap[0] / summed_bound(step_of(at, name), problem))
+    for pair in PAIRS:
+        gap = results[f"{pair}, {THEOREM}"]["gap"][:, index(compressor_of(pair), name)].mean(1)
+        problem = problems()[pair.partition(", ")[0]]
+        ratios.append(gap.sum() / gap[0] / summed_bound(theorem_of(pair, name), problem))
     return float(np.max(ratios))
 
 
 def tuned_residual(results: Results) -> float:
     """The largest residual of a virtual iterate with batches, at the step sizes chosen."""
     worst = []
-    for at in ALL:
-        result, c = results[f"{at}, {BATCHES}"], compressor_of(at)
-        kept = [name for name, method in methods(c, D).items() if method.has_virtual]
-        for row, name in enumerate(kept):
-            chosen = best(results, at, BATCHES, index(c, name))
+    for pair in PAIRS:
+        result, c = results[f"{pair}, {BATCHES}"], compressor_of(pair)
+        virtual = [name for name, method in methods(c, D).items() if method.has_virtual]
+        for row, name in enumerate(virtual):
+            chosen = best(results, pair, BATCHES, index(c, name))
             residual = result["virtual_residual"][:, row]
             worst.append(residual.reshape(len(result["step"]), -1, len(GRID))[..., chosen].max())
     return float(np.max(worst))

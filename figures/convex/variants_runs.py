@@ -1,8 +1,12 @@
 """What the picture ``variants`` compares: the methods, their step sizes and the runs.
 
 Full gradients: every method with the step size that a theorem gives it, and with the one of GRID
-that leaves the least gap once BUDGET bytes are sent. Batches, about which those theorems say
-nothing: the step size of GRID with the least gap over the last tenth of the steps.
+that leaves the least gap once the bytes of DENSE uncompressed gradients are sent. Batches, about
+which those theorems say nothing: the step size of GRID with the least gap over the last tenth of
+the steps.
+
+Here and in the modules that read the results, ``pair`` is "problem, compressor", one of PAIRS, and
+``setting`` one of SETTINGS.
 """
 
 from __future__ import annotations
@@ -33,9 +37,9 @@ from efsgd.schedules import Constant, Schedule, StepDecay, Theorem
 COMPRESSORS: tuple[Compressor, ...] = (TopK(0.02), RandK(0.02), ScaledSign())
 PROBLEMS = ("least squares", "logistic")
 D = 100  # of both
-ALL = tuple(f"{problem}, {c}" for problem in PROBLEMS for c in COMPRESSORS)
-WAYS = ("theorem", "tuned", "batches")
-THEOREM, TUNED, BATCHES = WAYS
+PAIRS = tuple(f"{problem}, {c}" for problem in PROBLEMS for c in COMPRESSORS)
+SETTINGS = ("theorem", "tuned", "batches")
+THEOREM, TUNED, BATCHES = SETTINGS
 STEPS = {THEOREM: 1000, TUNED: 250, BATCHES: 600}
 RECORD = {THEOREM: 2, TUNED: 5, BATCHES: 15}
 QUICK_STEPS = {THEOREM: 30, TUNED: 20, BATCHES: 30}
@@ -43,10 +47,10 @@ BATCH = 8  # rows
 GRID = tuple(2.0**k for k in range(-10, 2))  # 1/L is about 1
 DENSE = 10  # gradients, uncompressed: their bytes are the budget
 MOMENTUM = 0.9
-PLAIN, ALONE, CORRECTED = "SGD", "compressed SGD", "EF, corrected"
+PLAIN, NO_FEEDBACK, CORRECTED = "SGD", "compressed SGD", "EF, corrected"
 THEOREMS = {  # by method: its theorem, and whether that is about strong convexity
     PLAIN: ("gd", True),
-    ALONE: ("cgd", True),
+    NO_FEEDBACK: ("cgd", True),
     "EF": ("ef", True),
     CORRECTED: ("ef", True),
     "EF21": ("ef21", True),
@@ -70,9 +74,9 @@ def problems(seed: int = 0) -> dict[str, Known]:
 
 def methods(c: Compressor, d: int) -> dict[str, Method]:
     """Those that can use this compressor; EControl in the middle of where it is stable."""
-    found: dict[str, Method] = {
+    taking_any: dict[str, Method] = {
         PLAIN: SGD(),
-        ALONE: CompressedSGD(c),
+        NO_FEEDBACK: CompressedSGD(c),
         "EF": EFSGD(c),
         CORRECTED: FullyCorrectiveEF(c),
         "EF21": EF21(c),
@@ -80,47 +84,60 @@ def methods(c: Compressor, d: int) -> dict[str, Method]:
         "EControl": EControl(c, eta=Theorem("ef", 1.0, delta=c.delta(d)).gap),
         "EF, momentum after": PostMomentumEF(c, momentum=MOMENTUM),
     }
-    return found if c.random else found | {"EF21+": EF21Plus(c)}
+    return taking_any if c.random else taking_any | {"EF21+": EF21Plus(c)}
 
 
 def theorem(name: str, method: Method, problem: Known) -> Theorem:
     """The step size of a method for full gradients."""
-    rule, strongly = THEOREMS[name]
-    eta = method.eta if isinstance(method, EControl) else 0.0
-    momentum = 0.0 if strongly or isinstance(method, EControl) else method.momentum
-    mu = problem.mu if strongly else None
-    return Theorem(rule, problem.L, mu, method.compresses.delta(problem.d), momentum, eta)
+    rule, strongly_convex = THEOREMS[name]
+    no_momentum = strongly_convex or isinstance(method, EControl)
+    return Theorem(
+        method=rule,
+        L=problem.L,
+        mu=problem.mu if strongly_convex else None,
+        delta=method.compresses.delta(problem.d),
+        momentum=0.0 if no_momentum else method.momentum,
+        eta=method.eta if isinstance(method, EControl) else 0.0,
+    )
 
 
 def work(quick: bool, seed: int) -> dict[str, Work]:
     """Every method with every compressor on both problems, and memories in two units."""
-    found = problems(seed)
-    works: dict[str, Work] = {} if quick else {"optima": Certified(tuple(found.values()))}
-    for problem_name, problem in found.items():
+    objectives = problems(seed)
+    works: dict[str, Work] = {} if quick else {"optima": Certified(tuple(objectives.values()))}
+    for problem_name, problem in objectives.items():
         for c in COMPRESSORS:
-            at = f"{problem_name}, {c}"
-            for way in WAYS:
-                works[f"{at}, {way}"] = _side_by_side(problem, c, way, quick, seed)
+            pair = f"{problem_name}, {c}"
+            for setting in SETTINGS:
+                works[f"{pair}, {setting}"] = _side_by_side(problem, c, setting, quick, seed)
             for name, lr in SCHEDULES.items():
                 if quick and problem_name != PROBLEMS[0]:  # drawn nowhere
                     continue
                 steps = DROP + 20 if quick else 2 * DROP
-                works[f"{at}, {name}"] = MemoryUnits(problem, c, lr, steps, BATCH, seed)
+                works[f"{pair}, {name}"] = MemoryUnits(problem, c, lr, steps, BATCH, seed)
     return works
 
 
-def _side_by_side(problem: Known, c: Compressor, way: str, quick: bool, seed: int) -> SideBySide:
-    """All methods in one way; the step sizes of GRID are replicates."""
-    steps = (QUICK_STEPS if quick else STEPS)[way]
-    copies = 1 if quick else {THEOREM: 8, TUNED: 3, BATCHES: 2}[way]
-    if way != BATCHES and not c.random:
+def _side_by_side(
+    problem: Known, c: Compressor, setting: str, quick: bool, seed: int
+) -> SideBySide:
+    """All methods in one setting; the step sizes of GRID are replicates."""
+    copies = 1 if quick else {THEOREM: 8, TUNED: 3, BATCHES: 2}[setting]
+    if setting != BATCHES and not c.random:
         copies = 1
     runs = []
     for name, method in methods(c, problem.d).items():
-        metrics = ("gap", "bytes") + ("virtual_residual",) * (way != TUNED and method.has_virtual)
-        lr = theorem(name, method, problem) if way == THEOREM else GRID * copies
-        replicates = copies * (1 if way == THEOREM else len(GRID))
-        batch = BATCH if way == BATCHES else None
-        told = (replicates, batch, RECORD[way], metrics)
-        runs.append(Run(problem, method, lr, steps, seed, *told))
+        virtual = setting != TUNED and method.has_virtual
+        run = Run(
+            problem=problem,
+            method=method,
+            lr=theorem(name, method, problem) if setting == THEOREM else GRID * copies,
+            steps=(QUICK_STEPS if quick else STEPS)[setting],
+            seed=seed,
+            replicates=copies * (1 if setting == THEOREM else len(GRID)),
+            batch=BATCH if setting == BATCHES else None,
+            record=RECORD[setting],
+            metrics=("gap", "bytes") + ("virtual_residual",) * virtual,
+        )
+        runs.append(run)
     return SideBySide(tuple(runs))

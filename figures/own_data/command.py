@@ -50,7 +50,7 @@ VARIANTS: dict[str, tuple[str, Callable[[Compressor, int], Method]]] = {  # of c
     "ef21": ("EF21", lambda c, d: EF21(c)),
     "ef21-sgdm": ("EF21-SGDM", lambda c, d: EF21SGDM(c, momentum=0.9)),
     "ef21-plus": ("EF21+", lambda c, d: EF21Plus(c)),
-    "econtrol": ("EControl", lambda c, d: EControl(c, eta=_middle(c, d))),
+    "econtrol": ("EControl", lambda c, d: EControl(c, eta=_stable_eta(c, d))),
     "post-momentum": ("EF, momentum after", lambda c, d: PostMomentumEF(c, momentum=0.9)),
     "gradient-ef": ("gradient EF", lambda c, d: GradientEF(c)),
     "fully-corrective": ("EF, corrected", lambda c, d: FullyCorrectiveEF(c)),
@@ -59,25 +59,32 @@ COMPRESSING = ("compressed", "ef", *VARIANTS)
 DEFAULT = ("sgd", "signsgd", "signsgdm", "ef")
 
 
-def on_data(options: Options, *, data: Path, rates: Sequence[str], **told: Any) -> int:
+def on_data(options: Options, *, data: Path, rates: Sequence[str], **settings: Any) -> int:
     """Tune, compare, draw, tabulate and judge; the exit code is 1 if a claim failed.
+
+    ``settings`` are the other options of :mod:`efsgd.figures.own_data.options`, by name.
 
     Raises ValueError or OSError, with one sentence, for what cannot be read, computed or written.
     """
     options.out.mkdir(parents=True, exist_ok=True)  # refuse before an hour's work, not after
-    study = _study(options, data, told)
-    chosen, found = study.tuned(
+    study = _study(options, data, settings)
+    chosen, others = study.tuned(
         fixed_rates(rates, study),
         {} if options.quick else {"certificate": FileCertificate(study.problem)},
     )
-    known = "certificate" in found and plots.certified(found["certificate"])
+    certified = "certificate" in others and plots.certified(others["certificate"])
     works: dict[str, Work] = {
-        label: study.comparison(label, choice.lr, known) for label, choice in chosen.items()
+        label: study.comparison(label, choice.lr, certified) for label, choice in chosen.items()
     }
-    results = study.obtain(works) | found
+    results = study.obtain(works) | others
     name = "data-" + re.sub(r"[^A-Za-z0-9]+", "-", data.name).strip("-").lower()
-    parts = (partial(plots.draw, study), partial(plots.judge, study, chosen))
-    picture = Picture(name, study.title, lambda quick, seed: {}, *parts)
+    picture = Picture(
+        name=name,
+        title=study.title,
+        work=lambda quick, seed: {},
+        draw=partial(plots.draw, study),
+        verdicts=partial(plots.judge, study, chosen),
+    )
     return _show(picture, results, plots.markdown(study, chosen, results), options)
 
 
@@ -92,29 +99,29 @@ def _show(picture: Picture, results: Results, table: str, options: Options) -> i
     return make.conclude(judged, options)
 
 
-def _study(options: Options, data: Path, told: dict[str, Any]) -> Study:
+def _study(options: Options, data: Path, settings: dict[str, Any]) -> Study:
     """What was asked for; reads the data."""
-    squares = told["loss"] != "logistic"
-    if squares and told["l2"] is not None:
+    squares = settings["loss"] != "logistic"
+    if squares and settings["l2"] is not None:
         raise ValueError("--l2 is for --loss logistic: leave it out, or name that loss")
     source = data_file(
         data,
-        test=_test(told["test"]),
+        test=_test(settings["test"]),
         seed=options.seed,
-        standardise=told["standardise"],
-        intercept=told["intercept"],
+        standardise=settings["standardise"],
+        intercept=settings["intercept"],
     )
     problem: FileSquares | FileLogistic = FileSquares(source)
     if not squares:
-        l2 = 1 / len(loaded(source).y) if told["l2"] is None else told["l2"]
+        l2 = 1 / len(loaded(source).y) if settings["l2"] is None else settings["l2"]
         problem = FileLogistic(source, l2)
-    methods = methods_of(told["methods"], told["compressors"], problem.d)
-    steps = told["steps"] or STEPS
+    methods = methods_of(settings["methods"], settings["compressors"], problem.d)
+    steps = settings["steps"] or STEPS
     if options.quick:
         steps = min(steps, QUICK_STEPS)
-    what = "least squares" if squares else f"logistic regression, l2 = {problem.l2:.3g}"
-    title = f"{data.name}: {what}, n = {problem.n}, d = {problem.d}"
-    return Study(title, problem, methods, steps, told["batch"], options)
+    loss = "least squares" if squares else f"logistic regression, l2 = {problem.l2:.3g}"
+    title = f"{data.name}: {loss}, n = {problem.n}, d = {problem.d}"
+    return Study(title, problem, methods, steps, settings["batch"], options)
 
 
 def _test(text: str | None) -> float | str:
@@ -141,28 +148,28 @@ def methods_of(names: Sequence[str], specs: Sequence[str], d: int) -> dict[str, 
         known = f"{', '.join(COMPRESSING[:-1])} and {COMPRESSING[-1]}"
         raise ValueError(f"--compressor {specs[0]} is for {known}: add --method ef")
     compressors = [compressor(spec) for spec in specs] or [SCALED_SIGN]
-    found: dict[str, tuple[str, Method]] = {}
+    by_label: dict[str, tuple[str, Method]] = {}
     for name in names or DEFAULT:
         if name in PLAIN:
             label, method = PLAIN[name]
-            found[label] = (name, method)
+            by_label[label] = (name, method)
         else:
-            found |= dict(_compressing(name, c, d) for c in compressors)
-    return found
+            by_label |= dict(_compressing(name, c, d) for c in compressors)
+    return by_label
 
 
 def _compressing(name: str, c: Compressor, d: int) -> tuple[str, tuple[str, Method]]:
     """The label of a method with this compressor, its short name and itself."""
     if name in VARIANTS:
-        label, make_one = VARIANTS[name]
-        return f"{label} ({c})", (name, make_one(c, d))
+        label, variant = VARIANTS[name]
+        return f"{label} ({c})", (name, variant(c, d))
     signs = isinstance(c, ScaledSign)
     if name == "ef":
         return "EF-signSGD" if signs else f"EF {c}", (name, EFSGD(c))
     return "scaled signSGD" if signs else f"{c} alone", (name, CompressedSGD(c))
 
 
-def _middle(c: Compressor, d: int) -> float:
+def _stable_eta(c: Compressor, d: int) -> float:
     """The eta of EControl in the middle of where it is stable; 0 where there is no delta."""
     delta = c.delta(d)
     return Theorem("ef", 1.0, delta=min(delta, 1.0)).gap if delta > 0 else 0.0
@@ -173,13 +180,13 @@ def fixed_rates(rates: Sequence[str], study: Study) -> dict[str, float]:
     fixed: dict[str, float] = {}
     for text in sorted(rates, key=lambda text: "=" in text):
         name, equals, number = text.rpartition("=")
-        labels = [label for label, (own, _) in study.methods.items() if not equals or own == name]
+        labels = [label for label, (n, _) in study.methods.items() if not equals or n == name]
         try:
             lr = float(number)
         except ValueError:
             lr = 0.0
         if not labels or not 0 < lr < float("inf"):
-            told = f"--lr {text} is neither a positive number nor one for a method of this run"
-            raise ValueError(f"{told}: write 0.1 or {next(iter(study.methods.values()))[0]}=0.1")
+            refusal = f"--lr {text} is neither a positive number nor one for a method of this run"
+            raise ValueError(f"{refusal}: write 0.1 or {next(iter(study.methods.values()))[0]}=0.1")
         fixed |= dict.fromkeys(labels, lr)
     return fixed

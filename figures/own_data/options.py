@@ -1,4 +1,4 @@
-"""What ``efsgd-figures convex`` can be told about data of one's own; this imports nothing."""
+"""The options of ``efsgd-figures convex`` for data of one's own, apart from what they need."""
 
 from __future__ import annotations
 
@@ -63,27 +63,32 @@ USER_DATA = (
 
 
 FLAGS = {  # by the names under which click hands the options on
-    name: f"--{flag}"
-    for name, flag in (
-        *(("data", "data"), ("loss", "loss"), ("methods", "method"), ("rates", "lr")),
-        *(("compressors", "compressor"), ("steps", "steps"), ("batch", "batch"), ("l2", "l2")),
-        *(("test", "test"), ("standardise", "standardise"), ("intercept", "intercept")),
-    )
+    "data": "--data",
+    "loss": "--loss",
+    "methods": "--method",
+    "rates": "--lr",
+    "compressors": "--compressor",
+    "steps": "--steps",
+    "batch": "--batch",
+    "l2": "--l2",
+    "test": "--test",
+    "standardise": "--standardise",
+    "intercept": "--intercept",
 }
 
 
-def given(told: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """The options above, which are taken out of what a command was told.
+def given(parameters: dict[str, Any], figures: tuple[str, ...]) -> dict[str, Any]:
+    """The options above, which are taken out of the parameters of a command.
 
     Raises ValueError where one of them came without --data, or --data beside names of figures.
     """
-    own = {name: told.pop(name) for name in FLAGS}
-    if own["data"] is None:
-        for name, value in own.items():
+    options = {name: parameters.pop(name) for name in FLAGS}
+    if options["data"] is None:
+        for name, value in options.items():
             if value is not None and value != () and value is not False:
                 raise ValueError(f"{FLAGS[name]} is for data of your own: add --data FILE")
-    elif names:
+    elif figures:
         raise ValueError(
-            f"--data draws a picture of its own, not {names[0]}: leave out one of both"
+            f"--data draws a picture of its own, not {figures[0]}: leave out one of both"
         )
-    return own
+    return options

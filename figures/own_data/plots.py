@@ -26,7 +26,7 @@ SERIES = {  # in the order of the table
     "distance": "distance to the optimum",
     "span_distance": "distance to the gradient span",
 }
-DRAWN = ("train_mse", "train_loss", "test_mse", "test_loss")  # against steps and bytes
+LOSSES = ("train_mse", "train_loss", "test_mse", "test_loss")  # against steps and bytes
 BLOWN_UP = 1e4  # times the first value: a curve ends there, or it would flatten all others
 OTHERS = [  # for methods without a look in style.METHODS
     (style.GREEN, style.SOLID, "p"),
@@ -62,7 +62,7 @@ def draw(study: Study, results: Results) -> Figure:
 
 def _panels(arrays: dict[str, Array]) -> list[tuple[str, str]]:
     """What is drawn against what."""
-    losses = [name for name in DRAWN if name in arrays]
+    losses = [name for name in LOSSES if name in arrays]
     distances = [name for name in ("distance", "span_distance") if name in arrays]
     at_steps = [("step", name) for name in losses + distances[:1]]
     return at_steps + [("bytes", name) for name in losses] + [("step", n) for n in distances[1:]]
@@ -70,19 +70,19 @@ def _panels(arrays: dict[str, Array]) -> list[tuple[str, str]]:
 
 def _curve(ax: Any, result: Result, x: str, series: str, look: dict[str, Any]) -> None:
     """The median over replicates, and the range of them."""
-    at = result["step"] if x == "step" else result["bytes"][:, 0].mean(1)
-    from_row = int(x == "bytes")  # nothing is sent before the first step, and the axis is log
-    at, values = at[from_row:], result[series][from_row:, 0]
+    abscissa = result["step"] if x == "step" else result["bytes"][:, 0].mean(1)
+    start_row = int(x == "bytes")  # nothing is sent before the first step, and the axis is log
+    abscissa, values = abscissa[start_row:], result[series][start_row:, 0]
     start = float(np.median(result[series][0, 0]))
     ceiling = BLOWN_UP * start if start > 0 else BLOWN_UP
     values = np.where(values <= ceiling, values, np.nan)
     centre = np.median(values, axis=1)
     if np.isfinite(centre).sum() < 2:  # too short to space markers along it
         look = look | {"markevery": None}
-    ax.plot(at, centre, **look)
+    ax.plot(abscissa, centre, **look)
     if values.shape[1] > 1:
-        bounds = values.min(1), values.max(1)
-        ax.fill_between(at, *bounds, color=look["color"], alpha=0.2, linewidth=0)
+        low, high = values.min(1), values.max(1)
+        ax.fill_between(abscissa, low, high, color=look["color"], alpha=0.2, linewidth=0)
 
 
 def _frame(ax: Any, x: str, series: str) -> None:
@@ -99,8 +99,11 @@ def _frame(ax: Any, x: str, series: str) -> None:
 def _looks(labels: list[str]) -> dict[str, dict[str, Any]]:
     """How each method is drawn; those without a look of their own in style.METHODS get OTHERS."""
     names = [label.partition(" (")[0] for label in labels]
-    own = [n in style.METHODS and names.count(n) == 1 for n in names]
-    looks = {label: style.line(label) for label, known in zip(labels, own, strict=True) if known}
+    looks = {
+        label: style.line(label)
+        for label, name in zip(labels, names, strict=True)
+        if name in style.METHODS and names.count(name) == 1
+    }
     for i, label in enumerate(label for label in labels if label not in looks):
         colour, dashes, _ = OTHERS[i % len(OTHERS)]
         marker = OTHERS[(i + i // len(OTHERS)) % len(OTHERS)][2]
@@ -121,9 +124,9 @@ def markdown(study: Study, chosen: dict[str, Choice], results: Results) -> str:
     heads = ["method", "step size", "", *(SERIES[s] for s in series), "bytes a step"]
     lines = [f"# {study.title}", "", f"After {_after(study)}.", "", _line(heads)]
     lines.append(_line(["---"] * len(heads)))
-    for label, found in finals.items():
+    for label, final in finals.items():
         sent = float(results[label]["bytes"][-1, 0].mean()) / study.steps
-        numbers = [_number(found[s]) for s in series]
+        numbers = [_number(final[s]) for s in series]
         choice = chosen[label]
         lines.append(_line([label, f"{choice.lr:.3g}", choice.remark, *numbers, f"{sent:,.0f}"]))
     return "\n".join(lines) + "\n"
@@ -144,27 +147,27 @@ def _number(value: float) -> str:
 
 def judge(study: Study, chosen: dict[str, Choice], results: Results) -> list[Verdict]:
     """What the methods reached, as observations, and the certificate of the optimum as a claim."""
-    told = []
+    rows = []
     for label in study.methods:
-        found = _final(results[label])
+        final = _final(results[label])
         text = f"{label}, lr = {chosen[label].lr:.3g} ({chosen[label].remark}), at the end"
-        measured = ", ".join(f"{SERIES[s]} {_number(value)}" for s, value in found.items())
-        told.append(observation(text, "your data", measured))
-    return told + _certificate(results["certificate"])
+        measured = ", ".join(f"{SERIES[s]} {_number(value)}" for s, value in final.items())
+        rows.append(observation(text, "your data", measured))
+    return rows + _certificate(results["certificate"])
 
 
 def _certificate(result: Result) -> list[Verdict]:
     error, f, gap = (float(result[name]) for name in ("error", "f", "solver_gap"))
-    what, stands_for = "duality gap over f", "the mean logistic loss + l2/2 |w|^2"
+    measure, objective = "duality gap over f", "the mean logistic loss + l2/2 |w|^2"
     if result.spec["problem"]["type"].endswith("FileSquares"):
-        what = "residual of the normal equations, share outside the row span"
-        stands_for = "half the mean squared error"
+        measure = "residual of the normal equations, share outside the row span"
+        objective = "half the mean squared error"
     if np.isnan(error):
-        return [observation(f"no optimum is certified: {what}", "derived here", "not converged")]
+        return [observation(f"no optimum is certified: {measure}", "derived here", "not converged")]
     tolerance = float(result["tolerance"])
-    text = f"the optimum f = {f:.6g} (f is {stands_for}) is certified: {what}"
-    found = [claim(text, "derived here", error, "<=", tolerance)]
+    text = f"the optimum f = {f:.6g} (f is {objective}) is certified: {measure}"
+    rows = [claim(text, "derived here", error, "<=", tolerance)]
     if not np.isnan(gap):
         text = "the same optimum: gap to the solver's dual value over 1 + f"
-        found.append(claim(text, "certified by cvxpy", gap, "<=", 1e-7))
-    return found
+        rows.append(claim(text, "certified by cvxpy", gap, "<=", 1e-7))
+    return rows

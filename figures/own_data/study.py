@@ -1,9 +1,9 @@
 """What is compared on data of one's own, and the search for its step sizes.
 
 Tuning looks at the training loss alone: of a grid of step sizes it takes the one with the least
-mean of f over the last tenth of the steps. The grid is in units of the problem, 1/L with L the
-smoothness or, for unscaled signs, the largest entry of the first gradient over L; where the best is
-at its edge, it grows.
+mean of f over the last tenth of the steps. The grid is in units of 1/L, L being the smoothness, or
+for unscaled signs of the largest entry of the first gradient over L; it grows beyond an edge at
+which the best step size lies.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REPLICATES = 5  # of a comparison in which something is random; tuning takes one
 POINTS = 200  # of a curve
 SPAN_LIMIT = 2**24  # entries of all gradients; beyond, their span takes too long
 EXPONENTS, QUICK_EXPONENTS = range(-4, 2), range(-2, 1)  # of the square root of ten
-MORE, AT_MOST = 2, 24  # step sizes added at an edge, and in all
+ADDED, AT_MOST = 2, 24  # step sizes added at an edge, and in all
 
 
 @dataclass(frozen=True)
@@ -63,25 +63,25 @@ class Study:
         """A step size for each method, and the results of other works, done in the same go."""
         first = QUICK_EXPONENTS if self.options.quick else EXPONENTS
         losses: dict[str, dict[int, float]] = {k: {} for k in self.methods if k not in fixed}
-        wanted = {label: list(first) for label in losses}
-        kept: dict[str, Result] = {}
-        while wanted or others:
-            names = {(k, i): f"{k}, lr={self.lr(k, i):g}" for k in wanted for i in wanted[k]}
-            works = {name: self._tuning(*at) for at, name in names.items()}
-            found = self.obtain(works | others)
+        untried = {label: list(first) for label in losses}
+        other_results: dict[str, Result] = {}
+        while untried or others:
+            names = {(k, i): f"{k}, lr={self.lr(k, i):g}" for k in untried for i in untried[k]}
+            works = {name: self._tuning(label, i) for (label, i), name in names.items()}
+            results = self.obtain(works | others)
             for (label, i), name in names.items():
-                losses[label][i] = _late_loss(found[name])
-            kept |= {name: found[name] for name in others}
-            others, wanted = {}, {} if self.options.quick else _beyond(losses, wanted)
+                losses[label][i] = _late_loss(results[name])
+            other_results |= {name: results[name] for name in others}
+            others, untried = {}, {} if self.options.quick else _beyond(losses, untried)
         chosen = {label: Choice(lr, "given") for label, lr in fixed.items()}
         chosen |= {label: self._best(label, tried) for label, tried in losses.items()}
-        return {label: chosen[label] for label in self.methods}, kept
+        return {label: chosen[label] for label in self.methods}, other_results
 
     def obtain(self, works: dict[str, Work]) -> dict[str, Result]:
         """The results of some works, by their names."""
-        told = self.options
-        found = obtain_all(works, told.results, again=told.again, jobs=told.jobs)
-        return {name: found[place(work, told.results)] for name, work in works.items()}
+        folder, options = self.options.results, self.options
+        by_path = obtain_all(works, folder, again=options.again, jobs=options.jobs)
+        return {name: by_path[place(work, folder)] for name, work in works.items()}
 
     def lr(self, label: str, exponent: int) -> float:
         """The step size of the grid, to three digits."""
@@ -101,12 +101,12 @@ class Study:
         late = {round(self.steps * (0.9 + 0.01 * i)) for i in range(11)}
         return self._vary(label, self.lr(label, exponent), record=tuple(late), metrics=("loss",))
 
-    def _vary(self, label: str, lr: float, **told: Any) -> Work:
+    def _vary(self, label: str, lr: float, **fields: Any) -> Work:
         """A run that goes on where it diverges."""
         from efsgd.convex.studies.vary import Vary
 
         method, seed = self.methods[label][1], self.options.seed
-        run = Run(self.problem, method, lr, self.steps, seed, batch=self.batch, **told)
+        run = Run(self.problem, method, lr, self.steps, seed, batch=self.batch, **fields)
         return Vary(run, "lr", (lr,))
 
     def _best(self, label: str, losses: dict[int, float]) -> Choice:
@@ -119,16 +119,16 @@ class Study:
         return Choice(self.lr(label, best), remark)
 
 
-def _beyond(losses: dict[str, dict[int, float]], still: Iterable[str]) -> dict[str, list[int]]:
-    """More exponents for the methods whose best is at an edge: beyond it."""
-    more = {}
-    for label in still:
+def _beyond(losses: dict[str, dict[int, float]], labels: Iterable[str]) -> dict[str, list[int]]:
+    """Exponents beyond the edge, for those of these methods whose best step size lies at one."""
+    exponents = {}
+    for label in labels:
         tried = losses[label]
         best, low, high = min(tried, key=lambda i: (tried[i], i)), min(tried), max(tried)
         if len(tried) < AT_MOST and best in (low, high):
-            ends = (low - MORE, low) if best == low else (high + 1, high + 1 + MORE)
-            more[label] = list(range(*ends))
-    return more
+            ends = (low - ADDED, low) if best == low else (high + 1, high + 1 + ADDED)
+            exponents[label] = list(range(*ends))
+    return exponents
 
 
 def _late_loss(result: Result) -> float:

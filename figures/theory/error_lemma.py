@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 LEMMA, SHARP, VARYING = bounds.error_lemma, bounds.error_sharp, bounds.error_varying
 D, STEPS = 64, 300
 SPECS = (  # of every built-in kind that has a delta, and a range of deltas
-    *("scaledsign", "scaledsign:zero=0", "twomeans", "blockwise:4,scaledsign", "signtopk:8"),
-    *("topk:2", "topk:8", "topk:32", "topk:56", "randk:4", "randk:24", "randk:8,unbiased"),
-    *("lowrank:1", "threshold:l2=0.5", "threshold:linf=0.5", "qsgd:2", "qsgd:8", "terngrad"),
-    *("natural", "natural:nearest", "scaled:0.5,topk:8", "identity"),
-)
+    "scaledsign", "scaledsign:zero=0", "twomeans", "blockwise:4,scaledsign", "signtopk:8", "topk:2",
+    "topk:8", "topk:32", "topk:56", "randk:4", "randk:24", "randk:8,unbiased", "lowrank:1",
+    "threshold:l2=0.5", "threshold:linf=0.5", "qsgd:2", "qsgd:8", "terngrad", "natural",
+    "natural:nearest", "scaled:0.5,topk:8", "identity",
+)  # fmt: skip
 RATES = (0.01, 1.0, StepDecay(0.1, (100,), 0.1), InverseSqrt(0.1))
 CONSTANT, DECAYED = 2, 2  # the first so many rates are constant; the row of the drop
 GRADIENTS = {"sparse": 1, "dense": D}  # along so many coordinates: worst for signs, and for top-k
 NOISES = (0.0, 0.5)  # the problems are sparse without and with noise, dense without and with it
 QS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)  # of the extremal instance
 SIGMAS = (0.1, 10.0)
-SHOWN = 0.9  # the q of the right panel
+DRAWN_Q = 0.9  # of the right panel
 ROUNDED = 1 + 1e-12
 
 
@@ -53,8 +53,15 @@ def work(quick: bool, seed: int) -> Works:
     )
     for spec in SPECS[::8] if quick else SPECS:
         c = compressor(spec).contractive(D)
-        many = 2 if quick else 150 if c.random else 40
-        works[spec] = Memories(c, problems, RATES, 120 if quick else STEPS, 4, seed, many)
+        works[spec] = Memories(
+            compressor=c,
+            problems=problems,
+            rates=RATES,
+            steps=120 if quick else STEPS,
+            record=4,
+            seed=seed,
+            replicates=2 if quick else 150 if c.random else 40,
+        )
     for q in QS:
         c = Scaled(Identity(), 1 - q)
         slopes = tuple(Slope(sigma) for sigma in SIGMAS)
@@ -64,10 +71,10 @@ def work(quick: bool, seed: int) -> Works:
 
 def varying(result: Result) -> Array:
     """The bound on each problem, for each step size at each recorded step, (P, V, S)."""
-    delta, at = float(result["delta"]), result["step"]
+    delta, step = float(result["delta"]), result["step"]
     return np.array(
         [
-            [VARYING(lrs=lrs, sigmas=sigma, delta=delta)[at] for lrs in result["lrs"]]
+            [VARYING(lrs=lrs, sigmas=sigma, delta=delta)[step] for lrs in result["lrs"]]
             for sigma in result["sigma"]
         ]
     )
@@ -80,18 +87,18 @@ def lemma(result: Result) -> Array:
 
 
 def shares(result: Result) -> tuple[Array, Array]:
-    """E|e_t|^2 over the sharp form and over the lemma, each (P,): means over the last half.
+    """E|e_t|^2 over the sharp form and over the lemma, each (P,).
 
-    Over the steps and the constant step sizes, which are the same but for their unit.
+    Means over the last half of the steps and over the constant step sizes, which only scale e_t.
     """
     late = result["step"] > result["step"][-1] / 2
     sharp = result["squared"] / np.maximum(varying(result), 1e-300)
     paper = result["squared"] / lemma(result)[..., :1]
-    first, second = (v[:, :CONSTANT, late].mean(axis=(1, 2)) for v in (sharp, paper))
-    return first, second
+    selected = np.s_[:, :CONSTANT, late]
+    return sharp[selected].mean(axis=(1, 2)), paper[selected].mean(axis=(1, 2))
 
 
-def own(results: Results) -> dict[str, Result]:
+def lossy(results: Results) -> dict[str, Result]:
     """The runs of the built-in compressors that lose something."""
     return {spec: r for spec, r in results.items() if spec in SPECS and float(r["delta"]) < 1}
 
@@ -114,16 +121,16 @@ def _draw_tightness(ax: Axes, results: Results) -> None:
     q = np.sqrt(1 - delta)
     ax.axhline(1, color=style.VERMILION, linestyle=style.DASHED, label="the paper's lemma")
     ax.plot(delta, (1 + q) ** 2 / 4, color="0.2", label="sharp form, $(1+q)^2/4$")
-    at = [(float(r["delta"]), _last(r)) for r in extremal(results)]
-    ax.plot(*np.transpose(at), "o", color="0.2", label="C(x) = (1-q)x, constant gradient")
+    points = [(float(r["delta"]), _last(r)) for r in extremal(results)]
+    ax.plot(*np.transpose(points), "o", color="0.2", label="C(x) = (1-q)x, constant gradient")
     looks = (("X", style.BLUE), ("p", style.GREEN))
     for row, (gradient, (marker, colour)) in enumerate(zip(GRADIENTS, looks, strict=True)):
-        at = [
+        points = [
             (float(r["delta"]), float(shares(r)[1][2 * row : 2 * row + 2].max()))
-            for r in own(results).values()
+            for r in lossy(results).values()
         ]
         label = f"built-in compressors, {gradient} gradients"
-        ax.plot(*np.transpose(at), marker, color=colour, alpha=0.8, markersize=4.5, label=label)
+        ax.plot(*np.transpose(points), marker, color=colour, alpha=0.8, markersize=4.5, label=label)
     ax.set(xlabel="$\\delta$", xlim=(0, 1), ylim=(0, 1.05), title=f"d = {D}, constant step sizes")
     ax.set_ylabel("$E|e_t|^2$ over the lemma's bound")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
@@ -135,7 +142,7 @@ def _last(result: Result) -> float:
 
 
 def _draw_varying(ax: Axes, results: Results) -> None:
-    result = results[f"extremal q={SHOWN}"]
+    result = results[f"extremal q={DRAWN_Q}"]
     unit = float(result["sigma"][0]) ** 2
     step, names = result["step"][1:], ("lr/10 from step 100 on", "$lr/\\sqrt{t+1}$")
     bound, latest, squared = (
@@ -150,39 +157,43 @@ def _draw_varying(ax: Axes, results: Results) -> None:
     ax.plot([], [], "o", color="0.3", label="C(x) = (1-q)x attains it")
     ax.plot([], [], color="0.3", linestyle=style.DOTTED, label="the lemma with $lr_t$: exceeded")
     ax.set(xscale="log", yscale="log", xlabel="iteration t", ylabel="$|e_t|^2/\\sigma^2$")
-    ax.set_title(f"step sizes that vary, q = {SHOWN}")
+    ax.set_title(f"step sizes that vary, q = {DRAWN_Q}")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
 def verdicts(results: Results) -> list[Verdict]:
     """No run exceeds a bound; the extremal instance attains the sharp ones."""
     runs = [results[spec] for spec in SPECS]
-    over: dict[str, int] = {"the lemma": 0, "its sharp form": 0, "the form for lr_t that vary": 0}
+    exceeding: dict[str, int] = {
+        "the lemma": 0,
+        "its sharp form": 0,
+        "the form for lr_t that vary": 0,
+    }
     for result in runs:
         least = result["squared"] - 4 * result["error"]  # in expectation: four standard errors
         within = least <= varying(result) * ROUNDED
         paper = least[:, :CONSTANT] <= lemma(result)[:, :CONSTANT, :1] * ROUNDED
-        for name, kept in zip(
-            over, (paper, within[:, :CONSTANT], within[:, CONSTANT:]), strict=True
+        for name, holds in zip(
+            exceeding, (paper, within[:, :CONSTANT], within[:, CONSTANT:]), strict=True
         ):
-            over[name] += int((~kept).sum())
+            exceeding[name] += int((~holds).sum())
     sources = (LEMMA.source, SHARP.source, VARYING.source)
     text = f"{len(runs)} compressors, {2 * len(GRADIENTS)} problems: steps where E|e_t|^2 exceeds"
     return [
         *(
             claim(f"{text} {name} by more than 4 s.e.", source, count, "==", 0)
-            for (name, count), source in zip(over.items(), sources, strict=True)
+            for (name, count), source in zip(exceeding.items(), sources, strict=True)
         ),
         *_attained(results),
         _latest(results),
         claim_virtual(results),
-        *_told(results),
+        *_observations(results),
     ]
 
 
 def _attained(results: Results) -> list[Verdict]:
     """C(x) = (1-q)x on a constant gradient attains the sharp forms at every step."""
-    off, off_varying, used = [], [], []
+    off, off_varying, off_share = [], [], []
     for result in extremal(results):
         delta, step = float(result["delta"]), result["step"][1:]
         sigma, lr = result["sigma"][:, None, None], result["lrs"][:CONSTANT, :1]
@@ -190,43 +201,43 @@ def _attained(results: Results) -> list[Verdict]:
         squared = result["squared"][..., 1:]
         off.append(abs(squared[:, :CONSTANT] / sharp - 1).max())
         off_varying.append(abs(squared / varying(result)[..., 1:] - 1)[:, CONSTANT:].max())
-        used.append(abs(_last(result) - (1 + np.sqrt(1 - delta)) ** 2 / 4))
+        off_share.append(abs(_last(result) - (1 + np.sqrt(1 - delta)) ** 2 / 4))
     text = f"C(x) = (1-q)x, constant gradient, {len(QS)} q x {len(SIGMAS)} sigma: largest"
     bound = f"{text} relative distance of |e_t|^2 from the sharp form"
     share = f"{text} distance of the share of the lemma that it uses from (1+q)^2/4"
     return [  # np.max, so that NaN fails
         claim(f"{bound}, constant lr", SHARP.source, float(np.max(off)), "<=", 1e-12),
         claim(f"{bound}, lr_t", VARYING.source, float(np.max(off_varying)), "<=", 1e-12),
-        claim(share, SHARP.source, float(np.max(used)), "<=", 1e-6),
+        claim(share, SHARP.source, float(np.max(off_share)), "<=", 1e-6),
     ]
 
 
 def _latest(results: Results) -> Verdict:
     """After the step size has dropped the lemma with the new one is false."""
-    result = results[f"extremal q={SHOWN}"]
-    over = float((result["squared"][0, DECAYED, 1:] / lemma(result)[0, DECAYED]).max())
-    return does_not_hold(
-        f"C(x) = (1-q)x, q = {SHOWN}, lr divided by 10: |e_t|^2 stays below the lemma with lr_t "
-        "for its constant lr",
-        *(VARYING.source, f"|e_t|^2 up to {over:.3g} times it", over > 1),
+    result = results[f"extremal q={DRAWN_Q}"]
+    ratio = float((result["squared"][0, DECAYED, 1:] / lemma(result)[0, DECAYED]).max())
+    text = (
+        f"C(x) = (1-q)x, q = {DRAWN_Q}, lr divided by 10: |e_t|^2 stays below the lemma with lr_t "
     )
+    measured = f"|e_t|^2 up to {ratio:.3g} times it"
+    return does_not_hold(f"{text}for its constant lr", VARYING.source, measured, ratio > 1)
 
 
-def _told(results: Results) -> list[Verdict]:
+def _observations(results: Results) -> list[Verdict]:
     """How tight the bounds are for each compressor."""
-    told = []
-    for spec, result in own(results).items():
+    rows = []
+    for spec, result in lossy(results).items():
         sharp, paper = (float(v.max()) for v in shares(result))
-        text = (
-            f"{spec}, delta = {float(result['delta']):.3g}: E|e_t|^2 over the sharp form and the "
-        )
-        said = f"{text}lemma, the tightest of {2 * len(GRADIENTS)} problems"
-        told.append(observation(said, SHARP.source, f"{sharp:.3g} and {paper:.3g}"))
-    return told
+        text = f"{spec}, delta = {float(result['delta']):.3g}: E|e_t|^2 over the sharp form and "
+        text += f"the lemma, the tightest of {2 * len(GRADIENTS)} problems"
+        rows.append(observation(text, SHARP.source, f"{sharp:.3g} and {paper:.3g}"))
+    return rows
 
 
 PICTURE = Picture(
     "error-lemma",
     "How tight the error lemma is, its sharp form, and its form for step sizes that vary",
-    *(work, draw, verdicts),
+    work,
+    draw,
+    verdicts,
 )

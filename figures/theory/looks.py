@@ -1,4 +1,4 @@
-"""How the methods of the worst cases look in every picture, and what the pictures share."""
+"""What the pictures of the theory share: how methods look, and claims about many worst cases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efsgd.arrays import Array
+from efsgd.bounds import rates
 from efsgd.figures import style
+from efsgd.figures.verdicts import Verdict, claim
 from efsgd.results import Result
 
 if TYPE_CHECKING:
@@ -27,14 +29,34 @@ LOOKS: dict[str, tuple[str, Any, str]] = {  # colour, line, marker
 }
 
 
-def worse(least: float, values: Array) -> float:
+def worse(so_far: float, values: Array) -> float:
     """The largest of all; NaN if one is, so that no claim passes on it."""
-    return float(np.max([least, *np.ravel(values)]))
+    return float(np.max([so_far, *np.ravel(values)]))
 
 
-def solver_error(results: Iterable[Result]) -> float:
-    """What may be off of any worst case, relative to it, or to 1e-2 where it is smaller."""
-    return worse(0, np.concatenate([r["error"] / np.maximum(r["value"], 1e-2) for r in results]))
+def claim_solved(text: str, results: Iterable[Result]) -> Verdict:
+    """The claim that the solver's error is small, relative to the value or to 1e-2 if that is more.
+
+    The error of a worst case is the distance of its dual value from the value of an instance.
+    """
+    errors = [result["error"] / np.maximum(result["value"], 1e-2) for result in results]
+    error = worse(0, np.concatenate(errors))
+    source = "dual value and instance compared"
+    return claim(f"{text}: what may be off of any", source, error, "<=", 1e-5)
+
+
+def best_step(method: str, *, mu: float, delta: float) -> float:
+    """The best step size of a method for L = 1, in closed form; that of GD has no delta."""
+    return float(getattr(rates, f"{method}_step")(**_letters(method, mu, delta)))
+
+
+def best_rate(method: str, *, mu: float, delta: float) -> float:
+    """The rate at :func:`best_step`, in closed form."""
+    return float(getattr(rates, f"{method}_rate")(**_letters(method, mu, delta)))
+
+
+def _letters(method: str, mu: float, delta: float) -> dict[str, float]:
+    return {"L": 1.0, "mu": mu} | ({} if method == "gd" else {"delta": delta})
 
 
 def plain_ticks(ax: Axes) -> None:

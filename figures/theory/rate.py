@@ -16,7 +16,7 @@ from efsgd.arrays import Array
 from efsgd.bounds import rates
 from efsgd.figures import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.theory.looks import LOOKS, METHODS, NAMES, worse
+from efsgd.figures.theory.looks import LOOKS, METHODS, NAMES, best_rate, best_step, worse
 from efsgd.figures.verdicts import Verdict, claim
 from efsgd.results import Result, Work
 
@@ -38,18 +38,6 @@ BEST = len(BELOW)
 CLIFF = {0.8: 0.951, 1.0: 0.939, 1.05: 0.969, 1.1: 1.0}  # at DELTAS[0], to the digits given
 
 
-def best_step(method: str, delta: float) -> float:
-    """The best step size for L = 1 and mu = MU."""
-    known = {"L": 1.0, "mu": MU} | ({} if method == "gd" else {"delta": delta})
-    return float(getattr(rates, f"{method}_step")(**known))
-
-
-def best_rate(method: str, delta: float) -> float:
-    """The rate at the best step size, in closed form."""
-    known = {"L": 1.0, "mu": MU} | ({} if method == "gd" else {"delta": delta})
-    return float(getattr(rates, f"{method}_rate")(**known))
-
-
 def work(quick: bool, seed: int) -> Works:
     """The rate of every method on a grid of step sizes around its best one."""
     from efsgd.convex.studies.worst_cases import LyapunovRates
@@ -58,8 +46,9 @@ def work(quick: bool, seed: int) -> Works:
     works: dict[str, Work] = {}
     for delta in DELTAS:
         for method in METHODS:
-            step, own = best_step(method, delta), 1.0 if method == "gd" else delta
-            settings = tuple((factor * step, own, MU) for factor in factors)
+            step = best_step(method, mu=MU, delta=delta)
+            achieved = 1.0 if method == "gd" else delta
+            settings = tuple((factor * step, achieved, MU) for factor in factors)
             works[f"{method}, {delta}"] = LyapunovRates(method=method, settings=settings)
     return works
 
@@ -68,8 +57,8 @@ def lower(method: Name, result: Result) -> Array:
     """What no rate can beat at the step sizes of a result, (S,)."""
     from efsgd.convex.lyapunov.rate import quadratic_rate
 
-    asked = zip(result["lr"], result["delta"], strict=True)
-    return np.array([quadratic_rate(method, lr=lr, delta=d, mu=MU) for lr, d in asked])
+    pairs = zip(result["lr"], result["delta"], strict=True)
+    return np.array([quadratic_rate(method, lr=lr, delta=delta, mu=MU) for lr, delta in pairs])
 
 
 def draw(results: Results) -> Figure:
@@ -88,9 +77,9 @@ def _draw_rates(ax: Axes, results: Results, delta: float) -> None:
 
     for method in METHODS:
         result, (colour, dashes, marker) = results[f"{method}, {delta}"], LOOKS[method]
-        own, step = float(result["delta"][0]), best_step(method, delta)
+        achieved, step = float(result["delta"][0]), best_step(method, mu=MU, delta=delta)
         lrs = np.sort(np.append(np.geomspace(0.1, 1.3, 200), 1.0)) * step
-        bound = [quadratic_rate(method, lr=lr, delta=own, mu=MU) for lr in lrs]
+        bound = [quadratic_rate(method, lr=lr, delta=achieved, mu=MU) for lr in lrs]
         wide: dict[str, Any] = {"linewidth": 2.4} if method == "ef21" else {}  # it lies on EF
         ax.plot(lrs, bound, color=colour, linestyle=dashes, **wide)
         hollow: dict[str, Any] = (
@@ -108,21 +97,22 @@ def _draw_rates(ax: Axes, results: Results, delta: float) -> None:
 
 def verdicts(results: Results) -> list[Verdict]:
     """The best step, its rate, the cliff, and that no other Lyapunov function proves more."""
-    found = [*_best(results), *_cliff(results)]
-    off, residual, apart = 0.0, 0.0, 0.0
+    off, residual, difference = 0.0, 0.0, 0.0
     for delta in DELTAS:
         for method in METHODS:
             result = results[f"{method}, {delta}"]
             off = worse(off, abs(result["rate"] / lower(method, result) - 1))
             residual = worse(residual, result["residual"])
-        pair = [results[f"{method}, {delta}"]["rate"] for method in ("ef", "ef21")]
-        apart = worse(apart, abs(pair[0] / pair[1] - 1))
+        ef, ef21 = (results[f"{method}, {delta}"]["rate"] for method in ("ef", "ef21"))
+        difference = worse(difference, abs(ef / ef21 - 1))
     text = f"{len(DELTAS) * len(METHODS) * len(FACTORS)} rates"
-    said = f"{text}: largest relative distance from the worse of two quadratics"
+    distance = f"{text}: largest relative distance from the worse of two quadratics"
+    same = "EF and EF21: largest relative distance of their rates"
     return [
-        *found,
-        claim(said, MINE, off, "<=", 1e-5),
-        claim("EF and EF21: largest relative distance of their rates", MINE, apart, "<=", 1e-5),
+        *_best(results),
+        *_cliff(results),
+        claim(distance, MINE, off, "<=", 1e-5),
+        claim(same, MINE, difference, "<=", 1e-5),
         claim(f"{text}: largest violation of V_+ <= rho V", CERTIFIED, residual, "<=", 1e-9),
     ]
 
@@ -133,7 +123,8 @@ def _best(results: Results) -> list[Verdict]:
     for delta in DELTAS:
         for method in METHODS:
             rate = results[f"{method}, {delta}"]["rate"]
-            off = worse(off, abs(rate[BEST : BEST + 1] / best_rate(method, delta) - 1))
+            closed_form = best_rate(method, mu=MU, delta=delta)
+            off = worse(off, abs(rate[BEST : BEST + 1] / closed_form - 1))
             wrong += int(np.argmin(rate)) != BEST
     text = "GD, CGD, EF, EF21, delta = .5 and .9, at the best step size of the closed form: "
     return [
@@ -144,13 +135,14 @@ def _best(results: Results) -> list[Verdict]:
 
 def _cliff(results: Results) -> list[Verdict]:
     """The rates around the best step size, and where they reach 1."""
-    delta, found = DELTAS[0], []
+    delta, rows = DELTAS[0], []
     for factor, digits in CLIFF.items():
-        found_at = [results[f"{m}, {delta}"]["rate"][FACTORS.index(factor)] for m in ("ef", "ef21")]
-        off = worse(0, abs(np.array(found_at) - digits))
+        i = FACTORS.index(factor)
+        pair = np.array([results[f"{method}, {delta}"]["rate"][i] for method in ("ef", "ef21")])
         text = f"EF and EF21, delta = {delta}, mu = {MU}, {factor:g} of the best step size: "
-        said = f"{text}distance of the rate from {digits}"
-        found.append(claim(said, "reference value, to three digits", off, "<=", 5e-4))
+        text += f"distance of the rate from {digits}"
+        off = worse(0, abs(pair - digits))
+        rows.append(claim(text, "reference value, to three digits", off, "<=", 5e-4))
     edge, off = FACTORS.index(1 + MU), 0.0
     above, below = np.inf, 0.0  # the rates on both sides of it
     for delta in DELTAS:
@@ -160,7 +152,7 @@ def _cliff(results: Results) -> list[Verdict]:
             below, above = worse(below, rate[:edge]), -worse(-above, -rate[edge + 1 :])
     text = "EF and EF21, delta = .5 and .9, "
     return [
-        *found,
+        *rows,
         claim(f"{text}at the cliff 2/(K L): distance of the rate from 1", MINE, off, "<=", 1e-5),
         claim(f"{text}all step sizes below the cliff: largest rate", CERTIFIED, below, "<", 1.0),
         claim(f"{text}all step sizes above the cliff: least rate", CERTIFIED, above, ">", 1.0),
@@ -170,5 +162,7 @@ def _cliff(results: Results) -> list[Verdict]:
 PICTURE = Picture(
     "rate",
     "The rate against the step size: error feedback converges up to a cliff just above its best",
-    *(work, draw, verdicts),
+    work,
+    draw,
+    verdicts,
 )

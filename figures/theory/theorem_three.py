@@ -29,12 +29,12 @@ TS = (1, 2, 5, 10, 20, 50, 100, 200)
 GRID_TS = (1, 3, 20, 200)
 GRID = (0.01, 0.1, 0.5, 0.9, 1.0)  # deltas of the whole grid
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of log(T+1) in log of R/(lr sigma), which is T+1 at most
-SHOWN = (50, 0.1)  # T and delta of the right panel
+RIGHT_PANEL = (50, 0.1)  # T and delta
 SPECS = (  # those without randomness
-    *("scaledsign", "scaledsign:zero=0", "twomeans", "blockwise:4,scaledsign", "signtopk:8"),
-    *("topk:1", "topk:8", "topk:32", "lowrank:1", "threshold:l2=0.5", "threshold:linf=0.5"),
-    *("natural:nearest", "scaled:0.5,topk:8", "identity"),
-)
+    "scaledsign", "scaledsign:zero=0", "twomeans", "blockwise:4,scaledsign", "signtopk:8", "topk:1",
+    "topk:8", "topk:32", "lowrank:1", "threshold:l2=0.5", "threshold:linf=0.5", "natural:nearest",
+    "scaled:0.5,topk:8", "identity",
+)  # fmt: skip
 D = 64
 ROUNDED = 1 + 1e-12
 
@@ -47,7 +47,7 @@ def work(quick: bool, seed: int) -> Works:
     for delta in DELTAS:
         settings = tuple((T, delta, (T + 1) ** -0.5, 1.0) for T in TS)
         works[f"over T, {delta}"] = TheoremThree(settings)
-    T, delta = SHOWN
+    T, delta = RIGHT_PANEL
     rates = np.geomspace(1 / (T + 1), 2, 3 if quick else 12)
     settings = tuple((T, delta, float(lr), 1.0) for lr in rates)
     works["over lr"] = TheoremThree(settings, answers=0 if quick else T)
@@ -66,7 +66,7 @@ def work(quick: bool, seed: int) -> Works:
     return works
 
 
-def letters(result: Result) -> dict[str, Array]:
+def letters_of(result: Result) -> dict[str, Array]:
     """The arguments of the bounds, one for each run."""
     return {letter: result[letter] for letter in ("R", "lr", "sigma", "delta", "T")}
 
@@ -81,11 +81,11 @@ def draw(results: Results) -> Figure:
 
 def _draw_over_steps(ax: Axes, results: Results) -> None:
     T = np.unique(np.geomspace(1, 200, 60).round())
-    given: dict[str, Any]
+    letters: dict[str, Any]
     for delta, colour in zip(DELTAS, COLOURS, strict=True):
-        given = {"R": 1.0, "lr": (T + 1) ** -0.5, "sigma": 1.0, "delta": delta, "T": T}
-        ax.plot(T, PAPER(**given), color=colour, linestyle=style.DOTTED)
-        ax.plot(T, EXACT(**given), color=colour, label=f"$\\delta$ = {delta}")
+        letters = {"R": 1.0, "lr": (T + 1) ** -0.5, "sigma": 1.0, "delta": delta, "T": T}
+        ax.plot(T, PAPER(**letters), color=colour, linestyle=style.DOTTED)
+        ax.plot(T, EXACT(**letters), color=colour, label=f"$\\delta$ = {delta}")
         result = results[f"over T, {delta}"]
         ax.plot(result["T"], result["mean"], "o", color=colour)
     ax.set(xscale="log", yscale="log", xlabel="T", title="step size $R/(\\sigma\\sqrt{T+1})$")
@@ -95,11 +95,11 @@ def _draw_over_steps(ax: Axes, results: Results) -> None:
 
 
 def _draw_over_rates(ax: Axes, result: Result) -> None:
-    T, delta = SHOWN
+    T, delta = RIGHT_PANEL
     lr = np.geomspace(0.5 / (T + 1), 2, 200)
-    given: dict[str, Any] = {"R": 1.0, "lr": lr, "sigma": 1.0, "delta": delta, "T": T}
-    ax.plot(lr, PAPER(**given), color=style.BLUE, linestyle=style.DOTTED)
-    ax.plot(lr, EXACT(**given), color=style.BLUE)
+    letters: dict[str, Any] = {"R": 1.0, "lr": lr, "sigma": 1.0, "delta": delta, "T": T}
+    ax.plot(lr, PAPER(**letters), color=style.BLUE, linestyle=style.DOTTED)
+    ax.plot(lr, EXACT(**letters), color=style.BLUE)
     ax.plot(result["lr"], result["mean"], "o", color=style.BLUE)
     ax.plot(result["lr"], result["at_mean"], "s", color=style.ORANGE)
     ax.axvline(1 / (T + 1), color="0.6", linestyle=style.DASHED, linewidth=0.8)
@@ -126,40 +126,47 @@ def verdicts(results: Results) -> list[Verdict]:
     count = sum(result["mean"].size for result in worst)
     achieved = float(np.max([abs(r["achieved"] - r["delta"]).max() for r in worst]))
     real = [results[spec] for spec in SPECS]
-    over = {bound: sum(_exceeding(r, bound) for r in [*worst, *real]) for bound in (PAPER, EXACT)}
-    every = count + sum(result["mean"].size for result in real)
-    text = f"{every} runs, {len(SPECS)} compressors among them: how often the mean of f(x_t) - f* "
+    exceeding = {b: sum(_exceeding(r, b) for r in [*worst, *real]) for b in (PAPER, EXACT)}
+    runs = count + sum(result["mean"].size for result in real)
+    text = f"{runs} runs, {len(SPECS)} compressors among them: how often the mean of f(x_t) - f* "
     return [
-        claim(f"{text}exceeds Theorem III", PAPER.source, over[PAPER], "==", 0),
-        claim(f"{text}exceeds its exact form", EXACT.source, over[EXACT], "==", 0),
+        claim(f"{text}exceeds Theorem III", PAPER.source, exceeding[PAPER], "==", 0),
+        claim(f"{text}exceeds its exact form", EXACT.source, exceeding[EXACT], "==", 0),
         claim(
             f"{count} worst cases, T up to {TS[-1]}: largest |attained/exact form - 1|",
-            *(EXACT.source, off, "<=", 1e-12),
+            EXACT.source,
+            off,
+            "<=",
+            1e-12,
         ),
         claim(
             "the same: largest distance of the delta achieved at a step from the one claimed",
-            *("arXiv 1901.09847, Assumption A", achieved, "<=", 1e-12),
+            "arXiv 1901.09847, Assumption A",
+            achieved,
+            "<=",
+            1e-12,
         ),
         *_jensen(results["over lr"]),
         claim_virtual(results),
-        *_told(results, worst),
+        *_observations(results, worst),
     ]
 
 
 def _off(result: Result) -> float:
     """The largest relative distance of what was attained from the formula; NaN if any is."""
-    return float(abs(result["mean"] / EXACT(**letters(result)) - 1).max())
+    return float(abs(result["mean"] / EXACT(**letters_of(result)) - 1).max())
 
 
 def _exceeding(result: Result, bound: Bound[..., Value]) -> int:
     """How many runs exceed a bound, or are NaN."""
-    return int((~(result["mean"] <= bound(**letters(result)) * ROUNDED)).sum())
+    return int((~(result["mean"] <= bound(**letters_of(result)) * ROUNDED)).sum())
 
 
 def _jensen(result: Result) -> list[Verdict]:
-    """What Theorem III speaks of is less, but where lr sigma (T+1) = R and all slopes are one."""
-    share = result["at_mean"] / EXACT(**letters(result))
-    text = f"T = {SHOWN[0]}, delta = {SHOWN[1]}: share of the exact form at the mean iterate, "
+    """f at the mean iterate is less than the mean of f, except where lr sigma (T+1) = R."""
+    share = result["at_mean"] / EXACT(**letters_of(result))
+    T, delta = RIGHT_PANEL
+    text = f"T = {T}, delta = {delta}: share of the exact form at the mean iterate, "
     off = float(abs(share[0] - 1))
     return [
         claim(f"{text}lr sigma (T+1) = R: distance from 1", EXACT.source, off, "<=", 1e-12),
@@ -167,23 +174,25 @@ def _jensen(result: Result) -> list[Verdict]:
     ]
 
 
-def _told(results: Results, worst: list[Result]) -> list[Verdict]:
+def _observations(results: Results, worst: list[Result]) -> list[Verdict]:
     """How much of the paper's bound is used."""
-    shares = np.concatenate([r["mean"] / PAPER(**letters(r)) for r in worst])
+    shares = np.concatenate([r["mean"] / PAPER(**letters_of(r)) for r in worst])
     text = "the worst cases: share of Theorem III's bound that is attained"
-    told = [observation(text, PAPER.source, f"{shares.min():.3g} to {shares.max():.3g}")]
+    rows = [observation(text, PAPER.source, f"{shares.min():.3g} to {shares.max():.3g}")]
     for spec in SPECS:
         result = results[spec]
         exact, paper = (
-            float((result["mean"] / bound(**letters(result))).max()) for bound in (EXACT, PAPER)
+            float((result["mean"] / bound(**letters_of(result))).max()) for bound in (EXACT, PAPER)
         )
         text = f"{spec} on the same f: largest mean over the exact form and Theorem III's"
-        told.append(observation(text, EXACT.source, f"{exact:.3g} and {paper:.3g}"))
-    return told
+        rows.append(observation(text, EXACT.source, f"{exact:.3g} and {paper:.3g}"))
+    return rows
 
 
 PICTURE = Picture(
     "theorem-three",
     "Theorem III, its exact form, and the runs that attain it",
-    *(work, draw, verdicts),
+    work,
+    draw,
+    verdicts,
 )

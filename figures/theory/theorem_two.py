@@ -1,4 +1,4 @@
-"""Theorem II on a smooth nonconvex problem, and the run that its middle term cannot be halved for.
+"""Theorem II on a smooth nonconvex problem, and a run that shows its middle term cannot be halved.
 
 All constants of the problem are known, so the bounds hold with nothing to fit: the paper's, the
 same at its best rho, and the sharper one of :mod:`efsgd.bounds`.
@@ -26,14 +26,13 @@ BOUNDS = {"Theorem II": PAPER, "Theorem II at its best rho": BEST, "the sharper 
 D, STEPS = 16, 2000
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
 SPECS = (
-    *("scaledsign", "scaledsign:zero=0", "twomeans", "blockwise:4,scaledsign", "signtopk:4"),
-    *("topk:1", "topk:4", "topk:8", "randk:4", "randk:4,unbiased", "lowrank:1", "qsgd:2"),
-    *("threshold:l2=0.5", "threshold:linf=0.5", "terngrad", "natural", "natural:nearest"),
-    "identity",
-)
-SHOWN = {"identity": "SGD", "topk:4": "EF, top-4", "scaledsign": "EF-signSGD"}
-COLOURS = (style.BLACK, style.GREEN, style.BLUE)
-SHOWN_RATE = 3  # of RATES, in the first panel
+    "scaledsign", "scaledsign:zero=0", "twomeans", "blockwise:4,scaledsign", "signtopk:4", "topk:1",
+    "topk:4", "topk:8", "randk:4", "randk:4,unbiased", "lowrank:1", "qsgd:2", "threshold:l2=0.5",
+    "threshold:linf=0.5", "terngrad", "natural", "natural:nearest", "identity",
+)  # fmt: skip
+LABELS = {"identity": "SGD", "topk:4": "EF, top-4", "scaledsign": "EF-signSGD"}
+COLOURS = (style.BLACK, style.GREEN, style.BLUE)  # of LABELS
+DRAWN_RATE = 3  # of RATES, in the first panel
 ROUNDED = 1 + 1e-12
 
 
@@ -44,13 +43,13 @@ def work(quick: bool, seed: int) -> Works:
 
     replicates, steps = (2, 200) if quick else (20, STEPS)
     works: dict[str, Work] = {"halved": Halved(steps=steps if quick else 10_000, seed=seed)}
-    for spec in sorted({*SHOWN, *SPECS[::5]}) if quick else SPECS:
+    for spec in sorted({*LABELS, *SPECS[::5]}) if quick else SPECS:
         c = compressor(spec).contractive(D)
         works[spec] = MeanGradients(c, Valleys(D), RATES, steps, seed, replicates)
     return works
 
 
-def letters(result: Result) -> dict[str, Array]:
+def letters_of(result: Result) -> dict[str, Array]:
     """The arguments of the bounds, for every step size and every t: (V, 1) and (T+1,)."""
     numbers = {letter: result[letter] for letter in ("f0", "L", "sigma", "delta")}
     return numbers | {"lr": result["lr"][:, None], "T": np.arange(result["mean"].shape[1])}
@@ -62,9 +61,9 @@ def halved(result: Result) -> dict[str, float]:
     numbers = {letter: float(result[letter]) for letter in ("f0", "lr", "L", "delta")}
     sigma = float(np.sqrt(result["noise"] ** 2 + squared.max()))
     T = squared.size - 1
-    found = {name: float(bound(sigma=sigma, T=T, **numbers)) for name, bound in BOUNDS.items()}
-    half = found["Theorem II"] - numbers["L"] * numbers["lr"] * sigma**2 / 2
-    return found | {"its middle term halved": half}
+    values = {name: float(bound(sigma=sigma, T=T, **numbers)) for name, bound in BOUNDS.items()}
+    half = values["Theorem II"] - numbers["L"] * numbers["lr"] * sigma**2 / 2
+    return values | {"its middle term halved": half}
 
 
 def draw(results: Results) -> Figure:
@@ -77,17 +76,17 @@ def draw(results: Results) -> Figure:
 
 
 def _draw_runs(ax: Axes, results: Results) -> None:
-    for (spec, label), colour, width in zip(SHOWN.items(), COLOURS, (4, 2.5, 1), strict=True):
+    for (spec, label), colour, width in zip(LABELS.items(), COLOURS, (4, 2.5, 1), strict=True):
         result = results[spec]
         t = np.arange(result["mean"].shape[1])
         at = np.unique(np.geomspace(9, t[-1], 60).round().astype(int))
-        ax.plot(at + 1, result["mean"][SHOWN_RATE, at], color=colour, linewidth=width, label=label)
+        ax.plot(at + 1, result["mean"][DRAWN_RATE, at], color=colour, linewidth=width, label=label)
         for bound, line in ((PAPER, style.DOTTED), (SHARP, style.DASHED)):
-            value = np.broadcast_to(bound(**letters(result)), result["mean"].shape)
-            ax.plot(at + 1, value[SHOWN_RATE, at], color=colour, linestyle=line, linewidth=1.0)
+            value = np.broadcast_to(bound(**letters_of(result)), result["mean"].shape)
+            ax.plot(at + 1, value[DRAWN_RATE, at], color=colour, linestyle=line, linewidth=1.0)
     ax.plot([], [], color="0.3", linestyle=style.DOTTED, label="Theorem II")
     ax.plot([], [], color="0.3", linestyle=style.DASHED, label="sharper form")
-    ax.set(xscale="log", yscale="log", xlabel="T + 1", title=f"nonconvex, lr = {RATES[SHOWN_RATE]}")
+    ax.set(xscale="log", yscale="log", xlabel="T + 1", title=f"nonconvex, lr = {RATES[DRAWN_RATE]}")
     ax.set_ylabel("mean over t of $E|\\nabla f(x_t)|^2$")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
@@ -98,13 +97,13 @@ def _draw_shares(ax: Axes, results: Results) -> None:
     for bound, marker, colour in looks:
         weight, share = [], []
         for result in (results[spec] for spec in SPECS if spec in results):
-            value = bound(**letters(result))
+            value = bound(**letters_of(result))
             share.append((result["mean"] / value)[:, -1])
             weight.append(_weight(result))
         name = "Theorem II" if bound is PAPER else "sharper form"
         label = f"share of {'' if bound is PAPER else 'the '}{name}"
-        at = (np.concatenate(weight), np.concatenate(share))
-        ax.plot(*at, marker, color=colour, alpha=0.7, label=label)
+        x, y = np.concatenate(weight), np.concatenate(share)
+        ax.plot(x, y, marker, color=colour, alpha=0.7, label=label)
     ax.set(xscale="log", yscale="log", ylim=(None, 1.3), title=f"{len(SPECS)} compressors, all lr")
     ax.set(xlabel="bound over SGD's bound, less 1", ylabel="share of the bound used")
     ax.axhline(1, color="0.5", linewidth=0.8)
@@ -113,10 +112,10 @@ def _draw_shares(ax: Axes, results: Results) -> None:
 
 def _weight(result: Result) -> Array:
     """The sharper bound over that of SGD, minus 1 (at least 1e-3), for each step size."""
-    own = letters(result)
-    alone = SHARP(**(own | {"delta": 1.0}))
-    more: Array = np.asarray(SHARP(**own) / alone)[:, -1] - 1
-    return np.maximum(more, 1e-3)
+    letters = letters_of(result)
+    of_sgd = SHARP(**(letters | {"delta": 1.0}))
+    excess: Array = np.asarray(SHARP(**letters) / of_sgd)[:, -1] - 1
+    return np.maximum(excess, 1e-3)
 
 
 def _draw_halved(ax: Axes, result: Result) -> None:
@@ -126,10 +125,10 @@ def _draw_halved(ax: Axes, result: Result) -> None:
     dots = np.unique(np.geomspace(1, t[-1], 12).round().astype(int))
     ax.plot(dots, result["recursion"][dots], "o", color=style.BLUE, label="its recursion")
     looks = ((style.VERMILION, style.DOTTED), (style.BLACK, style.DASHED), (style.GREEN, "-"))
-    found = halved(result)
-    shown = ("Theorem II", "the sharper form", "its middle term halved")
-    for name, (colour, line) in zip(shown, looks, strict=True):
-        ax.axhline(found[name], color=colour, linestyle=line, label=name)
+    values = halved(result)
+    names = ("Theorem II", "the sharper form", "its middle term halved")
+    for name, (colour, line) in zip(names, looks, strict=True):
+        ax.axhline(values[name], color=colour, linestyle=line, label=name)
     ax.set(
         xscale="log",
         xlabel="t",
@@ -140,78 +139,62 @@ def _draw_halved(ax: Axes, result: Result) -> None:
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """No mean exceeds a bound at any T; the halved term is exceeded."""
-    found = []
+    """No mean exceeds a bound at any T; the bound with the halved term is exceeded."""
+    rows = []
     runs = {spec: results[spec] for spec in SPECS}
     for name, bound in BOUNDS.items():
-        over = sum(
-            int((~(r["mean"] <= bound(**letters(r)) * ROUNDED)).sum()) for r in runs.values()
+        exceeding = sum(
+            int((~(r["mean"] <= bound(**letters_of(r)) * ROUNDED)).sum()) for r in runs.values()
         )
         text = f"{len(SPECS)} compressors x {len(RATES)} step sizes: number of T at which the mean"
-        found.append(claim(f"{text} exceeds {name}", bound.source, over, "==", 0))
-    shares = np.concatenate([(r["mean"] / SHARP(**letters(r))).max(axis=1) for r in runs.values()])
+        rows.append(claim(f"{text} exceeds {name}", bound.source, exceeding, "==", 0))
+    shares = np.concatenate(
+        [(r["mean"] / SHARP(**letters_of(r))).max(axis=1) for r in runs.values()]
+    )
     text = "the same: largest share of the sharper form that is used, at any T"
-    found.append(claim(text, SHARP.source, float(shares.max()), "<=", 1.0))
-    return [*found, *_halved(results["halved"]), claim_virtual(results), *_told(runs)]
+    rows.append(claim(text, SHARP.source, float(shares.max()), "<=", 1.0))
+    return [*rows, *_halved(results["halved"]), claim_virtual(results), *_observations(runs)]
 
 
 def _halved(result: Result) -> list[Verdict]:
     """The run against the halved term keeps to the assumptions, the bounds, and its recursion."""
-    squared, bound = result["squared"], halved(result)
-    least, half = float(squared.min()), bound["its middle term halved"]
-    text = "quadratic, noise across x, worst compressor: "
+    squared, values = result["squared"], halved(result)
+    least, half = float(squared.min()), values["its middle term halved"]
+    head = "quadratic, noise across x, worst compressor: "
+    recursion = f"{head}largest distance of |grad f(x_t)|^2 from its recursion"
     off = float(abs(squared - result["recursion"]).max())
+    delta = f"{head}largest distance of the delta achieved at a step from {result['delta']}"
     achieved = float(abs(result["achieved"] - result["delta"]).max())
-    found = [
-        claim(
-            f"{text}largest distance of |grad f(x_t)|^2 from its recursion",
-            SHARP.source,
-            off,
-            "<=",
-            1e-12,
-        ),
-        claim(
-            f"{text}largest distance of the delta achieved at a step from {result['delta']}",
-            "arXiv 1901.09847, Assumption A",
-            achieved,
-            "<=",
-            1e-12,
-        ),
-        does_not_hold(
-            f"{text}Theorem II with half its middle term, {half:.4f}, bounds the least |grad f|^2",
-            *(SHARP.source, f"min over t is {least:.4f}", bool(least > half)),
-        ),
+    false = f"{head}Theorem II with half its middle term, {half:.4f}, bounds the least |grad f|^2"
+    rows = [
+        claim(recursion, SHARP.source, off, "<=", 1e-12),
+        claim(delta, "arXiv 1901.09847, Assumption A", achieved, "<=", 1e-12),
+        does_not_hold(false, SHARP.source, f"min over t is {least:.4f}", bool(least > half)),
     ]
-    for name, value in bound.items():
-        if name in BOUNDS:
-            mean = float(squared.mean())
-            found.append(
-                claim(
-                    f"{text}the mean of |grad f|^2 over {name}",
-                    BOUNDS[name].source,
-                    mean / value,
-                    "<=",
-                    1.0,
-                )
-            )
-    return found
+    for name, bound in BOUNDS.items():
+        share = float(squared.mean()) / values[name]
+        rows.append(
+            claim(f"{head}the mean of |grad f|^2 over {name}", bound.source, share, "<=", 1.0)
+        )
+    return rows
 
 
-def _told(runs: dict[str, Result]) -> list[Verdict]:
+def _observations(runs: dict[str, Result]) -> list[Verdict]:
     """How much of each bound is used at the end, at the smallest and the largest step size."""
-    told = []
+    rows = []
     for spec, result in runs.items():
-        shares = [(result["mean"] / bound(**letters(result)))[:, -1] for bound in (PAPER, SHARP)]
+        shares = [(result["mean"] / bound(**letters_of(result)))[:, -1] for bound in (PAPER, SHARP)]
         text = f"{spec}, delta = {float(result['delta']):.3g}: share of Theorem II and of the "
         spans = [f"{share.min():.2g} to {share.max():.2g}" for share in shares]
-        told.append(
-            observation(f"{text}sharper form used, over lr", PAPER.source, "; ".join(spans))
-        )
-    return told
+        text += "sharper form used, over lr"
+        rows.append(observation(text, PAPER.source, "; ".join(spans)))
+    return rows
 
 
 PICTURE = Picture(
     "theorem-two",
     "Theorem II on a nonconvex problem, and a run for which its middle term cannot be halved",
-    *(work, draw, verdicts),
+    work,
+    draw,
+    verdicts,
 )

@@ -20,8 +20,9 @@ from efsgd.figures.theory.looks import (
     LOOKS,
     METHODS,
     NAMES,
+    best_step,
+    claim_solved,
     plain_ticks,
-    solver_error,
     worse,
 )
 from efsgd.figures.verdicts import Verdict, claim, observation
@@ -55,8 +56,10 @@ EXACT: dict[tuple[str, str, float], int] = {
     **{(problem, "gd", delta): 10 for problem in PROBLEMS for delta in DELTAS},
     **{("strongly-convex", "cgd", delta): 10 for delta in DELTAS},
     **{("nonconvex", "cgd", delta): 10 for delta in DELTAS},
-    **{("convex", "ef", 0.5): 10, ("convex", "ef", 0.9): 2},
-    **{("convex", "ef21", 0.5): 2, ("convex", "ef21", 0.9): 1},
+    ("convex", "ef", 0.5): 10,
+    ("convex", "ef", 0.9): 2,
+    ("convex", "ef21", 0.5): 2,
+    ("convex", "ef21", 0.9): 1,
 }
 REFERENCES = {  # (problem, method, delta, N): value
     ("strongly-convex", "ef", 0.5, 5): 0.8348479602,
@@ -79,8 +82,7 @@ def key(problem: str, method: str, delta: float) -> str:
 def step_size(problem: str, method: str, delta: float) -> float:
     """The best step size for a strongly convex f; else 1/L, 1/((1+q)L) or 1/(K L)."""
     if problem == "strongly-convex":
-        known = {"L": 1.0, "mu": MU} | ({} if method == "gd" else {"delta": delta})
-        return float(getattr(rates, f"{method}_step")(**known))
+        return best_step(method, mu=MU, delta=delta)
     q = float(np.sqrt(1 - delta))
     return {"gd": 1.0, "cgd": 1 / (1 + q)}.get(method, (1 - q) / (1 + q))
 
@@ -118,23 +120,23 @@ def closed(problem: str, method: str, delta: float, N: Array) -> Array | None:
     CGD meets GD with the step size (1-q) lr, by the compressor C(x) = (1-q)x.
     """
     lr, q = step_size(problem, method, delta), float(np.sqrt(1 - delta))
-    found: Array | float | None = None
+    value: Array | float | None = None
     if problem == "strongly-convex" and method == "gd":
-        found = rates.gd_rate(L=1.0, mu=MU) ** N
+        value = rates.gd_rate(L=1.0, mu=MU) ** N
     elif problem == "strongly-convex" and method == "cgd":
-        found = rates.cgd_rate(L=1.0, mu=MU, delta=delta) ** N
+        value = rates.cgd_rate(L=1.0, mu=MU, delta=delta) ** N
     elif problem == "convex" and method == "gd":
-        found = rates.gd_convex(L=1.0, R=1.0, N=N)
+        value = rates.gd_convex(L=1.0, R=1.0, N=N)
     elif problem == "convex" and method == "cgd":
-        found = 1 / (2 + 4 * N * (1 - q) * lr)
+        value = 1 / (2 + 4 * N * (1 - q) * lr)
     elif problem == "convex":
-        found = rates.ef_convex(L=1.0, R=1.0, lr=lr, delta=delta, N=N)
+        value = rates.ef_convex(L=1.0, R=1.0, lr=lr, delta=delta, N=N)
     elif problem == "nonconvex" and method == "gd":
-        found = rates.gd_nonconvex(L=1.0, f0=1.0, N=N)
+        value = rates.gd_nonconvex(L=1.0, f0=1.0, N=N)
     elif problem == "nonconvex" and method == "cgd":
         h = (1 - q) * lr
-        found = 4 / (N * (4 * h - h**2) + 2)
-    return None if found is None else np.asarray(found)
+        value = 4 / (N * (4 * h - h**2) + 2)
+    return None if value is None else np.asarray(value)
 
 
 def draw(results: Results) -> Figure:
@@ -175,30 +177,34 @@ def verdicts(results: Results) -> list[Verdict]:
     """The worst cases are the closed forms and the reference values, and within the theorem."""
     text = "largest relative distance of the worst case from the closed form"
     valid = "EF and EF21, convex, where it is valid"
-    said = "GD, CGD, EF and EF21, convex: least worst case over its lower bound"
-    found = [
-        claim(f"GD, three problems: {text}", GD, _off(results, "gd"), "<=", 1e-5),
-        claim(f"CGD, strongly convex: {text}", SOURCE, _off(results, "cgd", 0), "<=", 1e-5),
-        claim(f"CGD, nonconvex: {text}", MINE, _off(results, "cgd", 2), "<=", 1e-5),
-        claim(f"{valid}: {text}", MINE, _off(results, "ef", 1), "<=", 1e-5),
-        claim(said, MINE, _least(results), ">=", 1 - 1e-5),
-    ]
-    error = solver_error(results.values())
-    said = f"{sum(r['value'].size for r in results.values())} worst cases: what may be off of any"
+    least = "GD, CGD, EF and EF21, convex: least worst case over its lower bound"
+    count = sum(result["value"].size for result in results.values())
     return [
-        *found,
+        claim(f"GD, three problems: {text}", GD, _off(results, "gd"), "<=", 1e-5),
+        claim(
+            f"CGD, strongly convex: {text}",
+            SOURCE,
+            _off(results, "cgd", "strongly-convex"),
+            "<=",
+            1e-5,
+        ),
+        claim(f"CGD, nonconvex: {text}", MINE, _off(results, "cgd", "nonconvex"), "<=", 1e-5),
+        claim(f"{valid}: {text}", MINE, _off(results, "ef", "convex"), "<=", 1e-5),
+        claim(least, MINE, _least(results), ">=", 1 - 1e-5),
         *_references(results),
         *_contraction(results),
-        claim(said, "dual value and instance compared", error, "<=", 1e-5),
+        claim_solved(f"{count} worst cases", results.values()),
     ]
 
 
-def _off(results: Results, which: str, problem: int | None = None) -> float:
-    """The largest relative distance of the worst cases of EXACT from their closed forms."""
+def _off(results: Results, prefix: str, problem: Class | None = None) -> float:
+    """The largest relative distance of worst cases of EXACT from their closed forms.
+
+    Of the methods whose name begins so, for one problem or all.
+    """
     off = 0.0
     for (name, method, delta), most in EXACT.items():
-        wanted = problem is None or name == list(PROBLEMS)[problem]
-        if not (wanted and method.startswith(which)):
+        if problem not in (None, name) or not method.startswith(prefix):
             continue
         result = results[key(name, method, delta)]
         form = closed(name, method, delta, result["steps"])
@@ -232,7 +238,7 @@ def _references(results: Results) -> list[Verdict]:
 
 def _contraction(results: Results) -> list[Verdict]:
     """EF and EF21 stay under (1+q)(L/mu) rho*^N, see above; how they compare with CGD."""
-    largest, told = 0.0, []
+    largest, comparisons = 0.0, []
     for delta in DELTAS:
         rate, q = rates.ef_rate(L=1.0, mu=MU, delta=delta), float(np.sqrt(1 - delta))
         last = {m: results[key("strongly-convex", m, delta)]["value"][-1] for m in METHODS}
@@ -240,15 +246,17 @@ def _contraction(results: Results) -> list[Verdict]:
             result = results[key("strongly-convex", method, delta)]
             bound = (1 + q) / MU * rate ** result["steps"]
             largest = worse(largest, result["value"] / bound)
-        said = f"{last['ef'] / last['cgd']:.3g} and {last['ef21'] / last['cgd']:.3g}"
+        ratios = f"{last['ef'] / last['cgd']:.3g} and {last['ef21'] / last['cgd']:.3g}"
         text = f"strongly convex, delta = {delta}, N = {STEPS[-1]}: EF and EF21 over CGD"
-        told.append(observation(text, "performance estimation", said))
-    said = "EF and EF21, strongly convex: largest worst case over (1+q)(L/mu) rho*^N (f_0 - f*)"
-    return [claim(said, MINE, largest, "<=", 1.0), *told]
+        comparisons.append(observation(text, "performance estimation", ratios))
+    text = "EF and EF21, strongly convex: largest worst case over (1+q)(L/mu) rho*^N (f_0 - f*)"
+    return [claim(text, MINE, largest, "<=", 1.0), *comparisons]
 
 
 PICTURE = Picture(
     "worst-case",
     "The worst case over all functions and compressors, with closed forms where there are any",
-    *(work, draw, verdicts),
+    work,
+    draw,
+    verdicts,
 )

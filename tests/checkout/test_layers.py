@@ -24,6 +24,7 @@ from import_graph import (
 )
 
 EARLY, LATE = "anywhere", "inside functions only"
+KERNELS = "efsgd.deep.optim.triton_kernels"  # it is imported late itself, where Triton is installed
 # What each package may import besides the standard library and itself (clarabel comes with cvxpy).
 MAY_IMPORT = {
     "efsgd": {"numpy": EARLY, "scipy": LATE},
@@ -31,6 +32,7 @@ MAY_IMPORT = {
     | dict.fromkeys(("scipy", "cvxpy", "clarabel"), LATE),
     "efsgd.deep": dict.fromkeys(("efsgd", "numpy", "torch"), EARLY)
     | dict.fromkeys(("torchvision", "triton"), LATE),
+    KERNELS: {"triton": EARLY},
     "efsgd.figures": dict.fromkeys(("efsgd", "numpy", "click"), EARLY)
     | dict.fromkeys(("matplotlib", "scipy", "torch", "efsgd.convex", "efsgd.deep"), LATE),
     # A folder of pictures belongs to a track: cli imports it late.
@@ -148,6 +150,7 @@ def test_no_module_has_the_name_of_what_its_package_exports(package):
         ("efsgd.convex.data", "from efsgd.deep import train", "efsgd.deep nowhere"),
         ("efsgd.deep.train", "def f():\n  import efsgd.convex", "efsgd.convex nowhere"),
         ("efsgd.deep.train", "import torchvision", "torchvision inside functions only"),
+        ("efsgd.deep.optim.triton_step", "import triton", "triton inside functions only"),
         ("efsgd.figures.cli", "import matplotlib", "matplotlib inside functions only"),
         ("efsgd.figures.cli", "import efsgd.convex", "efsgd.convex inside functions only"),
         ("efsgd.figures.cli", "import pandas", "imports pandas nowhere"),
@@ -214,6 +217,7 @@ def test_the_checker_sees_rooms_that_use_each_other():
     [
         ("efsgd", {"scipy", "cvxpy", "torch", "torchvision", "matplotlib", "click"}),
         ("efsgd.convex", {"scipy", "cvxpy", "torch", "torchvision", "matplotlib", "click"}),
+        ("efsgd.deep", {"scipy", "cvxpy", "torchvision", "matplotlib", "click", KERNELS}),
         ("efsgd.figures.cli", {"scipy", "cvxpy", "torch", "torchvision", "matplotlib"}),
         ("efsgd.figures.cifar.command", {"scipy", "cvxpy", "torch", "torchvision", "matplotlib"}),
     ],

@@ -1,4 +1,8 @@
-"""The torch kernels: NumPy's results from NumPy's draws, their own draws, no wait for a device."""
+"""The torch kernels: NumPy's results from NumPy's draws, their own draws, no wait for a device.
+
+Without this file a torch kernel could compress otherwise than the compressor whose constants are
+proved and tested in NumPy, and every training would go on.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ from compressor_table import (
     vectors,
 )
 from on_gpu import no_synchronisation
+from optimisers import generator
 from torch import Tensor
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
@@ -43,21 +48,18 @@ from efsgd.compressors import (
     TwoMeans,
 )
 from efsgd.compressors.base import Compressor
-from efsgd.deep.kernels import _ldexp, apply, as_tensors, draw, kernel
+from efsgd.deep.arrays import ldexp
+from efsgd.deep.kernels import apply, as_tensors, draw, kernel
 
-each = pytest.mark.parametrize("c", COMPRESSORS, ids=str)
-either = pytest.mark.parametrize("dtype", DTYPES)
-half = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+all_compressors = pytest.mark.parametrize("c", COMPRESSORS, ids=str)
+all_dtypes = pytest.mark.parametrize("dtype", DTYPES)
+half_dtypes = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 SUMMING = (ScaledSign, TwoMeans, SignTopK, QSGD)  # in torch a sum runs in another order
 SCALES: dict[Any, tuple[int, ...]] = {
     np.float32: (0, -120, 90, -140),
     np.float64: (0, -900, 900, -1060),
 }  # last: denormals
 SIZES = (0, 1, 2, 5, 17, 64)
-
-
-def generator(seed: int = 0, device: str = "cpu") -> torch.Generator:
-    return torch.Generator(device).manual_seed(seed)
 
 
 def innermost(c: Any) -> Compressor:
@@ -69,29 +71,29 @@ def innermost(c: Any) -> Compressor:
 def agree(c: Compressor, x: Array, drawn: Any, device: str = "cpu") -> None:
     """Demand that torch gives what NumPy gives: the same bits, or ulps where something is summed.
 
-    An entry that keeps its level, sign or place under another rounded sum changes by ulps; one
-    that does not changes by at least 1/255 of itself. So ulps an entry hold the pattern as well.
+    Under a sum that is rounded otherwise an entry changes by ulps if it keeps its level, sign or
+    place, else by at least 1/255 of itself: entries that agree to ulps have these in common too.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         y = c.apply(x, drawn) if x.shape[-1] else x.copy()
-    given = torch.tensor(x, device=device)
-    sent = apply(c, given, as_tensors(drawn, device))
-    assert sent is not given
+    tensor = torch.tensor(x, device=device)
+    sent = apply(c, tensor, as_tensors(drawn, device))
+    assert sent is not tensor
     z = sent.cpu().numpy()
     assert z.dtype == y.dtype
     assert z.shape == y.shape
     if isinstance(c, Threshold) and c.l2 is not None:
-        least = c.l2 * rms(x) if x.size else np.zeros(1)
+        threshold = c.l2 * rms(x) if x.size else np.zeros(1)
         with np.errstate(over="ignore"):
-            few = 4 * np.spacing(least.astype(x.dtype))
-        near = np.abs(np.abs(x) - least) <= few
+            rounding = 4 * np.spacing(threshold.astype(x.dtype))
+        near = np.abs(np.abs(x) - threshold) <= rounding
         z = np.where(near, y, z)  # the order of the sum decides there
     if type(innermost(c)) in SUMMING:
         assert np.array_equal(np.signbit(z), np.signbit(y))
         assert np.array_equal(np.isfinite(z), np.isfinite(y))
         with np.errstate(over="ignore", invalid="ignore"):
-            off = np.abs(z - y) > 8 * np.spacing(np.abs(y))
-        assert not (off & (z != y)).any()
+            differs = np.abs(z - y) > 8 * np.spacing(np.abs(y))
+        assert not (differs & (z != y)).any()
     else:
         assert z.tobytes() == y.tobytes()
 
@@ -119,7 +121,7 @@ EXACTLY = [c for c in COMPRESSORS if type(innermost(c)) is not LowRank]
 LOW_RANK = [c for c in COMPRESSORS if type(innermost(c)) is LowRank]
 
 
-@either
+@all_dtypes
 @pytest.mark.parametrize("c", EXACTLY, ids=str)
 def test_parity(c: Compressor, dtype: Any) -> None:
     for d, scale in itertools.product(SIZES, SCALES[dtype]):
@@ -128,17 +130,17 @@ def test_parity(c: Compressor, dtype: Any) -> None:
         agree(c, x, drawn_for(c, x.shape))
 
 
-@either
+@all_dtypes
 @pytest.mark.parametrize("c", LOW_RANK, ids=str)
 def test_parity_of_low_rank(c: Compressor, dtype: Any) -> None:
     """Random matrices entry by entry; the others, with equal singular values, by their error."""
     eps, tiny = np.finfo(dtype).eps, np.finfo(dtype).smallest_subnormal
     for d, scale in itertools.product((1, 2, 5, 17, 64), SCALES[dtype]):
         x = np.ldexp(np.random.default_rng(d).standard_normal((8, d)).astype(dtype), scale)
-        most = np.abs(x).max(-1, keepdims=True).astype(np.float64)
+        largest = np.abs(x).max(-1, keepdims=True).astype(np.float64)
         z = apply(c, torch.tensor(x)).numpy()
         assert z.dtype == dtype
-        assert (np.abs(z - c.apply(x)) <= 1e4 * eps * most + 8 * tiny).all()
+        assert (np.abs(z - c.apply(x)) <= 1e4 * eps * largest + 8 * tiny).all()
     for d in SIZES[1:]:
         x = vectors(d, dtype)
         y, z = c.apply(x), apply(c, torch.tensor(x)).numpy()
@@ -146,26 +148,32 @@ def test_parity_of_low_rank(c: Compressor, dtype: Any) -> None:
         assert (np.abs(errors[0] - errors[1]) <= 1e3 * eps * length).all()
 
 
-@either
+@all_dtypes
 @pytest.mark.parametrize("c", EXACTLY, ids=str)
 def test_parity_at_the_largest_numbers(c: Compressor, dtype: Any) -> None:
     """Where a sum or a norm leaves the dtype the result need not; where it does, both are inf."""
-    for whole in ([0.5] * 9, [1.0], [1.0, -1.0], [1.0, 0.0, -1.0, 1.0, 1.0], [1.0, 0.4, -0.2, 0.1]):
-        x = (np.array(whole) * np.finfo(dtype).max).astype(dtype)
+    for x_over_max in (
+        [0.5] * 9,
+        [1.0],
+        [1.0, -1.0],
+        [1.0, 0.0, -1.0, 1.0, 1.0],
+        [1.0, 0.4, -0.2, 0.1],
+    ):
+        x = (np.array(x_over_max) * np.finfo(dtype).max).astype(dtype)
         agree(c, x, drawn_for(c, x.shape))
 
 
-@either
+@all_dtypes
 @pytest.mark.parametrize("u", [0.0, 0.25, 0.5, 0.75, 1 - 2**-53])
 @pytest.mark.parametrize("c", [QSGD(1), QSGD(4), TernGrad(), Natural()], ids=str)
 def test_parity_where_a_draw_meets_its_probability(c: Compressor, u: float, dtype: Any) -> None:
     """Zeros never go up, not even at a draw of 0; nor does a share of 1/4, 1/2, 3/4 at its own."""
-    for whole in ([4.0, 2.0, -1.0, 3.0, 0.0, -0.0], [1.5, -1.25, 1.75, 1.0], [3.0, 4.0, 0.0]):
-        x = np.array(whole, dtype)
+    for entries in ([4.0, 2.0, -1.0, 3.0, 0.0, -0.0], [1.5, -1.25, 1.75, 1.0], [3.0, 4.0, 0.0]):
+        x = np.array(entries, dtype)
         agree(c, x, np.full(x.shape, u))
 
 
-@either
+@all_dtypes
 def test_a_row_at_the_threshold_keeps_its_largest_entry(dtype: Any) -> None:
     """With l2 = 1 the rounded |x|_2/sqrt(d) may exceed every |x_i|; delta = 1/d still holds."""
     for d in range(1, 40):
@@ -182,13 +190,13 @@ def test_scaling_by_powers_of_two_rounds_once() -> None:
     for k in (rng.integers(-2044, 2045, n), near.clip(-2044, 2044)):
         with np.errstate(over="ignore", under="ignore"):
             expected = np.ldexp(x, k)
-        assert _ldexp(torch.tensor(x), torch.tensor(k)).numpy().tobytes() == expected.tobytes()
+        assert ldexp(torch.tensor(x), torch.tensor(k)).numpy().tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize(
     "c", [ScaledSign(), TwoMeans(), SignTopK(2), TernGrad(), Threshold(l2=0.5), LowRank(1)], ids=str
 )
-@either
+@all_dtypes
 def test_what_fits_does_not_overflow(c: Compressor, dtype: Any) -> None:
     """Equal entries are sent as they are, though nine of them sum to more than the dtype holds."""
     x = torch.full((9,), float(np.finfo(dtype).max) / 2, dtype=torch.tensor(dtype(0)).dtype)
@@ -224,14 +232,14 @@ def test_the_layout_does_not_matter_and_the_input_is_kept(c: Compressor) -> None
     assert y.untyped_storage().data_ptr() != x.untyped_storage().data_ptr()
 
 
-@each
+@all_compressors
 def test_zero_is_sent_as_zero(c: Compressor) -> None:
     for d, zero in itertools.product((1, 2, 17), (0.0, -0.0)):
         x = torch.full((3, d), zero)
         assert not apply(c, x, draw(c, (3, d), generator(), "cpu")).any()
 
 
-@each
+@all_compressors
 def test_nan_and_inf_make_no_error(c: Compressor) -> None:
     """The optimiser skips such a step without looking, so the kernel runs all the same."""
     for bad in (np.nan, np.inf, -np.inf):
@@ -251,15 +259,15 @@ def test_of_equal_magnitudes_the_first_are_kept(k: int) -> None:
         assert apply(TopK(k), x).nonzero().flatten().tolist() == list(range(k))
         assert apply(SignTopK(k), x).nonzero().flatten().tolist() == list(range(k))
         x[-1] = 2
-        kept = apply(TopK(k), x).nonzero().flatten().tolist()
-        assert kept == [*range(k - 1), d - 1]
+        positions = apply(TopK(k), x).nonzero().flatten().tolist()
+        assert positions == [*range(k - 1), d - 1]
 
 
 # -- half precision -------------------------------------------------------------------------------
 
 
-@half
-@each
+@half_dtypes
+@all_compressors
 def test_half_precision_is_float32_rounded_once(c: Compressor, dtype: torch.dtype) -> None:
     for d in SIZES:
         x = torch.tensor(vectors(d)).to(dtype)
@@ -269,7 +277,7 @@ def test_half_precision_is_float32_rounded_once(c: Compressor, dtype: torch.dtyp
         assert torch.equal(y, apply(c, x.float(), drawn).to(dtype))
 
 
-@half
+@half_dtypes
 @pytest.mark.parametrize("c", [ScaledSign(), TwoMeans(), SignTopK(1.0), QSGD(1)], ids=str)
 def test_half_precision_does_not_sum_in_half(c: Compressor, dtype: torch.dtype) -> None:
     """65536 ones: bfloat16 would count to 256, float16 to 2048; their norm is 256."""
@@ -280,7 +288,7 @@ def test_half_precision_does_not_sum_in_half(c: Compressor, dtype: torch.dtype) 
 # -- nothing waits for the device, and it can be traced -------------------------------------------
 
 
-@each
+@all_compressors
 def test_no_kernel_looks_at_a_number(c: Compressor) -> None:
     """On tensors without data: item(), bool(), nonzero() and boolean indices raise there."""
     for shape in ((17,), (2, 3, 17), (3, 1), (3, 0)):
@@ -288,9 +296,9 @@ def test_no_kernel_looks_at_a_number(c: Compressor) -> None:
         with FakeTensorMode():
             x = torch.empty(shape)
             y = kernel(c)(x, as_tensors(drawn) if c.random else None)
-            made = kernel(c)(x, draw(c, shape, generator(), "cpu"))
-        assert y.shape == made.shape == shape
-        assert y.dtype == made.dtype == torch.float32
+            from_own_draws = kernel(c)(x, draw(c, shape, generator(), "cpu"))
+        assert y.shape == from_own_draws.shape == shape
+        assert y.dtype == from_own_draws.dtype == torch.float32
 
 
 def test_tensors_without_data_do_notice() -> None:
@@ -307,7 +315,7 @@ def test_kernels_can_be_traced_whole(c: Compressor) -> None:
     assert torch.equal(traced(x, drawn), apply(c, x, drawn))
 
 
-@each
+@all_compressors
 def test_a_resolved_kernel_is_apply(c: Compressor) -> None:
     x = torch.tensor(vectors(17))
     drawn = as_tensors(drawn_for(c, tuple(x.shape)))
@@ -322,13 +330,13 @@ def test_on_a_gpu(c: Compressor) -> None:
     for dtype, d in itertools.product(DTYPES, SIZES):
         x = vectors(d, dtype)
         agree(c, x, drawn_for(c, x.shape), "cuda")
-        given, rng = torch.tensor(x, device="cuda"), generator(0, "cuda")
+        tensor, rng = torch.tensor(x, device="cuda"), generator(0, "cuda")
         torch.cuda.synchronize()
         with no_synchronisation():
             drawn = draw(c, x.shape, rng, "cuda")
-            y = kernel(c)(given, drawn)
+            y = kernel(c)(tensor, drawn)
         assert y.shape == x.shape
-        assert y.device == given.device
+        assert y.device == tensor.device
 
 
 # -- draws ----------------------------------------------------------------------------------------
@@ -347,7 +355,7 @@ def leaves(drawn: Any) -> list[Tensor]:
     return [] if drawn is None else [drawn]
 
 
-@each
+@all_compressors
 def test_draws_have_the_form_that_numpy_has(c: Compressor) -> None:
     for shape in ((7,), (2, 3, 17), (3, 1), (3, 0), (0, 4)):
         expected = as_tensors(drawn_for(c, shape))

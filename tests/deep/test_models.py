@@ -1,4 +1,8 @@
-"""The networks: their sizes by formula, their shapes, and their initialisation."""
+"""The networks: their sizes by formula, their shapes, and their initialisation.
+
+Without this file a network could stop being the paper's, or its weights depend on more than the
+seed, and the trainings would run on.
+"""
 
 from __future__ import annotations
 
@@ -43,15 +47,15 @@ def block_size(channels: int, width: int, bottleneck: bool) -> int:
 
 def resnet_size(name: str, classes: int) -> int:
     width = 16 if name == "resnet8" else 64
-    grows = 4 if name == "resnet50" else 1
+    expansion = 4 if name == "resnet50" else 1
     size, channels = 27 * width + 2 * width, width
     for stage, depth in enumerate(BLOCKS[name]):
         inner = width * 2**stage
-        for place in range(depth):
-            size += block_size(channels, inner, grows > 1)
-            if place == 0 and (stage > 0 or grows > 1):  # the shape changes: projection
-                size += channels * grows * inner + 2 * grows * inner
-            channels = grows * inner
+        for i in range(depth):
+            size += block_size(channels, inner, expansion > 1)
+            if i == 0 and (stage > 0 or expansion > 1):  # the shape changes: projection
+                size += channels * expansion * inner + 2 * expansion * inner
+            channels = expansion * inner
     return size + channels * classes + classes
 
 
@@ -163,7 +167,7 @@ def test_threads_build_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> N
             met.append(both.wait(timeout=0.3))
         return resnet8(classes)
 
-    monkeypatch.setitem(models._RESNETS, "resnet8", slow)
+    monkeypatch.setitem(models.RESNETS, "resnet8", slow)
     threads = [threading.Thread(target=models.build, args=("resnet8", 10)) for _ in range(2)]
     for thread in threads:
         thread.start()

@@ -1,4 +1,8 @@
-"""The reductions that must not underflow, overflow, or depend on the rows beside them."""
+"""The reductions that must not underflow, overflow, or depend on the rows beside them.
+
+Without this file a norm of very small or very large vectors could become 0 or inf and decide a
+bound.
+"""
 
 from __future__ import annotations
 
@@ -116,9 +120,9 @@ def test_max_abs() -> None:
 
 
 def test_achieved_delta_without_a_vector() -> None:
-    zero, one = np.zeros(3), np.ones(3)
+    zero, ones = np.zeros(3), np.ones(3)
     assert achieved_delta(zero, zero) == 1
-    assert achieved_delta(zero, one) == -np.inf
+    assert achieved_delta(zero, ones) == -np.inf
     assert achieved_delta(np.zeros(0), np.zeros(0)) == 1
     assert achieved_delta(np.full(3, TINY), np.full(3, HUGE)) == -np.inf
     assert achieved_delta(np.ones((4, 5, 3)), np.ones((4, 5, 3))).shape == (4, 5)

@@ -1,4 +1,8 @@
-"""Result files: what names them, what is in them, and what happens when something goes wrong."""
+"""Result files: what names them, what is in them, and what happens when something goes wrong.
+
+Without this file a stale or damaged result could be used, one work could find the result of
+another, and a failed write could destroy what was saved before.
+"""
 
 import errno
 import hashlib
@@ -193,25 +197,25 @@ def test_different_work_has_a_different_key(n, m, eps, other):
 def test_round_trip(tmp_path_factory, arrays):
     path = tmp_path_factory.mktemp("round") / "a.npz"
     save(path, arrays, SPEC, {"seconds": 1.5, "git": None})
-    found = load(path)
-    assert (found.spec, found.made_by, found.path) == (SPEC, {"seconds": 1.5, "git": None}, path)
+    saved = load(path)
+    assert (saved.spec, saved.made_by, saved.path) == (SPEC, {"seconds": 1.5, "git": None}, path)
     with np.load(path, allow_pickle=False) as plain:
         assert set(plain) == {*arrays, "spec", "made_by"}
         assert json.loads(str(plain["spec"])) == SPEC
         for name, array in arrays.items():
-            assert found[name].dtype == plain[name].dtype == array.dtype
-            np.testing.assert_array_equal(found[name], array, strict=True)
+            assert saved[name].dtype == plain[name].dtype == array.dtype
+            np.testing.assert_array_equal(saved[name], array, strict=True)
             np.testing.assert_array_equal(plain[name], array, strict=True)
 
 
 def test_the_same_result_is_the_same_bytes(tmp_path):
-    one, two = (
+    arrays, reordered = (
         {"a": np.ones((2, 3)), "b": np.arange(3)},
         {"b": np.arange(3), "a": np.ones((3, 2)).T},
     )
-    save(tmp_path / "1", one, SPEC, {"who": "I"})
-    save(tmp_path / "2", two, dict(reversed(SPEC.items())), {"who": "I"})
-    save(tmp_path / "3", one, SPEC, {"who": "somebody else"})
+    save(tmp_path / "1", arrays, SPEC, {"who": "I"})
+    save(tmp_path / "2", reordered, dict(reversed(SPEC.items())), {"who": "I"})
+    save(tmp_path / "3", arrays, SPEC, {"who": "somebody else"})
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
     assert members(tmp_path / "1").keys() == {"a.npy", "b.npy", "spec.npy", "made_by.npy"}
     assert but_made_by(tmp_path / "1") == but_made_by(tmp_path / "3")
@@ -282,12 +286,12 @@ def test_a_damaged_byte_is_noticed_or_does_not_matter(tmp_path_factory, data):
     content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
     try:
-        found = load(path)
+        damaged = load(path)
     except ValueError:
         pass
     else:
-        assert (found.spec, found.made_by) == (SPEC, {"code": "c"})
-        np.testing.assert_array_equal(found["a"], np.arange(30.0).reshape(5, 6))
+        assert (damaged.spec, damaged.made_by) == (SPEC, {"code": "c"})
+        np.testing.assert_array_equal(damaged["a"], np.arange(30.0).reshape(5, 6))
 
 
 def test_no_file_is_an_oserror(tmp_path):
@@ -431,8 +435,8 @@ def test_a_damaged_or_misplaced_result_is_computed_anew(tmp_path, calls):
 
 
 def test_the_same_work_gives_the_same_bytes_outside_made_by(tmp_path):
-    one, two = (obtain(Squares(), tmp_path / name).path for name in "ab")
-    assert but_made_by(one) == but_made_by(two)
+    first, second = (obtain(Squares(), tmp_path / name).path for name in "ab")
+    assert but_made_by(first) == but_made_by(second)
 
 
 # -- what made it ---------------------------------------------------------------------------------
@@ -504,11 +508,13 @@ def test_git_describes_efsgds_own_checkout_only(tmp_path, monkeypatch):
     assert describe() is None
 
 
-@pytest.mark.parametrize(("told", "kept"), [(" abc1234\n", "abc1234"), (" ", None), ("", None)])
-def test_a_copy_without_git_is_told_its_commit(tmp_path, monkeypatch, told, kept):
+@pytest.mark.parametrize(
+    ("variable", "commit"), [(" abc1234\n", "abc1234"), (" ", None), ("", None)]
+)
+def test_a_copy_without_git_is_told_its_commit(tmp_path, monkeypatch, variable, commit):
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "efsgd" / "provenance.py"))
-    monkeypatch.setenv("EFSGD_COMMIT", told)
-    assert provenance._git_describe.__wrapped__() == kept
+    monkeypatch.setenv("EFSGD_COMMIT", variable)
+    assert provenance._git_describe.__wrapped__() == commit
 
 
 SETUPS = {
@@ -521,8 +527,8 @@ SETUPS = {
 }
 
 
-@pytest.mark.parametrize(("setup", "told"), SETUPS.values(), ids=list(SETUPS))
-def test_the_version_of_a_checkout_that_is_not_installed(tmp_path, monkeypatch, setup, told):
+@pytest.mark.parametrize(("setup", "version"), SETUPS.values(), ids=list(SETUPS))
+def test_the_version_of_a_checkout_that_is_not_installed(tmp_path, monkeypatch, setup, version):
     def none(package):
         raise PackageNotFoundError(package)
 
@@ -530,7 +536,7 @@ def test_the_version_of_a_checkout_that_is_not_installed(tmp_path, monkeypatch, 
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "efsgd" / "provenance.py"))
     if setup is not None:
         (tmp_path / "setup.cfg").write_text(setup)
-    assert provenance._version.__wrapped__("efsgd") == told
+    assert provenance._version.__wrapped__("efsgd") == version
     assert provenance._version.__wrapped__("scipy") is None
 
 

@@ -1,4 +1,7 @@
-"""Step sizes: their values, against loops and by hand, and what they refuse."""
+"""Step sizes: their values, against loops and by hand, and what they refuse.
+
+Without this file a schedule could drop one step late, or share its state between replicates.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from import_graph import FOLDERS, arrows, reached, sources
 
 import efsgd
 from efsgd import provenance
-from efsgd import sources as tested
+from efsgd import sources as source_files
 from efsgd.convex import CE1
 from efsgd.convex.studies import WorstCases
 from efsgd.provenance import made_by
@@ -38,7 +38,7 @@ class Mine:
 
 
 def used_by(starts: set[str], ours: dict[str, str]) -> set[str]:
-    """Found by another reader of imports."""
+    """The same from the import graph of the tests, which reads imports in another way."""
     graph = {
         module: {target for target, _ in arrows(source, ours)} - {*STORAGE}
         for module, source in ours.items()
@@ -48,7 +48,7 @@ def used_by(starts: set[str], ours: dict[str, str]) -> set[str]:
 
 @pytest.mark.parametrize("work", [RUN, TRAINING, WORST], ids=["run", "training", "worst cases"])
 def test_it_is_all_that_the_classes_reach(work):
-    starts = {kind.__module__ for kind in classes_in(work)}
+    starts = {cls.__module__ for cls in classes_in(work)}
     if work is TRAINING:
         starts |= {*Training.run_by}
     assert set(files_of(classes_in(work))) == used_by(starts, sources())
@@ -56,10 +56,10 @@ def test_it_is_all_that_the_classes_reach(work):
 
 def test_a_file_of_the_user_counts_with_all_that_it_imports():
     ours = sources() | {"mine": Path(__file__).read_text(encoding="utf-8")}
-    mine, holding = (set(files_of(classes_in(work))) for work in (Mine(), Mine(TRAINING)))
-    assert mine - {Path(__file__).name} == used_by({"mine"}, ours) - {"mine"}
-    assert Path(__file__).name in mine
-    assert holding == mine  # which has them all already
+    alone, holding = (set(files_of(classes_in(work))) for work in (Mine(), Mine(TRAINING)))
+    assert alone - {Path(__file__).name} == used_by({"mine"}, ours) - {"mine"}
+    assert Path(__file__).name in alone
+    assert holding == alone  # which has them all already
 
 
 def test_a_training_counts_the_kernels_the_optimiser_and_what_they_are_made_of():
@@ -74,10 +74,10 @@ def copy(tmp_path, monkeypatch):
     """A copy of our sources in which they may be changed; what has been read is forgotten."""
     for package, folder in FOLDERS.items():
         place = tmp_path.joinpath(*package.split("."))
-        made = shutil.ignore_patterns("__pycache__", "convex", "deep", "figures")
-        shutil.copytree(folder, place, ignore=made if package == "efsgd" else made_only)
-    caches = (tested._modules, tested._imported, provenance._code)
-    monkeypatch.setattr(tested, "ROOT", tmp_path / "efsgd")
+        linked = ("convex", "deep", "figures") if package == "efsgd" else ()
+        shutil.copytree(folder, place, ignore=shutil.ignore_patterns("__pycache__", *linked))
+    caches = (source_files._modules, source_files._imported, provenance._code)
+    monkeypatch.setattr(source_files, "ROOT", tmp_path / "efsgd")
     for cache in caches:
         cache.cache_clear()
     yield tmp_path
@@ -86,14 +86,11 @@ def copy(tmp_path, monkeypatch):
         cache.cache_clear()
 
 
-def made_only(folder: str, names: list[str]) -> list[str]:
-    return [name for name in names if name == "__pycache__"]
-
-
 @pytest.mark.parametrize(
     ("changed", "stale"),
     [
-        ("efsgd/compressors/sparse.py", {"run", "training", "worst cases"}),
+        ("efsgd/compressors/selection.py", {"run", "training", "worst cases"}),
+        ("efsgd/compressors/sparse.py", {"run", "training"}),
         ("efsgd/deep/kernels.py", {"training"}),
         ("efsgd/deep/training/session.py", {"training"}),
         ("efsgd/convex/pep/dual.py", {"worst cases"}),
@@ -117,7 +114,7 @@ def test_a_new_import_counts(copy):
     file = copy / "efsgd" / "engine" / "loop.py"
     late = "\n\ndef f():\n    from efsgd.convex.pep import dual\n"
     file.write_text(file.read_text(encoding="utf-8") + late, encoding="utf-8")
-    tested._imported.cache_clear()
+    source_files._imported.cache_clear()
     assert set(files_of(classes_in(RUN))) - before >= {"efsgd.convex.pep.dual", "efsgd.convex.sdp"}
 
 

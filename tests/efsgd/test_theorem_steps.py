@@ -1,4 +1,7 @@
-"""The step sizes of theorems: where they are attained, what they bound, what they refuse."""
+"""The step sizes of theorems: where they are attained, what they bound, what they refuse.
+
+Without this file a step size could be too long for its theorem, or shorter than the best one.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +41,12 @@ def matrix(method: Method, curvature: float, lr: float) -> Array:
     They are (x, e) for EFSGD, and (x, h) for EF21, which knows h from the step before.
     """
     rng, columns = np.random.default_rng(0), []
-    for x, kept in ((1.0, 0.0), (0.0, 1.0)):
-        at, other = np.array([[x]]), np.array([[kept]])
+    for x, second in ((1.0, 0.0), (0.0, 1.0)):
+        at, other = np.array([[x]]), np.array([[second]])
         e, h = (None, other) if isinstance(method, EF21) else (other, None)
         update = method.step(at, curvature * at, Memory(e=e, h=h), lr, rng)
-        left = update.memory.h if isinstance(method, EF21) else update.memory.e
-        columns.append([update.x.item(), np.asarray(left).item()])
+        after = update.memory.h if isinstance(method, EF21) else update.memory.e
+        columns.append([update.x.item(), np.asarray(after).item()])
     return np.array(columns).T
 
 

@@ -1,4 +1,8 @@
-"""The ``efsgd-figures`` command on small pictures: files, tables, exit codes, sentences."""
+"""The ``efsgd-figures`` command on small pictures: files, tables, exit codes, error sentences.
+
+Without this file a failed claim could leave the exit code 0, an interrupt could lose results, and
+pictures could differ between runs, machines and numbers of workers.
+"""
 
 import io
 import json
@@ -79,9 +83,9 @@ def walks(quick, seed):
     return {"SGD": Walk(steps, seed), "EF-signSGD": Walk(steps, seed + 1)}
 
 
-def draw(found):
+def draw(results):
     figure, axes = style.panels(1, 2)
-    for label, result in found.items():
+    for label, result in results.items():
         style.spread(axes[0, 0], result["step"], result["loss"], label)
         style.spread(axes[0, 1], result["step"], result["loss"][:, :1], label)
     axes[0, 0].set(xlabel="step", ylabel="loss", yscale="log")
@@ -89,8 +93,8 @@ def draw(found):
     return figure
 
 
-def judge(found):
-    least = min(result["loss"].min() for result in found.values())
+def judge(results):
+    least = min(result["loss"].min() for result in results.values())
     return [
         verdicts.claim("the loss is never below 1", "derived here", least, ">=", 1.0),
         verdicts.does_not_hold("walks are flat", "nobody", "the walk moves", shown=True),
@@ -98,8 +102,8 @@ def judge(found):
     ]
 
 
-def failing_claim(found):
-    return [*judge(found), verdicts.claim("pi is 3", "Indiana, 1897", np.pi, "==", 3.0)]
+def failing_claim(results):
+    return [*judge(results), verdicts.claim("pi is 3", "Indiana, 1897", np.pi, "==", 3.0)]
 
 
 WALKS = Picture("walks", "Two random walks", walks, draw, judge)
@@ -167,7 +171,7 @@ def test_a_picture_names_its_results_and_repeats_its_bytes(call, kind):
 
 
 def test_vector_pictures_are_vectors_with_text(call):
-    done = call("convex", "walks", "--jobs", 1, *("--format", "svg"), *("--format", "pdf"))
+    done = call("convex", "walks", "--jobs", 1, "--format", "svg", "--format", "pdf")
     assert done.exit_code == 0
     svg = Path("figures-out/walks.svg").read_text()
     assert "<image" not in svg
@@ -230,8 +234,8 @@ def test_a_failed_claim_is_exit_code_1_and_an_observation_never(call):
     assert "FAIL" in done.stdout
     assert "5 claims: 4 pass, 1 fail; 2 observations" in done.stdout
     assert [row["pass"] for row in rows()] == [True, True, None, False, True, True, None]
-    only = replace(WALKS, verdicts=lambda found: judge(found)[2:])
-    done = call("convex", "--jobs", 1, pictures=(only,))
+    observing = replace(WALKS, verdicts=lambda results: judge(results)[2:])
+    done = call("convex", "--jobs", 1, pictures=(observing,))
     assert (done.exit_code, [row["pass"] for row in rows()]) == (0, [None])
 
 
@@ -346,7 +350,7 @@ def test_a_failing_work_names_itself(call, jobs, error, words):
     assert refused(call("convex", "--jobs", jobs, pictures=(bad,)), "walks, SGD " + words)
 
 
-def test_a_killed_worker_is_told(call):
+def test_a_killed_worker_is_reported(call):
     bad = replace(WALKS, work=lambda quick, seed: {"SGD": Failing("killed")})
     assert refused(call("convex", "--jobs", 2, pictures=(bad,)), "a worker died", "--jobs 1")
 
@@ -357,7 +361,7 @@ def test_a_bug_keeps_its_trace(call, jobs):
     done = call("convex", "--jobs", jobs, pictures=(bad,), catch=True)
     assert isinstance(done.exception, RuntimeError)
     assert "walks, SGD failed: IndexError: a mistake of ours" in str(done.exception)
-    bad = replace(WALKS, draw=lambda found: np.ones(2).reshape(3))
+    bad = replace(WALKS, draw=lambda results: np.ones(2).reshape(3))
     done = call("convex", "--jobs", jobs, pictures=(bad,), catch=True)
     assert isinstance(done.exception, RuntimeError)
     assert isinstance(done.exception.__cause__, ValueError)
@@ -384,8 +388,8 @@ def test_workers_have_one_blas_thread_each_and_the_environment_is_left_alone(tmp
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     works = {"a": Threads(1), "b": Threads(2)}
-    found = pool.obtain_all(works, tmp_path, jobs=2)
-    assert [int(result["threads"]) for result in found.values()] == [1, 1]
+    results = pool.obtain_all(works, tmp_path, jobs=2)
+    assert [int(result["threads"]) for result in results.values()] == [1, 1]
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
 
@@ -410,15 +414,15 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    ("stream", "patience", "shown"),
+    ("stream", "patience", "expected"),
     [(Terminal, -1.0, True), (Terminal, 1e9, False), (io.StringIO, -1.0, False)],
 )
-def test_a_bar_is_for_long_work_on_a_terminal(tmp_path, monkeypatch, stream, patience, shown):
+def test_a_bar_is_for_long_work_on_a_terminal(tmp_path, monkeypatch, stream, patience, expected):
     monkeypatch.setattr(pool, "PATIENCE", patience)
     monkeypatch.setattr(sys, "stderr", stream())
     pool.obtain_all({"a": Walk(2), "b": Walk(3)}, tmp_path)
     text = sys.stderr.getvalue()
-    assert ("computing" in text and "100%" in text) == bool(text) == shown
+    assert ("computing" in text and "100%" in text) == bool(text) == expected
 
 
 def test_an_interrupt_in_this_process_says_what_is_kept(call, monkeypatch):
@@ -433,7 +437,7 @@ def test_an_interrupt_in_this_process_says_what_is_kept(call, monkeypatch):
     assert "1 of 2 new results are kept in results/convex" in done.stderr
 
 
-def gone(group, patience=300.0):
+def ended(group, patience=300.0):
     """Whether all processes of a group end by themselves; multiprocessing's own tracker is last."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
@@ -468,15 +472,15 @@ def test_ctrl_c_ends_all_workers_and_keeps_what_is_finished(tmp_path):
     while len(list(tmp_path.glob("results/convex/slow-*.npz"))) < 2 and command.poll() is None:
         time.sleep(0.05)
     os.killpg(command.pid, signal.SIGINT)  # as a terminal does
-    _, told = command.communicate(timeout=300)
+    _, error = command.communicate(timeout=300)
     assert command.returncode == 130
     assert re.fullmatch(
         r"Error: interrupted: [0-2] of 4 new results are kept in results/convex, "
         r"and the same command goes on from there\n",
-        told,
+        error,
     )
     assert len(os.listdir(tmp_path / "results/convex")) == 2
-    assert gone(command.pid)
+    assert ended(command.pid)
 
 
 # -- list, show, help -----------------------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""The certificates of EF and EF21 at random rational points, without rounding."""
+"""The certificates of EF and EF21 at random rational points, without rounding.
+
+Without this file a certificate with a wrong sign, or one that holds up to rounding only, would pass
+as a proof.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ from dataclasses import fields, replace
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-import numpy as np
 import pytest
 
 from efsgd.convex.lyapunov.exact import (
@@ -19,62 +22,52 @@ from efsgd.convex.lyapunov.exact import (
     ef_coefficients,
 )
 from efsgd.convex.lyapunov.surd import Surd
+from efsgd.convex.studies.worst_cases import rational_points
 
 METHODS = {"ef": (check_ef, ef_coefficients), "ef21": (check_ef21, ef21_coefficients)}
-TINY = Fraction(1, 10**30)  # far below what floats could tell
-
-
-def points(many: int, seed: int) -> list[tuple[Fraction, Fraction]]:
-    """Random rational (q, m) in (0, 1), with denominators up to 1000."""
-    rng = np.random.default_rng(seed)
-    below = rng.integers(2, 1001, (many, 2))
-    above = rng.integers(1, below)
-    return [
-        (Fraction(int(a), int(b)), Fraction(int(c), int(d)))
-        for (a, c), (b, d) in zip(above, below, strict=True)
-    ]
+TINY = Fraction(1, 10**30)  # far below the resolution of floats
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_certificate_is_an_identity_at_300_random_points(method):
     check, _ = METHODS[method]
-    for q, m in points(300, seed=len(method)):
-        found = check(q, m)
-        assert found.valid, (q, m, found.faults)
-        assert found.coefficients.rho == closed_rate(q, m)
+    for q, m in rational_points(300, seed=len(method)):
+        certificate = check(q, m)
+        assert certificate.valid, (q, m, certificate.faults)
+        assert certificate.coefficients.rho == closed_rate(q, m)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("field", [field.name for field in fields(Coefficients)])
 def test_a_perturbed_coefficient_fails(method, field):
     check, coefficients = METHODS[method]
-    for q, m in points(5, seed=1):
-        own = coefficients(q, m)
-        value = getattr(own, field)
-        for sign in (1, -1):
-            step = sign * TINY
-            changed = (value[0] + step, *value[1:]) if field == "w" else value + step
-            found = check(q, m, replace(own, **{field: changed}))
-            assert not found.valid
-            assert any("identity" in fault for fault in found.faults)
+    for q, m in rational_points(5, seed=1):
+        exact = coefficients(q, m)
+        value = getattr(exact, field)
+        for change in (TINY, -TINY):
+            perturbed = (value[0] + change, *value[1:]) if field == "w" else value + change
+            certificate = check(q, m, replace(exact, **{field: perturbed}))
+            assert not certificate.valid
+            assert any("identity" in fault for fault in certificate.faults)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_true_identity_with_a_negative_multiplier_fails(method):
-    # With -w in the place of w the line stays an identity; with -a it does not, and is named.
+    # With -w in the place of w the identity stays one; with -a its sign is among the faults.
     check, coefficients = METHODS[method]
-    own = coefficients(Fraction(1, 3), Fraction(1, 7))
-    assert check(Fraction(1, 3), Fraction(1, 7), replace(own, w=tuple(-v for v in own.w))).valid
-    found = check(Fraction(1, 3), Fraction(1, 7), replace(own, a=-own.a))
-    assert any("a = -" in fault and "negative" in fault for fault in found.faults)
+    q, m = Fraction(1, 3), Fraction(1, 7)
+    exact = coefficients(q, m)
+    assert check(q, m, replace(exact, w=tuple(-v for v in exact.w))).valid
+    certificate = check(q, m, replace(exact, a=-exact.a))
+    assert any("a = -" in fault and "negative" in fault for fault in certificate.faults)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_closed_form_is_compared(method):
     check, coefficients = METHODS[method]
     q, m = Fraction(1, 2), Fraction(1, 10)
-    found = check(q, m, replace(coefficients(q, m), rho=closed_rate(q, m) + TINY))
-    assert any("closed form" in fault for fault in found.faults)
+    certificate = check(q, m, replace(coefficients(q, m), rho=closed_rate(q, m) + TINY))
+    assert any("closed form" in fault for fault in certificate.faults)
 
 
 def test_a_rational_root_works():
@@ -94,7 +87,7 @@ def test_a_rational_root_works():
 def test_the_rate_is_the_number_of_the_closed_form():
     # 50 decimal digits, straight from q + (1-q)/2 ((1-m)/(1+m))^2 [1-q + sqrt(...)]
     q, m = Fraction(2, 7), Fraction(1, 10)
-    found = closed_rate(q, m)
+    rate = closed_rate(q, m)
     with localcontext() as context:
         context.prec = 50
         Q, M = Decimal(2) / 7, Decimal("0.1")
@@ -104,18 +97,25 @@ def test_the_rate_is_the_number_of_the_closed_form():
         def decimal(v: Fraction) -> Decimal:
             return Decimal(v.numerator) / Decimal(v.denominator)
 
-        value = decimal(found.a) + decimal(found.b) * decimal(found.D).sqrt()
+        value = decimal(rate.a) + decimal(rate.b) * decimal(rate.D).sqrt()
         assert abs(value - expected) < Decimal("1e-45")
-    assert float(found) == pytest.approx(float(expected), rel=1e-15)
+    assert float(rate) == pytest.approx(float(expected), rel=1e-15)
 
 
 @pytest.mark.parametrize(
     ("a", "b", "D", "sign"),
     [
-        *((3, -2, 2, 1), (-3, 2, 2, -1), (1, -1, 2, -1), (-1, 1, 2, 1), (0, -1, 3, -1)),
-        *((0, 0, 0, 0), (2, 1, 5, 1), (-2, -1, 5, -1)),
+        (3, -2, 2, 1),
+        (-3, 2, 2, -1),
+        (1, -1, 2, -1),
+        (-1, 1, 2, 1),
+        (0, -1, 3, -1),
+        (0, 0, 0, 0),
+        (2, 1, 5, 1),
+        (-2, -1, 5, -1),
         # u^2 - 2 v^2 = 1 with u = 886731088897: floats cannot tell u - v sqrt(2) from 0
-        *((886731088897, -627013566048, 2, 1), (-886731088897, 627013566048, 2, -1)),
+        (886731088897, -627013566048, 2, 1),
+        (-886731088897, 627013566048, 2, -1),
     ],
 )
 def test_signs_are_exact(a, b, D, sign):
@@ -144,9 +144,9 @@ def test_coefficients_that_are_not_exact_are_refused(check: Callable[..., object
     q, m = Fraction(1, 3), Fraction(1, 7)
     with pytest.raises(TypeError, match="coefficients must be a Coefficients, not 3"):
         check(q, m, 3)
-    own = replace(ef_coefficients(q, m), lam=0.5)
+    with_float = replace(ef_coefficients(q, m), lam=0.5)
     with pytest.raises(TypeError, match=r"lam = 0\.5 is not exact"):
-        check(q, m, own)
+        check(q, m, with_float)
 
 
 @pytest.mark.parametrize("check", [check_ef, check_ef21, closed_rate])

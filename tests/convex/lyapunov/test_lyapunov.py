@@ -1,16 +1,23 @@
-"""The Lyapunov search against closed forms, against quadratics, and along runs of the methods."""
+"""The Lyapunov search against closed forms, against quadratics, and along runs of the methods.
+
+Without this file a rate above the least, or one that a run of the method exceeds, would pass.
+"""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from efsgd.convex.lyapunov.exact import closed_rate
+from efsgd.convex.lyapunov.one_step import Name
 from efsgd.convex.lyapunov.rate import lyapunov_rate, quadratic_rate
 
+METHODS = get_args(Name)
+COMPRESSED = tuple(method for method in METHODS if method != "gd")
 FEEDBACK = ("ef", "ef21")
 
 
@@ -32,9 +39,9 @@ def best_rate(delta: float, mu: float) -> float:
     ("delta", "mu"), [(0.5, 0.1), (0.9, 0.1), (0.1, 0.1), (0.5, 0.01), (0.01, 0.5), (0.99, 0.9)]
 )
 def test_the_rate_at_the_optimal_step_size(method, delta, mu):
-    found = lyapunov_rate(method, lr=best_step(delta, mu), delta=delta, mu=mu)
-    assert found.value == pytest.approx(best_rate(delta, mu), rel=1e-5)
-    assert found.residual <= 1e-9
+    rate = lyapunov_rate(method, lr=best_step(delta, mu), delta=delta, mu=mu)
+    assert rate.value == pytest.approx(best_rate(delta, mu), rel=1e-5)
+    assert rate.residual <= 1e-9
 
 
 def test_the_closed_form_is_the_exact_one():
@@ -45,11 +52,11 @@ def test_the_closed_form_is_the_exact_one():
 # reference values, agreed to the digits given between two solvers: delta = .5, mu = .1
 @pytest.mark.parametrize("method", FEEDBACK)
 @pytest.mark.parametrize(
-    ("factor", "digits"), [(0.8, 0.951), (1.0, 0.939), (1.05, 0.969), (1.1, 1.0)]
+    ("factor", "value"), [(0.8, 0.951), (1.0, 0.939), (1.05, 0.969), (1.1, 1.0)]
 )
-def test_the_cliff_above_the_optimal_step_size(method, factor, digits):
-    found = lyapunov_rate(method, lr=factor * best_step(0.5, 0.1), delta=0.5, mu=0.1)
-    assert found.value == pytest.approx(digits, abs=5e-4)
+def test_the_cliff_above_the_optimal_step_size(method, factor, value):
+    rate = lyapunov_rate(method, lr=factor * best_step(0.5, 0.1), delta=0.5, mu=0.1)
+    assert rate.value == pytest.approx(value, abs=5e-4)
 
 
 @pytest.mark.parametrize("delta", [0.1, 0.5, 0.9])
@@ -57,8 +64,8 @@ def test_compressed_gradient_descent_at_its_optimal_step_size(delta):
     # ((k-1)/(k+1))^2 with k = K L/mu at 2/((1-q)mu + (1+q)L) (arXiv 2506.05271)
     q, mu = math.sqrt(1 - delta), 0.1
     k = (1 + q) / (1 - q) / mu
-    found = lyapunov_rate("cgd", lr=2 / ((1 - q) * mu + 1 + q), delta=delta, mu=mu)
-    assert found.value == pytest.approx(((k - 1) / (k + 1)) ** 2, rel=1e-5)
+    rate = lyapunov_rate("cgd", lr=2 / ((1 - q) * mu + 1 + q), delta=delta, mu=mu)
+    assert rate.value == pytest.approx(((k - 1) / (k + 1)) ** 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("lr", [0.5, 2 / 1.1, 1.9, 2.5])
@@ -69,21 +76,22 @@ def test_gradient_descent(lr):
     assert quadratic_rate("gd", lr=lr, mu=0.1) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("method", ["cgd", *FEEDBACK])
+@pytest.mark.parametrize("method", COMPRESSED)
 @pytest.mark.parametrize("factor", [0.3, 0.9, 1.02, 1.6])
 @pytest.mark.parametrize(("delta", "mu"), [(0.3, 0.05), (0.8, 0.4)])
 def test_no_lyapunov_function_proves_more_than_two_quadratics_allow(method, factor, delta, mu):
-    asked = {"lr": factor * best_step(delta, mu), "delta": delta, "mu": mu}
-    found, bound = lyapunov_rate(method, **asked).value, quadratic_rate(method, **asked)
-    assert found >= bound - 2e-6
-    assert found == pytest.approx(bound, rel=1e-5)
+    lr = factor * best_step(delta, mu)
+    rate = lyapunov_rate(method, lr=lr, delta=delta, mu=mu).value
+    bound = quadratic_rate(method, lr=lr, delta=delta, mu=mu)
+    assert rate >= bound - 2e-6
+    assert rate == pytest.approx(bound, rel=1e-5)
 
 
-@pytest.mark.parametrize("method", ["gd", "cgd", *FEEDBACK])
+@pytest.mark.parametrize("method", METHODS)
 def test_the_quadratic_rate_is_reached_by_a_run(method):
     # The largest eigenvalue shows in |x| after many steps of f = h x^2/2, C(p) = (1-s)p.
     delta, mu, lr, steps = (1.0 if method == "gd" else 0.4), 0.2, 0.3, 400
-    q, found = math.sqrt(1 - delta), []
+    q, rates = math.sqrt(1 - delta), []
     for s in (-q, q):
         for h in (mu, 1.0):
             x, e, d = 1.0, 0.0, (1 - s) * h
@@ -96,18 +104,18 @@ def test_the_quadratic_rate_is_reached_by_a_run(method):
                     d += (1 - s) * (h * x - d)
                 else:
                     x -= lr * (1 - s) * h * x
-            found.append(abs(x) ** (2 / steps))
+            rates.append(abs(x) ** (2 / steps))
     expected = quadratic_rate(method, lr=lr, delta=delta, mu=mu)
-    assert max(found) == pytest.approx(expected, rel=0.02)
+    assert max(rates) == pytest.approx(expected, rel=0.02)
 
 
-@pytest.mark.parametrize("method", ["cgd", *FEEDBACK])
-def test_the_function_found_contracts_along_runs(method):
+@pytest.mark.parametrize("method", COMPRESSED)
+def test_the_lyapunov_function_contracts_along_runs(method):
     # any step of the class is a test: random quadratics, adversarial compressors, random states
     rng = np.random.default_rng(7)
     delta, mu, d = 0.6, 0.15, 5
     lr, q = 0.9 * best_step(delta, mu), math.sqrt(1 - delta)
-    found = lyapunov_rate(method, lr=lr, delta=delta, mu=mu)
+    rate = lyapunov_rate(method, lr=lr, delta=delta, mu=mu)
     for _ in range(200):
         h = np.concatenate([[mu, 1.0], rng.uniform(mu, 1, d - 2)])
         x, memory, u = rng.standard_normal((3, d))
@@ -128,44 +136,44 @@ def test_the_function_found_contracts_along_runs(method):
             g_next = h * (x - lr * memory)
             states = [(g, memory), (g_next, memory + compressed(g_next - memory))]
         before, after = (
-            float(np.sum(found.P * (np.array(s) @ np.array(s).T)) + found.f * (h * y * y).sum() / 2)
+            float(np.sum(rate.P * (np.array(s) @ np.array(s).T)) + rate.f * (h * y * y).sum() / 2)
             for s, y in zip(states, (x, x_next), strict=True)
         )
-        assert after <= found.value * before * (1 + 1e-8)
+        assert after <= rate.value * before * (1 + 1e-8)
 
 
-@pytest.mark.parametrize("method", ["cgd", *FEEDBACK])
+@pytest.mark.parametrize("method", COMPRESSED)
 def test_the_rate_depends_on_L_by_scaling_only(method):
-    one = lyapunov_rate(method, lr=0.2, delta=0.5, mu=0.1)
-    four = lyapunov_rate(method, lr=0.05, delta=0.5, L=4.0, mu=0.4)
-    assert four.value == pytest.approx(one.value, rel=1e-7)
-    args = {"delta": 0.5, "mu": 0.4, "L": 4.0}
-    assert quadratic_rate(method, lr=0.05, **args) == pytest.approx(one.value, rel=1e-5)
+    unit = lyapunov_rate(method, lr=0.2, delta=0.5, mu=0.1).value
+    scaled = lyapunov_rate(method, lr=0.05, delta=0.5, L=4.0, mu=0.4).value
+    assert scaled == pytest.approx(unit, rel=1e-7)
+    quadratic = quadratic_rate(method, lr=0.05, delta=0.5, L=4.0, mu=0.4)
+    assert quadratic == pytest.approx(unit, rel=1e-5)
 
 
 def test_coefficients_name_every_term():
-    found = lyapunov_rate("ef", lr=best_step(0.5, 0.1), delta=0.5, mu=0.1)
-    terms = found.coefficients
+    rate = lyapunov_rate("ef", lr=best_step(0.5, 0.1), delta=0.5, mu=0.1)
+    terms = rate.coefficients
     assert list(terms) == ["<x,x>", "<x,e>", "<e,e>", "f"]
-    assert terms["<x,e>"] == pytest.approx(2 * found.P[0, 1])
+    assert terms["<x,e>"] == pytest.approx(2 * rate.P[0, 1])
     assert terms["<x,x>"] + terms["<e,e>"] + terms["f"] == pytest.approx(1)
     # |x-e|^2 + |e|^2/q of arXiv 2506.05271, unique up to its size: 1 - 2 + (1 + 1/q)
     q = math.sqrt(0.5)
     assert terms["<x,e>"] / terms["<x,x>"] == pytest.approx(-2, rel=1e-3)
     assert terms["<e,e>"] / terms["<x,x>"] == pytest.approx(1 + 1 / q, rel=1e-3)
-    assert found.multipliers.keys() == {"f(0,*)+f(*,0)", "C"}
-    assert min(found.multipliers.values()) > 0
+    assert rate.multipliers.keys() == {"f(0,*)+f(*,0)", "C"}
+    assert min(rate.multipliers.values()) > 0
 
 
-@pytest.mark.parametrize("method", ["cgd", *FEEDBACK])
+@pytest.mark.parametrize("method", COMPRESSED)
 def test_without_compression_all_are_gradient_descent(method):
-    found = lyapunov_rate(method, lr=1.0, delta=1.0, mu=0.1)
-    assert found.value == pytest.approx(0.81, rel=1e-5)
-    assert found.method == "gd"
+    rate = lyapunov_rate(method, lr=1.0, delta=1.0, mu=0.1)
+    assert rate.value == pytest.approx(0.81, rel=1e-5)
+    assert rate.method == "gd"
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changes", "message"),
     [
         ({"method": "sgd"}, "method must be one of gd, cgd, ef, ef21, not 'sgd'"),
         ({"lr": 0}, "lr must be positive and finite, not 0"),
@@ -186,22 +194,21 @@ def test_without_compression_all_are_gradient_descent(method):
         ({"mu": 1 - 1e-12}, "mu/L must be at most"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(changed, said):
-    asked = {"method": "ef", "lr": 0.1, "delta": 0.5, "mu": 0.1} | changed
-    error = RuntimeError if "smaller" in said else ValueError
-    with pytest.raises(error, match=said):
-        lyapunov_rate(asked.pop("method"), **asked)
+def test_arguments_out_of_range_are_refused(changes, message):
+    arguments = {"method": "ef", "lr": 0.1, "delta": 0.5, "mu": 0.1} | changes
+    error = RuntimeError if "smaller" in message else ValueError
+    with pytest.raises(error, match=message):
+        lyapunov_rate(arguments.pop("method"), **arguments)
 
 
-@pytest.mark.parametrize("method", ["ef", "ef21"])
-@pytest.mark.parametrize("changed", [{"lr": 1e-6}, {"delta": 1 - 1e-12}])
-def test_a_rate_that_rounding_made_is_refused(method, changed):
+@pytest.mark.parametrize("method", FEEDBACK)
+@pytest.mark.parametrize("changes", [{"lr": 1e-6}, {"delta": 1 - 1e-12}])
+def test_a_rate_that_rounding_made_is_refused(method, changes):
     """It would lie below that of a quadratic, which no rate can."""
     with pytest.raises(RuntimeError, match="by rounding, where no rate is below"):
-        lyapunov_rate(method, **({"lr": 0.1, "delta": 0.5, "mu": 0.1} | changed))
+        lyapunov_rate(method, **({"lr": 0.1, "delta": 0.5, "mu": 0.1} | changes))
 
 
 def test_fractions_are_numbers():
-    asked = {"lr": Fraction(1, 8), "delta": Fraction(1, 2), "mu": Fraction(1, 4)}
-    exact = lyapunov_rate("ef", **asked).value
-    assert exact == lyapunov_rate("ef", **{k: float(v) for k, v in asked.items()}).value
+    rate = lyapunov_rate("ef", lr=Fraction(1, 8), delta=Fraction(1, 2), mu=Fraction(1, 4))
+    assert rate.value == lyapunov_rate("ef", lr=0.125, delta=0.5, mu=0.25).value

@@ -1,4 +1,7 @@
-"""Batches: every crop and flip against one written image by image, and who comes when."""
+"""Batches: every crop and flip against one written image by image, and the order of the images.
+
+Without this file an epoch could leave images out, or a resumed run see other batches.
+"""
 
 from __future__ import annotations
 
@@ -46,21 +49,21 @@ def one_by_one(x: np.ndarray, down: int, right: int, flip: bool) -> np.ndarray:
 def test_crops_and_flips_are_those_made_one_by_one(memory_format: Any) -> None:
     x = images(24)
     batches = loader(24, 9, seed=3, memory_format=memory_format)
-    order, down, right, flip = (drawn.numpy() for drawn in batches.draws(2))
+    order, down, right, flip = (field.numpy() for field in batches.draws(2))
     assert flip.any()
     assert not flip.all()
-    made = torch.cat([pixels for pixels, _ in batches.epoch(2)])
-    for place, image in enumerate(order):
-        cut = one_by_one(x[image], down[place], right[place], flip[place])
-        np.testing.assert_array_equal(made[place].permute(1, 2, 0).numpy(), cut)
+    crops = torch.cat([pixels for pixels, _ in batches.epoch(2)])
+    for position, image in enumerate(order):
+        cut = one_by_one(x[image], down[position], right[position], flip[position])
+        np.testing.assert_array_equal(crops[position].permute(1, 2, 0).numpy(), cut)
 
 
 @pytest.mark.parametrize("augment", [True, False])
 def test_pixels_are_normalised_in_float32_and_black_is_added_before(augment: bool) -> None:
     raw = [x for x, _ in loader(augment=augment).epoch(0)]
-    given = [x for x, _ in loader(augment=augment, **MOMENTS).epoch(0)]
+    normalised_batches = [x for x, _ in loader(augment=augment, **MOMENTS).epoch(0)]
     mean, std = (np.array(MOMENTS[name])[:, None, None] for name in ("mean", "std"))
-    for pixels, normalised in zip(raw, given, strict=True):
+    for pixels, normalised in zip(raw, normalised_batches, strict=True):
         exact = (pixels.numpy().astype(np.float64) / 255 - mean) / std
         assert normalised.dtype == torch.float32
         # Centre, difference, scale and product are each rounded, and none is above 255/51 = 5.
@@ -77,19 +80,19 @@ def test_the_memory_format_is_the_one_asked_for(memory_format: Any, augment: boo
 
 
 def test_a_batch_does_not_depend_on_where_the_epoch_was_entered() -> None:
-    whole = list(loader(seed=1).epoch(5))
-    for start in range(len(whole) + 1):
+    epoch = list(loader(seed=1).epoch(5))
+    for start in range(len(epoch) + 1):
         rest = list(loader(seed=1).epoch(5, start))
-        assert len(rest) == len(whole) - start
-        for (x, y), (x_whole, y_whole) in zip(rest, whole[start:], strict=True):
-            assert torch.equal(x, x_whole)
-            assert torch.equal(y, y_whole)
+        assert len(rest) == len(epoch) - start
+        for (x, y), (x_epoch, y_epoch) in zip(rest, epoch[start:], strict=True):
+            assert torch.equal(x, x_epoch)
+            assert torch.equal(y, y_epoch)
 
 
 def test_batches_are_not_overwritten_by_later_ones() -> None:
     batches = loader()
-    kept = list(batches.epoch(0))
-    for (x, _), (again, _) in zip(kept, batches.epoch(0), strict=True):
+    batches_of_epoch = list(batches.epoch(0))
+    for (x, _), (again, _) in zip(batches_of_epoch, batches.epoch(0), strict=True):
         assert x.data_ptr() != again.data_ptr()
         assert torch.equal(x, again)
         x.zero_()
@@ -119,14 +122,12 @@ def test_without_augmentation_all_come_in_order_as_they_are() -> None:
 
 
 def test_epochs_and_seeds_differ_and_repeat() -> None:
-    def seen(seed: int, t: int) -> bytes:
-        return b"".join(drawn.numpy().tobytes() for drawn in loader(seed=seed).draws(t))
+    def bytes_of(seed: int, t: int) -> bytes:
+        return b"".join(field.numpy().tobytes() for field in loader(seed=seed).draws(t))
 
-    pairs = [
-        (seed, t) for seed in range(4) for t in range(4)
-    ]  # (1, 2) is neither (2, 1) nor (0, 3)
-    assert len({seen(*pair) for pair in pairs}) == len(pairs)
-    assert seen(2, 3) == seen(2, 3)
+    pairs = [(seed, t) for seed in range(4) for t in range(4)]  # (1, 2) and (2, 1), (0, 3) differ
+    assert len({bytes_of(*pair) for pair in pairs}) == len(pairs)
+    assert bytes_of(2, 3) == bytes_of(2, 3)
 
 
 def test_draws_are_uniform() -> None:
@@ -135,8 +136,9 @@ def test_draws_are_uniform() -> None:
     draws = Loader(np.zeros((n, 1, 1, 3), np.uint8), np.zeros(n, int), batch=2, **RAW).draws(0)
     counts = torch.zeros(9, 9)
     counts.index_put_((draws.down, draws.right), torch.tensor(1.0), accumulate=True)
-    for share, p in ((counts.sum(0) / n, 1 / 9), (counts.sum(1) / n, 1 / 9), (counts / n, 1 / 81)):
-        assert abs(share - p).max() <= 4 * (p * (1 - p) / n) ** 0.5
+    frequencies = ((counts.sum(0) / n, 1 / 9), (counts.sum(1) / n, 1 / 9), (counts / n, 1 / 81))
+    for frequency, p in frequencies:
+        assert abs(frequency - p).max() <= 4 * (p * (1 - p) / n) ** 0.5
     assert abs(draws.flip.double().mean() - 1 / 2) <= 4 * (1 / 4 / n) ** 0.5
     # A permutation has no preferred place: the mean of its first half is that of a draw without
     # replacement, variance (N^2 - 1)/12 / m * (N - m)/(N - 1).
@@ -184,7 +186,7 @@ def test_arrays_that_cannot_be_written_or_run_backwards() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changes", "message"),
     [
         ({"batch": 1}, "batch must be at least 2, not 1: batch norm"),
         ({"batch": 0, "augment": False}, "batch must be at least 1, not 0"),
@@ -197,13 +199,13 @@ def test_arrays_that_cannot_be_written_or_run_backwards() -> None:
         ({"mean": (0.1, float("nan"), 0.1)}, "mean must be 3 finite numbers"),
     ],
 )
-def test_refusals(changed: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        loader(**changed)
+def test_refusals(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loader(**changes)
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "said"),
+    ("x", "y", "message"),
     [
         (images(4).astype(np.float32), np.arange(4), "not float32 of shape"),
         (images(4)[..., 0], np.arange(4), r"not uint8 of shape \(4, 32, 32\)"),
@@ -212,8 +214,8 @@ def test_refusals(changed: dict[str, Any], said: str) -> None:
         (images(4), np.arange(4.0), "not float64"),
     ],
 )
-def test_arrays_that_are_refused(x: np.ndarray, y: np.ndarray, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_arrays_that_are_refused(x: np.ndarray, y: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Loader(x, y, batch=2, **RAW)
 
 
@@ -228,13 +230,13 @@ def test_an_epoch_that_does_not_exist_is_refused_at_once(t: int, start: int) -> 
 @pytest.mark.parametrize("augment", [True, False])
 def test_a_gpu_makes_the_same_batches_and_does_not_wait(augment: bool) -> None:
     options = {"augment": augment, "memory_format": torch.channels_last, **MOMENTS}
-    here, there = (loader(device=device, **options) for device in ("cpu", "cuda"))
-    epoch = there.epoch(1)
+    cpu, gpu = (loader(device=device, **options) for device in ("cpu", "cuda"))
+    epoch = gpu.epoch(1)
     with no_synchronisation():
-        made = list(epoch)
-    for (x, y), (x_there, y_there) in zip(here.epoch(1), made, strict=True):
-        assert torch.equal(x, x_there.cpu())
-        assert torch.equal(y, y_there.cpu())
+        batches = list(epoch)
+    for (x, y), (x_gpu, y_gpu) in zip(cpu.epoch(1), batches, strict=True):
+        assert torch.equal(x, x_gpu.cpu())
+        assert torch.equal(y, y_gpu.cpu())
 
 
 @pytest.mark.parametrize("start", [0, 2])
@@ -253,17 +255,17 @@ def test_a_feed_hands_out_the_batches_of_one_epoch_after_another(start: int) -> 
 
 def test_a_feed_stays_where_it_is() -> None:
     feed = Feed(loader())
-    places = [tensor.data_ptr() for tensor in (*feed.drawn, feed.done, feed.offsets)]
+    addresses = [tensor.data_ptr() for tensor in (*feed.draws, feed.done, feed.offsets)]
     feed.start(1)
     feed.batch(4)
-    assert places == [tensor.data_ptr() for tensor in (*feed.drawn, feed.done, feed.offsets)]
+    assert addresses == [tensor.data_ptr() for tensor in (*feed.draws, feed.done, feed.offsets)]
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_captured_feed_hands_out_the_next_batch_at_each_replay() -> None:
-    here, there = (loader(24, 4, device=device, **MOMENTS) for device in ("cpu", "cuda"))
-    feed, graph = Feed(there), torch.cuda.CUDAGraph()
+    cpu, gpu = (loader(24, 4, device=device, **MOMENTS) for device in ("cpu", "cuda"))
+    feed, graph = Feed(gpu), torch.cuda.CUDAGraph()
     with own_stream(torch.device("cuda")):
         feed.start(0)
         feed.batch(4)
@@ -272,7 +274,7 @@ def test_a_captured_feed_hands_out_the_next_batch_at_each_replay() -> None:
         for t in (1, 2):
             with no_synchronisation():
                 feed.start(t)
-            for x_here, y_here in here.epoch(t):
+            for x_cpu, y_cpu in cpu.epoch(t):
                 graph.replay()
-                assert torch.equal(x_here, x.cpu())
-                assert torch.equal(y_here, y.cpu())
+                assert torch.equal(x_cpu, x.cpu())
+                assert torch.equal(y_cpu, y.cpu())

@@ -1,4 +1,8 @@
-"""EFSGD in torch: the engine's steps, torch's own SGD to the bit, its reports, its refusals."""
+"""EFSGD in torch: the engine's steps, torch's own SGD to the bit, its reports, its refusals.
+
+Without this file the torch optimiser could take other steps than the method in NumPy that the
+theorems are checked on.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,15 @@ from optimisers import (
     Fed,
     Tensors,
     copies,
-    give,
     in_numpy,
-    kept,
+    loop_and_foreach,
     normals,
     parameters,
     same,
-    take,
+    scopes,
+    set_gradients,
+    states,
+    take_steps,
 )
 from torch import Tensor, nn
 
@@ -52,14 +58,12 @@ MOMENTA: list[dict[str, Any]] = [
     {"momentum": 0.9, "form": "nesterov"},
 ]
 COMBINATIONS = [
-    (more | {"weight_decay": decay}, maximize)
-    for more in MOMENTA
+    (options | {"weight_decay": decay}, maximize)
+    for options in MOMENTA
     for decay in (0.0, 0.05)
     for maximize in (False, True)
 ]
 STEPS = 20
-either = pytest.mark.parametrize("foreach", [False, True], ids=["loop", "foreach"])
-scopes = pytest.mark.parametrize("scope", ["tensor", "global"])
 
 
 # -- the engine's steps ----------------------------------------------------------------------------
@@ -71,33 +75,34 @@ def agrees_with_engine(method: Method, scope: Any, foreach: bool, maximize: bool
     start = [x.detach().numpy().copy() for x in xs]
     gs = [normals(seed=100 + t) for t in range(STEPS)]
     lrs = [0.2 * 0.9**t for t in range(STEPS)]
-    more: dict[str, Any] = {"maximize": maximize, "seed": 3, "measure": True}
-    optimizer = EFSGD.of(method, xs, 1.0, scope=scope, foreach=foreach, **more)
+    options: dict[str, Any] = {"maximize": maximize, "seed": 3, "measure": True}
+    optimizer = EFSGD.of(method, xs, 1.0, scope=scope, foreach=foreach, **options)
     for lr, g in zip(lrs, gs, strict=True):
         optimizer.param_groups[0]["lr"] = lr
-        give(xs, g)
+        set_gradients(xs, g)
         optimizer.step()
-    signed = ([-g if maximize else g for g in own] for own in gs)
+    signed = ([-g if maximize else g for g in gs_of_step] for gs_of_step in gs)
     dense = method.compresses == Identity()
     if hasattr(method, "compressor"):
         method = replace(method, compressor=Fed(method.compressor))
     if scope == "global":
         start = [np.concatenate([x.ravel() for x in start])]
-        signed = ([torch.cat([g.flatten() for g in own])] for own in signed)
+        signed = ([torch.cat([g.flatten() for g in gs_of_step])] for gs_of_step in signed)
     ys, memories, updates = in_numpy(method, start, signed, lrs, seed=3)
     close(torch.cat([x.detach().flatten() for x in xs]), ys)
     if method.feeds_back and not dense:
-        close(torch.cat([s["memory"].flatten() for s in kept(optimizer)]), [m.e for m in memories])
+        es = torch.cat([s["memory"].flatten() for s in states(optimizer)])
+        close(es, [m.e for m in memories])
     if method.momentum:
-        now = torch.cat([s["momentum_buffer"].flatten() for s in kept(optimizer)])
-        close(now, [m.m for m in memories])
+        momenta = torch.cat([s["momentum_buffer"].flatten() for s in states(optimizer)])
+        close(momenta, [m.m for m in memories])
     if scope == "tensor":
         expected = [density(u.p[0]) for u in updates]
         np.testing.assert_allclose(optimizer.density().each_p, expected, rtol=1e-8)
 
 
 def close(x: Tensor, ys: list[Any]) -> None:
-    y = np.concatenate([own.ravel() for own in ys])
+    y = np.concatenate([part.ravel() for part in ys])
     np.testing.assert_allclose(x.numpy(), y, rtol=0, atol=1e-12 * max(1.0, np.abs(y).max()))
 
 
@@ -117,30 +122,30 @@ def behind_feedback(c: Compressor, scope: str) -> Compressor:
 @scopes
 @pytest.mark.parametrize("i", range(len(COMPRESSORS)), ids=[str(c) for c in COMPRESSORS])
 def test_twenty_steps_of_every_compressor_are_the_engines(i: int, scope: str) -> None:
-    c, (more, maximize) = COMPRESSORS[i], COMBINATIONS[i % len(COMBINATIONS)]
-    agrees_with_engine(CompressedSGD(compressor=c, **more), scope, i % 2 == 0, maximize)
+    c, (options, maximize) = COMPRESSORS[i], COMBINATIONS[i % len(COMBINATIONS)]
+    agrees_with_engine(CompressedSGD(compressor=c, **options), scope, i % 2 == 0, maximize)
     c = behind_feedback(c, scope)
-    agrees_with_engine(FeedbackMethod(compressor=c, **more), scope, i % 2 == 1, maximize)
+    agrees_with_engine(FeedbackMethod(compressor=c, **options), scope, i % 2 == 1, maximize)
 
 
-@either
-@pytest.mark.parametrize(("more", "maximize"), COMBINATIONS, ids=str)
+@loop_and_foreach
+@pytest.mark.parametrize(("options", "maximize"), COMBINATIONS, ids=str)
 def test_twenty_steps_of_every_method_are_the_engines(
-    more: dict[str, Any], maximize: bool, foreach: bool
+    options: dict[str, Any], maximize: bool, foreach: bool
 ) -> None:
     methods = [
-        SGD(**more),
-        SignSGD(**more),
-        Signum(**({"momentum": 0.9} | more)),
-        CompressedSGD(compressor=TopK(2), **more),
-        FeedbackMethod(**more),
-        FeedbackMethod(compressor=Natural(), **more),
+        SGD(**options),
+        SignSGD(**options),
+        Signum(**{"momentum": 0.9} | options),
+        CompressedSGD(compressor=TopK(2), **options),
+        FeedbackMethod(**options),
+        FeedbackMethod(compressor=Natural(), **options),
     ]
     for method in methods:
         agrees_with_engine(method, "tensor", foreach, maximize)
 
 
-@either
+@loop_and_foreach
 @pytest.mark.parametrize(
     ("dtype", "nonfinite"),
     [(torch.float32, "skip"), (torch.float32, "raise"), (torch.bfloat16, "skip")],
@@ -149,33 +154,36 @@ def test_twenty_steps_of_every_method_are_the_engines(
 def test_identity_without_feedback_is_torchs_sgd_to_the_bit(
     dtype: torch.dtype, nonfinite: Any, foreach: bool
 ) -> None:
-    for more, maximize in COMBINATIONS:
-        more = more | {"maximize": maximize, "nesterov": "form" in more}
-        more.pop("form", None)
+    for options, maximize in COMBINATIONS:
+        options = options | {"maximize": maximize, "nesterov": "form" in options}
+        options.pop("form", None)
         xs = parameters(dtype=dtype)
         ys = copies(xs)
         ours = EFSGD(
-            *(xs, 0.1, Identity()),
+            xs,
+            0.1,
+            Identity(),
             error_feedback=False,
             foreach=foreach,
             nonfinite=nonfinite,
-            **more,
+            **options,
         )
-        many = foreach and dtype != torch.bfloat16  # there torch's two forms differ; ours do not
-        theirs = torch.optim.SGD(ys, 0.1, foreach=many, **more)
+        # in bfloat16 torch's two forms differ; ours do not
+        their_foreach = foreach and dtype != torch.bfloat16
+        theirs = torch.optim.SGD(ys, 0.1, foreach=their_foreach, **options)
         for t in range(8):
-            take(ours, xs, range(t, t + 1))
-            take(theirs, ys, range(t, t + 1))
-            assert same(xs, ys), (more, t)
-        if more.get("momentum"):
+            take_steps(ours, xs, range(t, t + 1))
+            take_steps(theirs, ys, range(t, t + 1))
+            assert same(xs, ys), (options, t)
+        if options.get("momentum"):
             theirs_too = [theirs.state[y]["momentum_buffer"] for y in ys]
-            assert same([s["momentum_buffer"] for s in kept(ours)], theirs_too)
+            assert same([s["momentum_buffer"] for s in states(ours)], theirs_too)
 
 
 # -- the algebra -----------------------------------------------------------------------------------
 
 
-@either
+@loop_and_foreach
 @pytest.mark.parametrize("c", COMPRESSORS, ids=str)
 def test_what_is_sent_and_what_is_kept_make_p(c: Compressor, foreach: bool) -> None:
     if c == Identity():
@@ -184,40 +192,40 @@ def test_what_is_sent_and_what_is_kept_make_p(c: Compressor, foreach: bool) -> N
     xs = [nn.Parameter(torch.zeros(shape)) for shape in SHAPES]
     optimizer = EFSGD(xs, 0.25, c, foreach=foreach)
     gs = normals(dtype=torch.float32)
-    give(xs, gs)
+    set_gradients(xs, gs)
     optimizer.step()
-    for x, g, state in zip(xs, gs, kept(optimizer), strict=True):
+    for x, g, state in zip(xs, gs, states(optimizer), strict=True):
         sent = -x.detach()  # exact: x was 0, and so was e
         assert torch.equal(state["memory"], 0.25 * g - sent)
 
 
-@either
+@loop_and_foreach
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_x_minus_e_is_the_sgd_iterate(momentum: float, foreach: bool) -> None:
     xs = parameters(dtype=torch.float64)
     ys = copies(xs)
     optimizer = EFSGD(xs, 0.1, TopK(1), momentum, foreach=foreach)
     theirs = torch.optim.SGD(ys, 0.1, momentum)
-    take(optimizer, xs, STEPS)
-    take(theirs, ys, STEPS)
+    take_steps(optimizer, xs, STEPS)
+    take_steps(theirs, ys, STEPS)
     assert not torch.allclose(xs[0], ys[0])
     with optimizer.virtual_iterate():
         for x, y in zip(xs, ys, strict=True):
             torch.testing.assert_close(x, y, rtol=0, atol=1e-13)
 
 
-@either
+@loop_and_foreach
 @pytest.mark.parametrize("c", COMPRESSORS, ids=str)
 def test_gradients_are_left_alone(c: Compressor, foreach: bool) -> None:
-    for more in ({}, {"weight_decay": 0.1, "momentum": 0.9, "nesterov": True, "maximize": True}):
+    for options in ({}, {"weight_decay": 0.1, "momentum": 0.9, "nesterov": True, "maximize": True}):
         xs = parameters()
-        optimizer = EFSGD(xs, 0.1, c, error_feedback=False, foreach=foreach, **more)
-        give(xs, normals())
-        own = [x.grad for x in xs]
-        before = [(g.clone(), g._version) for g in own if g is not None]
+        optimizer = EFSGD(xs, 0.1, c, error_feedback=False, foreach=foreach, **options)
+        set_gradients(xs, normals())
+        gradients = [x.grad for x in xs]
+        before = [(g.clone(), g._version) for g in gradients if g is not None]
         optimizer.step()
         optimizer.step()
-        for x, g, (value, version) in zip(xs, own, before, strict=True):
+        for x, g, (value, version) in zip(xs, gradients, before, strict=True):
             assert g is not None
             assert x.grad is g
             assert same(g, value)
@@ -227,18 +235,18 @@ def test_gradients_are_left_alone(c: Compressor, foreach: bool) -> None:
 def test_a_new_step_size_never_rescales_the_memory() -> None:
     xs = parameters(dtype=torch.float64)
     optimizer = EFSGD(xs, 0.1)
-    take(optimizer, xs, 3)
-    before = kept(optimizer)
+    take_steps(optimizer, xs, 3)
+    before = states(optimizer)
     optimizer.param_groups[0]["lr"] = 0.001
-    assert same(kept(optimizer), before)
-    give(xs, [torch.zeros(shape) for shape in SHAPES])
-    held = [x.detach().clone() for x in xs]
+    assert same(states(optimizer), before)
+    set_gradients(xs, [torch.zeros(shape) for shape in SHAPES])
+    iterates = [x.detach().clone() for x in xs]
     optimizer.step()  # without a gradient p is e itself, whatever the step size
-    for x, y, old, now in zip(xs, held, before, kept(optimizer), strict=True):
+    for x, y, old, now in zip(xs, iterates, before, states(optimizer), strict=True):
         torch.testing.assert_close(y - x + now["memory"], old["memory"], rtol=0, atol=1e-15)
 
 
-@either
+@loop_and_foreach
 def test_memory_layout_does_not_matter(foreach: bool) -> None:
     shape = (4, 3, 2, 2)
     for c, scope in itertools.product(
@@ -250,11 +258,11 @@ def test_memory_layout_does_not_matter(foreach: bool) -> None:
         for t in range(5):
             g = (normals([shape], t)[0] * 2).round()  # many ties
             for optimizer, p in zip(pair, (xs, ys), strict=True):
-                give(p, [g])
+                set_gradients(p, [g])
                 optimizer.step()
         assert same(xs, ys)
         assert ys[0].is_contiguous(memory_format=torch.channels_last)
-        assert kept(pair[1])[0]["memory"].is_contiguous(memory_format=torch.channels_last)
+        assert states(pair[1])[0]["memory"].is_contiguous(memory_format=torch.channels_last)
 
 
 # -- the virtual iterate, the norm of the memory, the densities ------------------------------------
@@ -270,9 +278,9 @@ def test_the_virtual_iterate_comes_and_goes() -> None:
     model[1].eval()
     optimizer = EFSGD(model.parameters(), 0.1, memory_dtype=torch.bfloat16)
     xs = list(model.parameters())
-    take(optimizer, xs, 3)
+    take_steps(optimizer, xs, 3)
     before, modes = [x.detach().clone() for x in xs], [m.training for m in model.modules()]
-    es = [state["memory"] for state in kept(optimizer)]
+    es = [state["memory"] for state in states(optimizer)]
     with pytest.raises(Stop), optimizer.virtual_iterate():  # noqa: PT012
         assert same([x.detach() for x in xs], [x - e for x, e in zip(before, es, strict=True)])
         assert [m.training for m in model.modules()] == modes
@@ -285,57 +293,58 @@ def test_the_virtual_iterate_comes_and_goes() -> None:
             pass
         raise Stop
     assert same([x.detach() for x in xs], before)
-    assert same([state["memory"] for state in kept(optimizer)], es)
+    assert same([state["memory"] for state in states(optimizer)], es)
     optimizer.step()
     with torch.inference_mode(), optimizer.virtual_iterate():
         pass
-    take(optimizer, xs, 1)
+    take_steps(optimizer, xs, 1)
 
 
 def test_without_memory_the_virtual_iterate_is_the_iterate() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, error_feedback=False)
-    take(optimizer, xs, 2)
+    take_steps(optimizer, xs, 2)
     before = [x.detach().clone() for x in xs]
     with optimizer.virtual_iterate():
         assert same([x.detach() for x in xs], before)
     assert optimizer.memory_norm() == 0
 
 
-@either
+@loop_and_foreach
 @scopes
 @pytest.mark.parametrize("measure", [False, True])
 def test_norm_and_densities_are_numpys(measure: bool, scope: Any, foreach: bool) -> None:
     xs = parameters(dtype=torch.float64)
     groups = [{"params": xs[:2]}, {"params": xs[2:], "compressor": Identity()}]
-    more: dict[str, Any] = {"weight_decay": 0.1, "scope": scope, "foreach": foreach}
-    optimizer = EFSGD(groups, 0.1, TopK(1), measure=measure, **more)
-    take(optimizer, xs, 2)
-    held, es = [x.detach().numpy().copy() for x in xs], [s.get("memory") for s in kept(optimizer)]
-    give(xs, normals(seed=1002))
-    at_hand = None if measure else optimizer.density()  # what the next step will send
+    options: dict[str, Any] = {"weight_decay": 0.1, "scope": scope, "foreach": foreach}
+    optimizer = EFSGD(groups, 0.1, TopK(1), measure=measure, **options)
+    take_steps(optimizer, xs, 2)
+    iterates = [x.detach().numpy().copy() for x in xs]
+    es = [state.get("memory") for state in states(optimizer)]
+    set_gradients(xs, normals(seed=1002))
+    ahead = None if measure else optimizer.density()  # what the next step will send
     optimizer.step()
     gs = [x.grad.numpy() for x in xs if x.grad is not None]
     ps = [
         (0.1 * (g + 0.1 * x) + (0 if e is None else e.numpy())).ravel()
-        for g, x, e in zip(gs, held, es, strict=True)
+        for g, x, e in zip(gs, iterates, es, strict=True)
     ]
-    phi = at_hand or optimizer.density()
-    for each, total, vs in ((phi.each_g, phi.g, gs), (phi.each_p, phi.p, ps)):
+    phi = ahead or optimizer.density()
+    for shares, total, vs in ((phi.each_g, phi.g, gs), (phi.each_p, phi.p, ps)):
         flat = [v.ravel() for v in vs]
-        np.testing.assert_allclose(each, [density(v) for v in flat], rtol=1e-12)
+        np.testing.assert_allclose(shares, [density(v) for v in flat], rtol=1e-12)
         explained = sum(np.abs(v).sum() ** 2 / v.size for v in flat)
         np.testing.assert_allclose(total, explained / sum(v @ v for v in flat), rtol=1e-12)
-    e = np.concatenate([s["memory"].numpy().ravel() for s in kept(optimizer) if "memory" in s])
+    e = np.concatenate([s["memory"].numpy().ravel() for s in states(optimizer) if "memory" in s])
     np.testing.assert_allclose(optimizer.memory_norm(), np.linalg.norm(e), rtol=1e-12)
     assert all(a is b for a, b in zip(phi.parameters, xs, strict=True))
 
 
-@either
+@loop_and_foreach
 def test_the_density_of_nothing_is_one(foreach: bool) -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, foreach=foreach, measure=True)
-    give(xs, [torch.zeros(shape) for shape in SHAPES])
+    set_gradients(xs, [torch.zeros(shape) for shape in SHAPES])
     optimizer.step()
     for phi in (optimizer.density(), EFSGD(xs, 0.1).density()):
         assert phi.g == phi.p == 1
@@ -355,14 +364,14 @@ def test_to_ask_for_densities_changes_nothing() -> None:
     """Neither the draws nor the buffers of the steps that follow."""
     xs = parameters()
     ys = copies(xs)
-    asked, plain = (EFSGD(own, 0.1, RandK(1), momentum=0.9) for own in (xs, ys))
+    asked, plain = (EFSGD(ps, 0.1, RandK(1), momentum=0.9) for ps in (xs, ys))
     for t in range(3):
-        for own in (xs, ys):
-            give(own, normals(seed=t))
+        for ps in (xs, ys):
+            set_gradients(ps, normals(seed=t))
         asked.density()
         for optimizer in (asked, plain):
             optimizer.step()
-    assert same(kept(asked), kept(plain))
+    assert same(states(asked), states(plain))
     assert same([x.detach() for x in xs], [y.detach() for y in ys])
 
 
@@ -370,7 +379,7 @@ def test_to_ask_for_densities_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "method"),
+    ("constructor", "method"),
     [
         (sgdm, SGD(momentum=0.9)),
         (signsgd, CompressedSGD(compressor=ScaledSign(zero=0))),
@@ -378,15 +387,15 @@ def test_to_ask_for_densities_changes_nothing() -> None:
         (ef_signsgd, FeedbackMethod(compressor=ScaledSign(zero=0))),
     ],
 )
-def test_the_papers_methods(made: Any, method: Method) -> None:
+def test_the_papers_methods(constructor: Any, method: Method) -> None:
     xs = parameters()
     ys = copies(xs)
-    ours = made(xs, 0.1, weight_decay=5e-4)
+    ours = constructor(xs, 0.1, weight_decay=5e-4)
     theirs = EFSGD.of(replace(method, weight_decay=5e-4), ys, 0.1)
     groups = [dict(optimizer.param_groups[0], params=None) for optimizer in (ours, theirs)]
     assert groups[0] == groups[1]
-    take(ours, xs, 3)
-    take(theirs, ys, 3)
+    take_steps(ours, xs, 3)
+    take_steps(theirs, ys, 3)
     assert same(xs, ys)
 
 
@@ -400,60 +409,72 @@ class Unknown(Compressor):
         return x
 
 
-def one(**kind: Any) -> Tensors:
+def zeros(**kind: Any) -> Tensors:
     return [nn.Parameter(torch.zeros(4, **kind))]
 
 
 WRONG: list[tuple[Any, type[Exception], str]] = [
-    (lambda: EFSGD(one(), -0.1), ValueError, "lr must be at least 0 and finite, not -0.1"),
-    (lambda: EFSGD(one(), torch.nan), ValueError, "lr must be at least 0 and finite, not nan"),
-    (lambda: EFSGD(one(), torch.inf), ValueError, "lr must be at least 0 and finite, not inf"),
-    (lambda: EFSGD(one(), "fast"), TypeError, "lr must be a number .* not 'fast'"),
-    (lambda: EFSGD(one(), torch.ones(2)), TypeError, "lr must be a number or a tensor of one"),
-    (lambda: EFSGD(one(), 0.1, 0.9), ValueError, "expected a compressor, not 0.9"),
-    (lambda: EFSGD(one(), 0.1, ScaledSign), ValueError, "an instance"),
-    (lambda: EFSGD(one(), 0.1, "topp:3"), ValueError, "no compressor is called 'topp'"),
-    (lambda: EFSGD(one(), 0.1, Unknown()), ValueError, "no torch kernel of its own: register"),
-    (lambda: EFSGD(one(), 0.1, momentum=1.0), ValueError, r"momentum must lie in \[0, 1\), not 1"),
-    (lambda: EFSGD(one(), 0.1, momentum=None), TypeError, "momentum must be a number, not None"),
-    (lambda: EFSGD(one(), 0.1, momentum=torch.tensor(0.9)), TypeError, "momentum must be a number"),
-    (lambda: EFSGD(one(), 0.1, momentum=0.9, dampening=1.5), ValueError, r"dampening must lie in"),
-    (lambda: EFSGD(one(), 0.1, weight_decay=-1), ValueError, "weight_decay must be at least 0"),
-    (lambda: EFSGD(one(), 0.1, nesterov=True), ValueError, "Nesterov momentum needs"),
+    (lambda: EFSGD(zeros(), -0.1), ValueError, "lr must be at least 0 and finite, not -0.1"),
+    (lambda: EFSGD(zeros(), torch.nan), ValueError, "lr must be at least 0 and finite, not nan"),
+    (lambda: EFSGD(zeros(), torch.inf), ValueError, "lr must be at least 0 and finite, not inf"),
+    (lambda: EFSGD(zeros(), "fast"), TypeError, "lr must be a number .* not 'fast'"),
+    (lambda: EFSGD(zeros(), torch.ones(2)), TypeError, "lr must be a number or a tensor of one"),
+    (lambda: EFSGD(zeros(), 0.1, 0.9), ValueError, "expected a compressor, not 0.9"),
+    (lambda: EFSGD(zeros(), 0.1, ScaledSign), ValueError, "an instance"),
+    (lambda: EFSGD(zeros(), 0.1, "topp:3"), ValueError, "no compressor is called 'topp'"),
+    (lambda: EFSGD(zeros(), 0.1, Unknown()), ValueError, "no torch kernel of its own: register"),
     (
-        lambda: EFSGD(one(), 0.1, momentum=0.9, dampening=0.1, nesterov=True),
+        lambda: EFSGD(zeros(), 0.1, momentum=1.0),
+        ValueError,
+        r"momentum must lie in \[0, 1\), not 1",
+    ),
+    (lambda: EFSGD(zeros(), 0.1, momentum=None), TypeError, "momentum must be a number, not None"),
+    (
+        lambda: EFSGD(zeros(), 0.1, momentum=torch.tensor(0.9)),
+        TypeError,
+        "momentum must be a number",
+    ),
+    (
+        lambda: EFSGD(zeros(), 0.1, momentum=0.9, dampening=1.5),
+        ValueError,
+        r"dampening must lie in",
+    ),
+    (lambda: EFSGD(zeros(), 0.1, weight_decay=-1), ValueError, "weight_decay must be at least 0"),
+    (lambda: EFSGD(zeros(), 0.1, nesterov=True), ValueError, "Nesterov momentum needs"),
+    (
+        lambda: EFSGD(zeros(), 0.1, momentum=0.9, dampening=0.1, nesterov=True),
         ValueError,
         "Nesterov momentum needs",
     ),
-    (lambda: EFSGD(one(), 0.1, scope="layer"), ValueError, "scope must be 'tensor' or 'global'"),
-    (lambda: EFSGD(one(), 0.1, nonfinite="ignore"), ValueError, "nonfinite must be 'skip' or"),
+    (lambda: EFSGD(zeros(), 0.1, scope="layer"), ValueError, "scope must be 'tensor' or 'global'"),
+    (lambda: EFSGD(zeros(), 0.1, nonfinite="ignore"), ValueError, "nonfinite must be 'skip' or"),
     (
-        lambda: EFSGD(one(), 0.1, nonfinite="raise", capturable=True),
+        lambda: EFSGD(zeros(), 0.1, nonfinite="raise", capturable=True),
         ValueError,
         "capturable rules out: use 'skip'",
     ),
     (
-        lambda: EFSGD(one(), 0.1, memory_dtype=torch.int8),
+        lambda: EFSGD(zeros(), 0.1, memory_dtype=torch.int8),
         ValueError,
         "memory_dtype must be a float",
     ),
     (
-        lambda: EFSGD(one(), 0.1, memory_dtype="bf16"),
+        lambda: EFSGD(zeros(), 0.1, memory_dtype="bf16"),
         TypeError,
         "memory_dtype must be a torch.dtype",
     ),
     (
-        lambda: EFSGD(one(), 0.1, memory_dtype=torch.float8_e4m3fn),
+        lambda: EFSGD(zeros(), 0.1, memory_dtype=torch.float8_e4m3fn),
         ValueError,
         "of 16 bits or more, not torch.float8_e4m3fn",
     ),
-    (lambda: EFSGD(one(), 0.1, seed=1.5), ValueError, "seed must be a whole number 0, 1, .*1.5"),  # type: ignore[arg-type]
-    (lambda: EFSGD(one(), 0.1, seed=-1), ValueError, "seed must be a whole number 0, 1, .*-1"),
+    (lambda: EFSGD(zeros(), 0.1, seed=1.5), ValueError, "seed must be a whole number 0, 1, .*1.5"),  # type: ignore[arg-type]
+    (lambda: EFSGD(zeros(), 0.1, seed=-1), ValueError, "seed must be a whole number 0, 1, .*-1"),
     (lambda: EFSGD([], 0.1), ValueError, "empty parameter list"),
-    (lambda: EFSGD(one(), 0.1, fused="cuda"), ValueError, "a bool or 'triton', not 'cuda'"),  # type: ignore[arg-type]
-    (lambda: EFSGD(one(), 0.1, fused=1), ValueError, "a bool or 'triton', not 1"),  # type: ignore[arg-type]
-    (lambda: EFSGD(one(), 0.1, fused=True, capturable=True), ValueError, "leave fused to None"),
-    (lambda: EFSGD(one(dtype=torch.complex64), 0.1), TypeError, "is torch.complex64: only real"),
+    (lambda: EFSGD(zeros(), 0.1, fused="cuda"), ValueError, "a bool or 'triton', not 'cuda'"),  # type: ignore[arg-type]
+    (lambda: EFSGD(zeros(), 0.1, fused=1), ValueError, "a bool or 'triton', not 1"),  # type: ignore[arg-type]
+    (lambda: EFSGD(zeros(), 0.1, fused=True, capturable=True), ValueError, "leave fused to None"),
+    (lambda: EFSGD(zeros(dtype=torch.complex64), 0.1), TypeError, "is torch.complex64: only real"),
     (
         lambda: EFSGD([torch.zeros(2, dtype=torch.int64)], 0.1),
         TypeError,
@@ -476,10 +497,10 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
         ValueError,
         r"\.contractive\(100\)",
     ),
-    (lambda: EFSGD.of(Odd(), one(), 0.1), ValueError, "no torch optimiser is known for Odd"),
-    (lambda: EFSGD.of("ef", one(), 0.1), ValueError, "no torch optimiser is known for 'ef'"),  # type: ignore[arg-type]
+    (lambda: EFSGD.of(Odd(), zeros(), 0.1), ValueError, "no torch optimiser is known for Odd"),
+    (lambda: EFSGD.of("ef", zeros(), 0.1), ValueError, "no torch optimiser is known for 'ef'"),  # type: ignore[arg-type]
     (
-        lambda: EFSGD.of(SGD(momentum=0.9, form="undecayed"), one(), 0.1),
+        lambda: EFSGD.of(SGD(momentum=0.9, form="undecayed"), zeros(), 0.1),
         ValueError,
         "undecayed momentum exists in NumPy only",
     ),
@@ -508,23 +529,23 @@ def test_a_parameter_that_is_listed_twice_is_refused() -> None:
 def test_a_number_that_a_schedule_has_broken_is_refused(name: str) -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, momentum=0.9)
-    take(optimizer, xs, 2)
-    before = [x.detach().clone() for x in xs], kept(optimizer)
+    take_steps(optimizer, xs, 2)
+    before = [x.detach().clone() for x in xs], states(optimizer)
     optimizer.param_groups[0][name] = float("nan")
     with pytest.raises(ValueError, match=f"{name} is nan at this step: mend the schedule"):
         optimizer.step()
-    assert same(([x.detach() for x in xs], kept(optimizer)), before)
+    assert same(([x.detach() for x in xs], states(optimizer)), before)
 
 
 def test_a_compressor_put_into_a_group_is_looked_at() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1)
-    give(xs, normals())
+    set_gradients(xs, normals())
     for wrong, words in (("topk:-3", "k must be"), (TernGrad(), r"contractive\(12\)")):
         optimizer.param_groups[0]["compressor"] = wrong
         with pytest.raises(ValueError, match=words):
             optimizer.step()
-        assert kept(optimizer) == [{}, {}, {}]
+        assert states(optimizer) == [{}, {}, {}]
     optimizer.param_groups[0]["compressor"] = "topk:3"
     optimizer.step()
     assert optimizer.param_groups[0]["compressor"] == TopK(3)
@@ -542,12 +563,12 @@ def test_a_switch_after_which_feedback_diverges_is_refused(
 ) -> None:
     xs = parameters([(3,), (3,)] if name == "scope" else SHAPES)
     optimizer = EFSGD(xs, 0.1, c, **{name: before})
-    take(optimizer, xs, 2)
+    take_steps(optimizer, xs, 2)
     optimizer.param_groups[0][name] = after
-    held = [x.detach().clone() for x in xs]
+    iterates = [x.detach().clone() for x in xs]
     with pytest.raises(ValueError, match=r"\.contractive\("):
         optimizer.step()
-    assert same([x.detach() for x in xs], held)
+    assert same([x.detach() for x in xs], iterates)
 
 
 @pytest.mark.parametrize("foreach", [False, True])
@@ -557,13 +578,13 @@ def test_sparse_gradients_are_refused_before_anything_changes(foreach: bool) -> 
     optimizer = EFSGD(
         [{"params": dense}, {"params": table.parameters()}], 0.1, RandK(1), 0.9, foreach=foreach
     )
-    give(dense, normals([(4,)]))
+    set_gradients(dense, normals([(4,)]))
     table(torch.tensor([1])).sum().backward()
     before = [x.detach().clone() for x in (*dense, table.weight)]
     with pytest.raises(TypeError, match="is sparse: make its layer with sparse=False"):
         optimizer.step()
     assert same(before, [x.detach() for x in (*dense, table.weight)])
-    assert kept(optimizer) == [{}, {}]
+    assert states(optimizer) == [{}, {}]
     assert optimizer.generators == {}
 
 

@@ -1,4 +1,8 @@
-"""EFSGD in training loops: groups, schedules, scalers, several devices, inf and NaN."""
+"""EFSGD in training loops: groups, schedules, scalers, several devices, inf and NaN.
+
+Without this file one bad gradient could stay in the memory for good, and a schedule or a scaler
+could drive the optimiser wrongly.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,14 @@ import torch
 from optimisers import (
     SHAPES,
     copies,
-    give,
-    kept,
+    loop_and_foreach,
     normals,
     parameters,
     same,
-    take,
+    scopes,
+    set_gradients,
+    states,
+    take_steps,
 )
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
@@ -28,20 +34,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import efsgd
-from efsgd.compressors import (
-    QSGD,
-    Identity,
-    RandK,
-    ScaledSign,
-    TopK,
-)
+from efsgd.compressors import QSGD, Identity, RandK, ScaledSign, TopK
 from efsgd.compressors.base import Compressor
 from efsgd.deep import EFSGD
 from efsgd.deep.optim.foreach import advance_many
-from efsgd.deep.optim.step import advance, all_finite
+from efsgd.deep.optim.gather import Subgroup
+from efsgd.deep.optim.norms import all_finite
+from efsgd.deep.optim.step import advance
 
-either = pytest.mark.parametrize("foreach", [False, True], ids=["loop", "foreach"])
-scopes = pytest.mark.parametrize("scope", ["tensor", "global"])
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -53,18 +53,18 @@ def test_groups_have_what_is_theirs() -> None:
     ys = copies(xs)
     weights, biases = {"params": xs[:1]}, {"params": xs[1:], "compressor": "identity", "lr": 0.3}
     optimizer = EFSGD([weights, biases], 0.1, "topk:2")
-    apart = [EFSGD(ys[:1], 0.1, TopK(2)), torch.optim.SGD(ys[1:], 0.3)]
-    take(optimizer, xs, 4)
+    separate = [EFSGD(ys[:1], 0.1, TopK(2)), torch.optim.SGD(ys[1:], 0.3)]
+    take_steps(optimizer, xs, 4)
     for t in range(4):
-        give(ys, normals(seed=1000 + t))
-        for own in apart:
-            own.step()
+        set_gradients(ys, normals(seed=1000 + t))
+        for single in separate:
+            single.step()
     assert same(xs, ys)
-    assert [list(state) for state in kept(optimizer)] == [["memory"], [], []]
+    assert [list(state) for state in states(optimizer)] == [["memory"], [], []]
     assert [group["compressor"] for group in optimizer.param_groups] == [TopK(2), Identity()]
 
 
-@either
+@loop_and_foreach
 def test_every_argument_may_differ_by_group(foreach: bool) -> None:
     options: list[dict[str, Any]] = [
         {"lr": 0.1},
@@ -76,19 +76,21 @@ def test_every_argument_may_differ_by_group(foreach: bool) -> None:
     ys = copies(xs)
     cuts = [slice(0, 1), slice(1, 2), slice(2, 3), slice(3, 5)]
     pairs = list(zip(cuts, options, strict=True))
-    optimizer = EFSGD([{"params": xs[at], **own} for at, own in pairs], 1.0, foreach=foreach)
-    apart = [EFSGD(ys[at], foreach=foreach, **own) for at, own in pairs]
+    optimizer = EFSGD(
+        [{"params": xs[cut], **arguments} for cut, arguments in pairs], 1.0, foreach=foreach
+    )
+    separate = [EFSGD(ys[cut], foreach=foreach, **arguments) for cut, arguments in pairs]
     for t in range(5):
         gs = normals([tuple(x.shape) for x in xs], t)
-        for p, several in ((xs, [optimizer]), (ys, apart)):
-            give(p, gs)
-            for one_of_them in several:
-                one_of_them.step()
+        for ps, optimizers in ((xs, [optimizer]), (ys, separate)):
+            set_gradients(ps, gs)
+            for single in optimizers:
+                single.step()
     assert same(xs, ys)
-    assert same(kept(optimizer), [state for own in apart for state in kept(own)])
+    assert same(states(optimizer), [state for single in separate for state in states(single)])
 
 
-@either
+@loop_and_foreach
 @scopes
 def test_one_extra_tensor_for_each_parameter(scope: Any, foreach: bool) -> None:
     expected: list[tuple[dict[str, Any], set[str]]] = [
@@ -99,11 +101,11 @@ def test_one_extra_tensor_for_each_parameter(scope: Any, foreach: bool) -> None:
         ({"error_feedback": False, "momentum": 0.9}, {"momentum_buffer"}),
         ({"compressor": Identity()}, set()),
     ]
-    for more, names in expected:
+    for options, names in expected:
         xs = parameters()
-        optimizer = EFSGD(xs, 0.1, scope=scope, foreach=foreach, **more)
-        take(optimizer, xs, 2)
-        for x, state in zip(xs, kept(optimizer), strict=True):
+        optimizer = EFSGD(xs, 0.1, scope=scope, foreach=foreach, **options)
+        take_steps(optimizer, xs, 2)
+        for x, state in zip(xs, states(optimizer), strict=True):
             assert set(state) == names
             assert all(state[name].shape == x.shape for name in names - {"started"})
         assert "started" not in names or state["started"].ndim == 0
@@ -113,10 +115,10 @@ def test_what_another_compressor_left_is_sent_by_identity() -> None:
     xs = parameters(dtype=torch.float64)
     ys = copies(xs)
     optimizer, theirs = EFSGD(xs, 0.1, TopK(1)), torch.optim.SGD(ys, 0.1)
-    take(optimizer, xs, 3)
+    take_steps(optimizer, xs, 3)
     optimizer.param_groups[0]["compressor"] = Identity()
-    take(optimizer, xs, range(3, 4))
-    take(theirs, ys, 4)
+    take_steps(optimizer, xs, range(3, 4))
+    take_steps(theirs, ys, 4)
     assert optimizer.memory_norm() == 0
     for x, y in zip(xs, ys, strict=True):
         torch.testing.assert_close(x, y, rtol=0, atol=1e-14)
@@ -125,13 +127,13 @@ def test_what_another_compressor_left_is_sent_by_identity() -> None:
 def test_feedback_can_be_switched_off() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, TopK(1))
-    take(optimizer, xs, 3)
+    take_steps(optimizer, xs, 3)
     ys = copies(xs)
     optimizer.param_groups[0]["error_feedback"] = False
-    take(optimizer, xs, 1)
-    take(EFSGD(ys, 0.1, TopK(1), error_feedback=False), ys, 1)
+    take_steps(optimizer, xs, 1)
+    take_steps(EFSGD(ys, 0.1, TopK(1), error_feedback=False), ys, 1)
     assert same(xs, ys)
-    assert kept(optimizer) == [{}, {}, {}]
+    assert states(optimizer) == [{}, {}, {}]
 
 
 def test_add_param_group_and_its_refusal() -> None:
@@ -149,8 +151,8 @@ def test_add_param_group_and_its_refusal() -> None:
             optimizer.add_param_group(wrong)
         assert same(optimizer.state_dict(), before)
     optimizer.add_param_group({"params": xs[1:], "compressor": "topk:1"})
-    take(optimizer, xs, 2)
-    assert "memory" in kept(optimizer)[2]
+    take_steps(optimizer, xs, 2)
+    assert "memory" in states(optimizer)[2]
 
 
 def test_parameters_without_gradient_or_entries_take_no_part() -> None:
@@ -163,16 +165,16 @@ def test_parameters_without_gradient_or_entries_take_no_part() -> None:
         assert optimizer.form == ""
         assert optimizer.memory_norm() == 0
         for t in range(4):
-            held = late.detach().clone()
-            give(
+            before = late.detach().clone()
+            set_gradients(
                 [x, empty, late],
                 [torch.ones(3), torch.ones(0, 3), torch.ones(2) if t % 2 else None],
             )
             optimizer.step()
-            assert torch.equal(late, held) == (t % 2 == 0)
+            assert torch.equal(late, before) == (t % 2 == 0)
         assert len(optimizer.density().each_g) == 2
         assert torch.equal(frozen, torch.ones(3))
-        assert kept(optimizer)[0] == kept(optimizer)[2] == {}
+        assert states(optimizer)[0] == states(optimizer)[2] == {}
 
 
 def test_a_group_may_be_empty() -> None:
@@ -194,7 +196,7 @@ def test_tied_parameters_are_one() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@either
+@loop_and_foreach
 def test_half_precision_parameters(dtype: torch.dtype, foreach: bool) -> None:
     """Each step is the float32 step rounded: to a few units in the last place of x, e and p."""
     xs = parameters(dtype=dtype)
@@ -203,28 +205,28 @@ def test_half_precision_parameters(dtype: torch.dtype, foreach: bool) -> None:
     exact = EFSGD(ys, 0.125, momentum=0.5)
     gs = normals(dtype=dtype)
     for optimiser, p in ((optimizer, xs), (exact, ys)):
-        give(p, gs)
+        set_gradients(p, gs)
         optimiser.step()
     assert int(optimizer.skipped) == 0
-    for x, y, state, wide in zip(xs, ys, kept(optimizer), kept(exact), strict=True):
+    for x, y, state, wide in zip(xs, ys, states(optimizer), states(exact), strict=True):
         assert x.dtype == state["memory"].dtype == state["momentum_buffer"].dtype == dtype
         eps = torch.finfo(dtype).eps
         torch.testing.assert_close(x.float(), y, rtol=2 * eps, atol=eps)
         torch.testing.assert_close(state["memory"].float(), wide["memory"], rtol=2 * eps, atol=eps)
 
 
-@pytest.mark.parametrize("wanted", [torch.bfloat16, torch.float32, torch.float64], ids=str)
-@either
-def test_memory_has_the_dtype_that_was_asked_for(wanted: torch.dtype, foreach: bool) -> None:
-    xs = parameters(dtype=torch.bfloat16 if wanted == torch.float32 else torch.float32)
-    optimizer = EFSGD(xs, 0.1, momentum=0.9, memory_dtype=wanted, foreach=foreach)
-    take(optimizer, xs, 3)
-    assert {state["memory"].dtype for state in kept(optimizer)} == {wanted}
-    assert {state["momentum_buffer"].dtype for state in kept(optimizer)} == {xs[0].dtype}
+@pytest.mark.parametrize("memory_dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+@loop_and_foreach
+def test_memory_has_the_dtype_that_was_asked_for(memory_dtype: torch.dtype, foreach: bool) -> None:
+    xs = parameters(dtype=torch.bfloat16 if memory_dtype == torch.float32 else torch.float32)
+    optimizer = EFSGD(xs, 0.1, momentum=0.9, memory_dtype=memory_dtype, foreach=foreach)
+    take_steps(optimizer, xs, 3)
+    assert {state["memory"].dtype for state in states(optimizer)} == {memory_dtype}
+    assert {state["momentum_buffer"].dtype for state in states(optimizer)} == {xs[0].dtype}
     assert optimizer.memory_norm() > 0
 
 
-@either
+@loop_and_foreach
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("c", [ScaledSign(), TopK(3), Identity()], ids=str)
 def test_huge_and_tiny_gradients_are_gradients(
@@ -235,7 +237,7 @@ def test_huge_and_tiny_gradients_are_gradients(
         x = nn.Parameter(torch.zeros(8, dtype=dtype))
         g = torch.tensor([1.0, -1, 1, -1, 0.5, -0.5, 0, 1], dtype=torch.float64) * size
         optimizer = EFSGD([x], 0.5, c, foreach=foreach)
-        give([x], [g])
+        set_gradients([x], [g])
         optimizer.step()
         assert int(optimizer.skipped) == 0
         p = (0.5 * g.to(dtype)).numpy()
@@ -269,12 +271,12 @@ def test_accumulated_and_clipped_gradients_are_what_counts() -> None:
     xs, gs = parameters(), [normals(seed=s, dtype=torch.float32) for s in (1, 2)]
     ys = copies(xs)
     optimizer, plain = EFSGD(xs, 0.1), EFSGD(ys, 0.1)
-    for own in gs:
-        torch.stack([(x * g).sum() for x, g in zip(xs, own, strict=True)]).sum().backward()
+    for batch in gs:
+        torch.stack([(x * g).sum() for x, g in zip(xs, batch, strict=True)]).sum().backward()
     norm = nn.utils.clip_grad_norm_(xs, 0.5)
     assert norm > 0.5
     assert torch.linalg.vector_norm(torch.cat([x.grad.flatten() for x in xs])) <= 0.5001  # type: ignore[union-attr]
-    give(ys, [x.grad for x in xs])
+    set_gradients(ys, [x.grad for x in xs])
     optimizer.step()
     plain.step()
     assert same(xs, ys)
@@ -292,18 +294,18 @@ def test_grad_scaler_skips_and_leaves_the_memory_clean() -> None:
         scaled = [g * scale for g in gs]
         if t == 2:
             scaled[1][0] = torch.inf
-        give(xs, scaled)
-        before = kept(optimizer)
+        set_gradients(xs, scaled)
+        before = states(optimizer)
         scaler.step(optimizer)
         scaler.update()
         if t == 2:
             assert scaler.get_scale() == scale / 2
-            assert same(kept(optimizer), before)
+            assert same(states(optimizer), before)
             continue
-        give(ys, gs)
+        set_gradients(ys, gs)
         plain.step()
         assert same(xs, ys)  # scales are powers of two: nothing is rounded
-        assert same(kept(optimizer), kept(plain))
+        assert same(states(optimizer), states(plain))
     assert int(optimizer.skipped) == 0  # the scaler has skipped it
 
 
@@ -313,8 +315,8 @@ def test_autocast_does_not_reach_the_step() -> None:
         ys = copies(xs)
         inside, outside = EFSGD(xs, 0.1, c, 0.9), EFSGD(ys, 0.1, c, 0.9)
         with torch.autocast("cpu", torch.bfloat16):
-            take(inside, xs, 3)
-        take(outside, ys, 3)
+            take_steps(inside, xs, 3)
+        take_steps(outside, ys, 3)
         assert same(xs, ys)
 
 
@@ -343,8 +345,8 @@ def test_what_is_asked_in_inference_mode_does_not_stop_the_training(ask: str) ->
     xs = parameters()
     ys = copies(xs)
     optimizer, plain = EFSGD(xs, 0.1, TopK(1), 0.9, 0.1), EFSGD(ys, 0.1, TopK(1), 0.9, 0.1)
-    give(xs, normals(seed=1000))
-    give(ys, normals(seed=1000))
+    set_gradients(xs, normals(seed=1000))
+    set_gradients(ys, normals(seed=1000))
     saved = EFSGD(parameters(), 0.1, TopK(1), 0.9, 0.1).state_dict()
     with torch.inference_mode():
         if ask == "step":
@@ -356,9 +358,9 @@ def test_what_is_asked_in_inference_mode_does_not_stop_the_training(ask: str) ->
             value = value() if callable(value) else value
     if ask == "step":
         plain.step()
-    take(optimizer, xs, 2)
-    take(plain, ys, 2)
-    give(xs, [x.detach() * torch.nan for x in xs])
+    take_steps(optimizer, xs, 2)
+    take_steps(plain, ys, 2)
+    set_gradients(xs, [x.detach() * torch.nan for x in xs])
     optimizer.step()
     assert int(optimizer.skipped) == 1
     assert same(xs, ys)
@@ -402,12 +404,12 @@ def test_schedules_drive_the_step_size(name: str, capturable: bool) -> None:
     first = ours.param_groups[0]["lr"]
     pair = [lr_schedules(optimizer)[name]() for optimizer in (ours, theirs)]
     for t in range(12):
-        take(ours, xs, range(t, t + 1))
-        take(theirs, ys, range(t, t + 1))
-        before = kept(ours)
+        take_steps(ours, xs, range(t, t + 1))
+        take_steps(theirs, ys, range(t, t + 1))
+        before = states(ours)
         for schedule in pair if t < 11 else ():
             schedule.step()
-        assert same(kept(ours), before)
+        assert same(states(ours), before)
     assert (ours.param_groups[0]["lr"] is first) == capturable  # a graph reads it there
     with ours.virtual_iterate():  # x - e is what torch's SGD reaches under the same schedule
         for x, y in zip(xs, ys, strict=True):
@@ -417,13 +419,13 @@ def test_schedules_drive_the_step_size(name: str, capturable: bool) -> None:
 @pytest.mark.parametrize(
     "lr", [1, np.float32(0.5), torch.tensor(0.5), torch.tensor([0.5])], ids=repr
 )
-@either
+@loop_and_foreach
 def test_step_sizes_of_any_kind(lr: Any, foreach: bool) -> None:
     for feedback in (False, True):
         xs = parameters()
         ys = copies(xs)
-        take(EFSGD(xs, lr, TopK(2), error_feedback=feedback, foreach=foreach), xs, 3)
-        take(EFSGD(ys, float(lr), TopK(2), error_feedback=feedback, foreach=foreach), ys, 3)
+        take_steps(EFSGD(xs, lr, TopK(2), error_feedback=feedback, foreach=foreach), xs, 3)
+        take_steps(EFSGD(ys, float(lr), TopK(2), error_feedback=feedback, foreach=foreach), ys, 3)
         for x, y in zip(xs, ys, strict=True):
             torch.testing.assert_close(x, y)
 
@@ -432,7 +434,7 @@ def test_nothing_global_is_touched() -> None:
     before = (torch.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled())
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, RandK(2))
-    take(optimizer, xs, 3)
+    take_steps(optimizer, xs, 3)
     with optimizer.virtual_iterate():
         pass
     optimizer.load_state_dict(optimizer.state_dict())
@@ -442,12 +444,12 @@ def test_nothing_global_is_touched() -> None:
 def test_the_default_device_is_not_asked() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, TopK(1), 0.9, 0.1)
-    give(xs, normals())
+    set_gradients(xs, normals())
     with torch.device("meta"):
         optimizer.step()
         optimizer.density()
         optimizer.memory_norm()
-    assert {value.device.type for state in kept(optimizer) for value in state.values()} == {"cpu"}
+    assert {value.device.type for state in states(optimizer) for value in state.values()} == {"cpu"}
 
 
 # -- several devices, and no wait for any of them --------------------------------------------------
@@ -475,7 +477,7 @@ def devices_at_hand(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@either
+@loop_and_foreach
 @scopes
 @pytest.mark.parametrize("devices", [(0, 0, 0), (0, 1, 0)], ids=["one", "two"])
 def test_no_step_waits_for_a_device(
@@ -512,7 +514,7 @@ def test_the_one_that_raises_does_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- inf and NaN -----------------------------------------------------------------------------------
 
 
-@either
+@loop_and_foreach
 @scopes
 @pytest.mark.parametrize("bad", [torch.inf, -torch.inf, torch.nan])
 @pytest.mark.parametrize("at", range(3))
@@ -520,24 +522,30 @@ def test_one_bad_entry_skips_the_whole_step(bad: float, at: int, scope: Any, for
     xs = parameters()
     ys = copies(xs)
     groups = [[{"params": p[:1]}, {"params": p[1:], "compressor": TopK(1)}] for p in (xs, ys)]
-    more: dict[str, Any] = {"momentum": 0.9, "dampening": 0.1, "scope": scope, "foreach": foreach}
-    more["measure"] = True
-    skipping, plain = (EFSGD(own, 0.1, weight_decay=0.1, **more) for own in groups)
+    options: dict[str, Any] = {
+        "momentum": 0.9,
+        "dampening": 0.1,
+        "weight_decay": 0.1,
+        "scope": scope,
+        "foreach": foreach,
+        "measure": True,
+    }
+    skipping, plain = (EFSGD(param_groups, 0.1, **options) for param_groups in groups)
     for t in range(6):
         if t in (0, 1, 4):  # the very first ones too
             gs = normals(seed=t)
             gs[at].view(-1)[-1] = bad
-            give(xs, gs)
-            before = [x.detach().clone() for x in xs], kept(skipping)
+            set_gradients(xs, gs)
+            before = [x.detach().clone() for x in xs], states(skipping)
             skipping.step()
             assert same(before[0], [x.detach() for x in xs])
-            assert t == 0 or same(before[1], kept(skipping))
+            assert t == 0 or same(before[1], states(skipping))
             assert all(bool(part.isnan().all()) for part in skipping.density()[:4])
         else:
-            take(skipping, xs, range(t, t + 1))
-            take(plain, ys, range(t, t + 1))
+            take_steps(skipping, xs, range(t, t + 1))
+            take_steps(plain, ys, range(t, t + 1))
             assert same(xs, ys)
-            assert same(kept(skipping), kept(plain))
+            assert same(states(skipping), states(plain))
     assert skipping.skipped.dtype == torch.int64
     assert (int(skipping.skipped), int(plain.skipped)) == (3, 0)
 
@@ -545,14 +553,14 @@ def test_one_bad_entry_skips_the_whole_step(bad: float, at: int, scope: Any, for
 @pytest.mark.parametrize("foreach", [False, True])
 def test_where_the_device_decides_nothing_changes_either(foreach: bool) -> None:
     xs = parameters()
-    more: dict[str, Any] = {"weight_decay": 0.1, "measure": True}
-    optimizer = EFSGD(xs, 0.1, momentum=0.9, dampening=0.5, **more)
+    options: dict[str, Any] = {"weight_decay": 0.1, "measure": True}
+    optimizer = EFSGD(xs, 0.1, momentum=0.9, dampening=0.5, **options)
     for t, ok in enumerate([False, True, False]):
-        give(xs, normals(seed=t))
-        part = optimizer._part(optimizer.param_groups[0], torch.device("cpu"), xs)
-        before = [x.detach().clone() for x in xs], kept(optimizer)
+        set_gradients(xs, normals(seed=t))
+        part = optimizer._part(Subgroup(optimizer.param_groups[0], torch.device("cpu"), xs))
+        before = [x.detach().clone() for x in xs], states(optimizer)
         norms = (advance_many if foreach else advance)(part, torch.tensor(ok))
-        unchanged = same([x.detach() for x in xs], before[0]) and same(kept(optimizer), before[1])
+        unchanged = same([x.detach() for x in xs], before[0]) and same(states(optimizer), before[1])
         assert unchanged == (not ok)
         assert norms is not None
         assert bool(norms.isnan().all()) == (not ok)
@@ -564,10 +572,10 @@ def test_one_bad_entry_is_found_among_huge_ones_of_every_dtype(bad: float) -> No
     gs = [torch.full((3,), torch.finfo(dtype).max, dtype=dtype) for dtype in DTYPES]
     assert all_finite([gs[:2], gs[2:]])
     for g in gs:
-        most = g[1].clone()
+        largest = g[1].clone()
         g[1] = bad
         assert not all_finite([gs[:2], gs[2:]])
-        g[1] = most
+        g[1] = largest
 
 
 def test_raise_names_the_parameter() -> None:
@@ -577,11 +585,11 @@ def test_raise_names_the_parameter() -> None:
         (model.parameters(), "parameter 0 of its group, shape (2, 2)"),
     ):
         optimizer = EFSGD(params, 0.1, RandK(1), 0.9, nonfinite="raise")
-        give(list(model.parameters()), [torch.full((2, 2), torch.nan), torch.ones(2)])
+        set_gradients(list(model.parameters()), [torch.full((2, 2), torch.nan), torch.ones(2)])
         before = [x.detach().clone() for x in model.parameters()]
         with pytest.raises(FloatingPointError, match=re.escape(f"gradient of {name} holds")):
             optimizer.step()
         assert same(before, [x.detach() for x in model.parameters()])
-        assert kept(optimizer) == [{}, {}]
+        assert states(optimizer) == [{}, {}]
         assert optimizer.generators == {}
         assert optimizer.form == ""

@@ -1,4 +1,8 @@
-"""The state of EFSGD: saved as plain values, loaded from torch's SGD too, continued to the bit."""
+"""The state of EFSGD: saved as plain values, loaded from torch's SGD too, continued to the bit.
+
+Without this file a training that was interrupted could go on with another memory, momentum or draw
+than one that was not.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,18 @@ import numpy as np
 import pytest
 import torch
 from on_gpu import no_synchronisation
-from optimisers import Tensors, copies, give, kept, normals, parameters, same, take
+from optimisers import (
+    Tensors,
+    copies,
+    loop_and_foreach,
+    normals,
+    parameters,
+    same,
+    scopes,
+    set_gradients,
+    states,
+    take_steps,
+)
 from torch import Tensor, nn
 
 from efsgd.compressors import QSGD, Blockwise, Identity, RandK, ScaledSign, TopK
@@ -22,7 +37,6 @@ from efsgd.deep.kernels import apply
 from efsgd.deep.training.device import own_stream
 from efsgd.deep.training.graph import capturing
 
-either = pytest.mark.parametrize("foreach", [False, True], ids=["loop", "foreach"])
 COMPRESSORS = [ScaledSign(), TopK(2), RandK(2), Blockwise(QSGD(255), 4), Identity()]
 
 
@@ -35,36 +49,41 @@ def through_file(state: dict[str, Any]) -> dict[str, Any]:
     return loaded
 
 
-def bad(xs: Tensors, optimizer: EFSGD) -> None:
+def skip_a_step(xs: Tensors, optimizer: EFSGD) -> None:
     """A step that is skipped."""
-    give(xs, [x.detach() * torch.nan for x in xs])
+    set_gradients(xs, [x.detach() * torch.nan for x in xs])
     optimizer.step()
 
 
 # -- saved at any step, continued to the bit -------------------------------------------------------
 
 
-@either
-@pytest.mark.parametrize("scope", ["tensor", "global"])
+@loop_and_foreach
+@scopes
 @pytest.mark.parametrize("c", COMPRESSORS, ids=str)
 def test_continues_to_the_bit_after_any_step(c: Compressor, scope: Any, foreach: bool) -> None:
-    more: dict[str, Any] = {"momentum": 0.9, "dampening": 0.2, "weight_decay": 0.1, "scope": scope}
+    options: dict[str, Any] = {
+        "momentum": 0.9,
+        "dampening": 0.2,
+        "weight_decay": 0.1,
+        "scope": scope,
+    }
     for at in (0, 1, 4):
         xs = parameters()
-        optimizer = EFSGD(xs, 0.1, c, foreach=foreach, seed=5, **more)
+        optimizer = EFSGD(xs, 0.1, c, foreach=foreach, seed=5, **options)
         if at:  # else nothing has been drawn yet
-            bad(xs, optimizer)
-        take(optimizer, xs, at)
+            skip_a_step(xs, optimizer)
+        take_steps(optimizer, xs, at)
         saved, ys = through_file(optimizer.state_dict()), copies(xs)
         again = EFSGD(ys, 0.5, foreach=foreach)  # everything else comes from the file
-        take(again, ys, range(50, 52))  # and whatever it had done before is forgotten
+        take_steps(again, ys, range(50, 52))  # and whatever it had done before is forgotten
         for x, y in zip(xs, ys, strict=True):
             y.data.copy_(x)
         again.load_state_dict(saved)
-        take(optimizer, xs, range(at, at + 4))
-        take(again, ys, range(at, at + 4))
+        take_steps(optimizer, xs, range(at, at + 4))
+        take_steps(again, ys, range(at, at + 4))
         assert same(xs, ys)
-        assert same(kept(optimizer), kept(again))
+        assert same(states(optimizer), states(again))
         assert int(again.skipped) == int(at > 0)
         assert same(optimizer.state_dict(), again.state_dict())
 
@@ -82,28 +101,28 @@ def test_continues_to_the_bit_after_any_step(c: Compressor, scope: Any, foreach:
 def test_the_memory_keeps_its_dtype(dtype: torch.dtype, memory_dtype: torch.dtype | None) -> None:
     xs = parameters(dtype=dtype)
     optimizer = EFSGD(xs, 0.1, momentum=0.9, memory_dtype=memory_dtype)
-    take(optimizer, xs, 3)
+    take_steps(optimizer, xs, 3)
     ys = copies(xs)
     for again in (EFSGD(ys, 0.1, memory_dtype=memory_dtype), EFSGD(ys, 0.1)):
         again.load_state_dict(through_file(optimizer.state_dict()))
-        assert same(kept(again), kept(optimizer))
-        assert {s["memory"].dtype for s in kept(again)} == {memory_dtype or dtype}
-    wide = EFSGD(ys, 0.1, memory_dtype=torch.float64)  # what is asked for wins
+        assert same(states(again), states(optimizer))
+        assert {s["memory"].dtype for s in states(again)} == {memory_dtype or dtype}
+    wide = EFSGD(ys, 0.1, memory_dtype=torch.float64)  # the argument wins over the file
     wide.load_state_dict(optimizer.state_dict())
-    assert {s["memory"].dtype for s in kept(wide)} == {torch.float64}
+    assert {s["memory"].dtype for s in states(wide)} == {torch.float64}
 
 
 def test_a_copy_has_nothing_in_common() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, RandK(2), 0.9)
-    take(optimizer, xs, 2)
+    take_steps(optimizer, xs, 2)
     state, ys = optimizer.state_dict(), copies(xs)
     again = EFSGD(ys, 0.1)
     again.load_state_dict(state)
-    before = kept(again), int(again.skipped)
-    bad(xs, optimizer)
-    take(optimizer, xs, 2)
-    assert same((kept(again), int(again.skipped)), before)
+    before = states(again), int(again.skipped)
+    skip_a_step(xs, optimizer)
+    take_steps(optimizer, xs, 2)
+    assert same((states(again), int(again.skipped)), before)
     assert int(state["skipped"]) == 0
 
 
@@ -111,7 +130,7 @@ def test_saving_holds_plain_values_only() -> None:
     xs = parameters()
     groups = [{"params": xs[:1]}, {"params": xs[1:], "compressor": Identity()}]
     optimizer = EFSGD(groups, 0.1, Blockwise(RandK(0.5), 4), 0.9, memory_dtype=torch.bfloat16)
-    take(optimizer, xs, 2)
+    take_steps(optimizer, xs, 2)
     state = optimizer.state_dict()
     assert [group["compressor"] for group in state["param_groups"]] == [
         "blockwise:4,randk:0.5",
@@ -141,7 +160,7 @@ def test_saving_holds_plain_values_only() -> None:
 def test_numbers_of_numpy_are_saved_as_plain_ones(numbers: dict[str, Any]) -> None:
     xs = parameters()
     optimizer = EFSGD(xs, compressor=RandK(1), **numbers)
-    take(optimizer, xs, 2)
+    take_steps(optimizer, xs, 2)
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: np.float64(0.5))
     again = EFSGD(copies(xs), 0.1)
     again.load_state_dict(through_file(optimizer.state_dict()))
@@ -152,7 +171,7 @@ def test_numbers_of_numpy_are_saved_as_plain_ones(numbers: dict[str, Any]) -> No
 def test_hooks_see_and_change_what_is_saved_and_loaded() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, TopK(1), memory_dtype=torch.bfloat16)
-    take(optimizer, xs, 2)
+    take_steps(optimizer, xs, 2)
     optimizer.register_state_dict_post_hook(lambda _, state: seen.append(state))
     seen: list[Any] = []
     state = through_file(optimizer.state_dict())
@@ -161,29 +180,30 @@ def test_hooks_see_and_change_what_is_saved_and_loaded() -> None:
     again = EFSGD(copies(xs), lr, memory_dtype=torch.bfloat16)
 
     def renamed(_: Any, state: dict[str, Any]) -> dict[str, Any]:
-        states = {i: {"memory": own.pop("e")} for i, own in state["state"].items()}
+        memories = {i: {"memory": buffers.pop("e")} for i, buffers in state["state"].items()}
         groups = [group | {"lr": 0.25} for group in state["param_groups"]]
-        return state | {"state": states, "param_groups": groups, "skipped": torch.tensor(7)}
+        return state | {"state": memories, "param_groups": groups, "skipped": torch.tensor(7)}
 
     def look(loaded: Any) -> None:
-        seen.append((kept(loaded), float(lr), int(loaded.skipped)))
+        seen.append((states(loaded), float(lr), int(loaded.skipped)))
 
     again.register_load_state_dict_pre_hook(renamed)
     again.register_load_state_dict_post_hook(look)
 
     def foreign() -> dict[str, Any]:
-        return state | {"state": {i: {"e": own["memory"]} for i, own in state["state"].items()}}
+        memories = {i: {"e": buffers["memory"]} for i, buffers in state["state"].items()}
+        return state | {"state": memories}
 
     again.load_state_dict(foreign())
-    assert same(seen[1], (kept(optimizer), 0.25, 7))
+    assert same(seen[1], (states(optimizer), 0.25, 7))
     assert again.param_groups[0]["lr"] is lr
-    assert same(kept(again), kept(optimizer))
+    assert same(states(again), states(optimizer))
     for _ in range(2):  # what is refused leaves no hook of ours behind
         with pytest.raises(ValueError, match=r"memory of parameter 0 .* has shape \(7,\)"):
             again.load_state_dict(state | {"state": {0: {"e": torch.ones(7)}}})
     assert len(seen) == 2
     again.load_state_dict(foreign())
-    assert same(kept(again), kept(optimizer))
+    assert same(states(again), states(optimizer))
 
 
 def test_what_the_file_does_not_say_stays() -> None:
@@ -202,24 +222,24 @@ def test_what_the_file_does_not_say_stays() -> None:
 def test_a_compressor_may_be_changed_in_the_file() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, TopK(1))
-    take(optimizer, xs, 2)
+    take_steps(optimizer, xs, 2)
     state = optimizer.state_dict()
     state["param_groups"][0]["compressor"] = "topk:3"
     optimizer.load_state_dict(state)
     assert optimizer.param_groups[0]["compressor"] == TopK(3)
-    take(optimizer, xs, 1)
+    take_steps(optimizer, xs, 1)
 
 
 def test_the_state_of_another_optimiser_is_refused_whole() -> None:
     xs, ys = parameters(), parameters()
     adam = torch.optim.Adam(xs)
-    take(adam, xs, 1)
+    take_steps(adam, xs, 1)
     optimizer = EFSGD(ys, 0.1, TopK(1))
-    take(optimizer, ys, 1)
-    before = kept(optimizer)
+    take_steps(optimizer, ys, 1)
+    before = states(optimizer)
     with pytest.raises(ValueError, match=r"which keeps exp_avg, exp_avg_sq, step: load one of EF"):
         optimizer.load_state_dict(adam.state_dict())
-    assert same([s["memory"] for s in before], [s["memory"] for s in kept(optimizer)])
+    assert same([s["memory"] for s in before], [s["memory"] for s in states(optimizer)])
     assert optimizer.param_groups[0]["lr"] == 0.1
 
 
@@ -231,7 +251,7 @@ def test_the_state_of_another_optimiser_is_refused_whole() -> None:
 def test_loads_torchs_sgd(momentum: float, dampening: float) -> None:
     xs = parameters()
     theirs = torch.optim.SGD(xs, 0.2, momentum, dampening, weight_decay=0.1)
-    take(theirs, xs, 3)
+    take_steps(theirs, xs, 3)
     ys, zs = copies(xs), copies(xs)
     dense = EFSGD(ys, 0.1, Identity(), error_feedback=False)
     feedback = EFSGD(zs, 0.1, TopK(1))
@@ -240,10 +260,10 @@ def test_loads_torchs_sgd(momentum: float, dampening: float) -> None:
         assert optimizer.param_groups[0]["momentum"] == momentum
         assert optimizer.param_groups[0]["lr"] == 0.2
         assert optimizer.memory_norm() == 0
-    take(theirs, xs, range(3, 6))
-    take(dense, ys, range(3, 6))
+    take_steps(theirs, xs, range(3, 6))
+    take_steps(dense, ys, range(3, 6))
     assert same(xs, ys)  # the same steps, to the bit
-    take(feedback, zs, range(3, 4))
+    take_steps(feedback, zs, range(3, 4))
     assert feedback.memory_norm() > 0
 
 
@@ -276,12 +296,12 @@ for _cls in (Unregistered, Registered):
 def test_your_own_compressor_is_saved_if_it_has_a_name() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, Registered(0.25))
-    take(optimizer, xs, 2)
+    take_steps(optimizer, xs, 2)
     again = EFSGD(copies(xs), 0.1)
     again.load_state_dict(through_file(optimizer.state_dict()))
     assert again.param_groups[0]["compressor"] == Registered(0.25)
     nameless = EFSGD(xs, 0.1, Unregistered())
-    take(nameless, xs, 1)
+    take_steps(nameless, xs, 1)
     with pytest.raises(ValueError, match=r"Unregistered\(\) cannot be saved .* register it, class"):
         nameless.state_dict()
 
@@ -326,14 +346,14 @@ def headless(state: dict[str, Any]) -> None:
 def test_a_state_that_does_not_fit_changes_nothing(damage: Any, words: str) -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, momentum=0.9)
-    take(optimizer, xs, 2)
+    take_steps(optimizer, xs, 2)
     state = copy.deepcopy(optimizer.state_dict())
     damage(state)
     before = copy.deepcopy(optimizer.state_dict())
     with pytest.raises(ValueError, match=words):
         optimizer.load_state_dict(state)
     assert same(optimizer.state_dict(), before)
-    take(optimizer, xs, 1)
+    take_steps(optimizer, xs, 1)
 
 
 # -- copies, pickles, captured steps ---------------------------------------------------------------
@@ -346,14 +366,14 @@ def test_copies_and_pickles_go_on_alike(how: str, c: Compressor) -> None:
     more: dict[str, Any] = {"nonfinite": "raise", "memory_dtype": torch.bfloat16, "measure": True}
     for options in (more, {"foreach": True, "seed": 3}):
         optimizer = EFSGD(xs, 0.1, c, 0.9, 0.1, **options)
-        take(optimizer, xs, 2)
+        take_steps(optimizer, xs, 2)
         pair = (optimizer, xs)
         again, ys = copy.deepcopy(pair) if how == "deepcopy" else pickle.loads(pickle.dumps(pair))
         assert all(a is b for a, b in zip(again.param_groups[0]["params"], ys, strict=True))
-        take(optimizer, xs, range(2, 5))
-        take(again, ys, range(2, 5))
+        take_steps(optimizer, xs, range(2, 5))
+        take_steps(again, ys, range(2, 5))
         assert same(xs, ys)
-        assert same(kept(optimizer), kept(again))
+        assert same(states(optimizer), states(again))
         assert again.form == optimizer.form
         for name in ("nonfinite", "memory_dtype", "measure", "seed", "capturable"):
             assert getattr(again, name) == getattr(optimizer, name)
@@ -364,20 +384,20 @@ def test_a_copy_before_the_first_step() -> None:
     xs = parameters()
     again, ys = copy.deepcopy((EFSGD(xs, 0.1, RandK(2), seed=7), xs))
     optimizer = EFSGD(xs, 0.1, RandK(2), seed=7)
-    take(optimizer, xs, 2)
-    take(again, ys, 2)
+    take_steps(optimizer, xs, 2)
+    take_steps(again, ys, 2)
     assert same(xs, ys)
 
 
 def test_what_a_captured_step_reads_stays_where_it_is() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, RandK(2), capturable=True)
-    take(optimizer, xs, 2)
+    take_steps(optimizer, xs, 2)
     lr, rng = optimizer.param_groups[0]["lr"], optimizer.generators[torch.device("cpu")]
     assert isinstance(lr, Tensor)
     state = through_file(optimizer.state_dict())
     lr.fill_(0.5)
-    take(optimizer, xs, 2)
+    take_steps(optimizer, xs, 2)
     optimizer.load_state_dict(state)
     assert optimizer.param_groups[0]["lr"] is lr
     assert float(lr) == float(torch.tensor(0.1))
@@ -392,24 +412,24 @@ def test_what_a_captured_step_reads_stays_where_it_is() -> None:
 
 
 def test_the_step_size_tensor_has_the_precision_of_the_parameters() -> None:
-    for dtype, wanted in (
+    for dtype, lr_dtype in (
         (torch.float64, torch.float64),
         (torch.float32, torch.float32),
         (torch.bfloat16, torch.float32),
     ):
         optimizer = EFSGD(parameters(dtype=dtype), 0.1, capturable=True)
-        assert optimizer.param_groups[0]["lr"].dtype == wanted
+        assert optimizer.param_groups[0]["lr"].dtype == lr_dtype
 
 
 def test_generators_of_other_devices_are_left_out() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, RandK(2))
-    take(optimizer, xs, 1)
+    take_steps(optimizer, xs, 1)
     state = optimizer.state_dict()
     state["generators"] = {"cuda:0": torch.zeros(16, dtype=torch.uint8)}
     optimizer.load_state_dict(state)
     assert list(optimizer.generators) == [torch.device("cpu")]
-    take(optimizer, xs, 1)
+    take_steps(optimizer, xs, 1)
 
 
 @pytest.mark.gpu
@@ -421,7 +441,7 @@ def test_on_a_gpu_the_steps_are_the_cpus_and_can_be_captured() -> None:
         pair = [EFSGD(p, 0.1, c, 0.9, 0.1, capturable=True) for p in (xs, ys)]
         for t in range(3):
             for optimizer, p in zip(pair, (xs, ys), strict=True):
-                give(p, normals(seed=t))
+                set_gradients(p, normals(seed=t))
                 with no_synchronisation():
                     optimizer.step()
         for x, y in zip(xs, ys, strict=True):

@@ -1,4 +1,8 @@
-"""The step in Triton against the plain loop: in Triton's interpreter, and on a GPU where one is."""
+"""The step in Triton against the plain loop: in Triton's interpreter, and on a GPU where one is.
+
+Without this file a wrong kernel, or a table of addresses that is out of date, would show on a GPU
+only, as a training that learns something else.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,13 +21,22 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("triton", reason="Triton is not installed")
 
 from on_gpu import no_synchronisation  # noqa: E402
+from optimisers import (  # noqa: E402
+    Tensors,
+    generator,
+    normals,
+    parameters,
+    set_gradients,
+    take_steps,
+)
 from torch import Tensor  # noqa: E402
 
 from efsgd import Identity, ScaledSign, Sign, TopK  # noqa: E402
 from efsgd.deep import EFSGD  # noqa: E402
 from efsgd.deep.kernels import kernel  # noqa: E402
-from efsgd.deep.optim import triton_kernels, triton_step  # noqa: E402
-from efsgd.deep.optim.step import Lists, Numbers, Part, Rule, step  # noqa: E402
+from efsgd.deep.optim import triton_step  # noqa: E402
+from efsgd.deep.optim.part import Lists, Numbers, Part, Rule  # noqa: E402
+from efsgd.deep.optim.step import step  # noqa: E402
 from efsgd.deep.optim.triton_step import TritonStep, supported  # noqa: E402
 from efsgd.deep.training.device import own_stream  # noqa: E402
 from efsgd.deep.training.graph import capturing  # noqa: E402
@@ -51,7 +65,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "unmeasured": {"measure": False, "momentum": 0.9},
     "all": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1, "maximize": True},
 }
-every_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
+all_options = pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
 
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # decided before Triton is imported
@@ -92,22 +106,31 @@ def make(
     lr: Any = 0.1,
     seed: int = 0,
 ) -> Part:
-    generator = torch.Generator().manual_seed(seed)
+    rng = generator(seed)
 
     def normal(kind: Any = dtype) -> list[Tensor]:
-        return [torch.randn(s, generator=generator).to(device, kind) for s in shapes]
+        return [torch.randn(s, generator=rng).to(device, kind) for s in shapes]
 
     n = len(shapes)
     x, g, e, m = normal(), normal(), normal(memory or dtype), normal()
     started = [torch.tensor(i % 2 == 1, device=device) for i in range(n)]
     lists = Lists(
-        x,
-        g,
-        e if feedback else [None] * n,
-        m if momentum else [None] * n,
-        started if dampening else [None] * n,
+        x=x,
+        g=g,
+        e=e if feedback else [None] * n,
+        m=m if momentum else [None] * n,
+        started=started if dampening else [None] * n,
     )
-    rule = Rule(c, feedback, weight_decay != 0, momentum != 0, nesterov, maximize, False, measure)
+    rule = Rule(
+        compressor=c,
+        feedback=feedback,
+        weight_decay=weight_decay != 0,
+        momentum=momentum != 0,
+        nesterov=nesterov,
+        maximize=maximize,
+        together=False,
+        measure=measure,
+    )
     numbers = Numbers(lr, weight_decay, momentum, dampening)
     return Part(lists, numbers, rule, kernel(c), [None] * n)
 
@@ -143,10 +166,10 @@ def agree_on_norms(ours: Any, loop: Any) -> None:
             torch.testing.assert_close(y, z, rtol=1e-5, atol=0, equal_nan=True)
 
 
-def both(taken: TritonStep, ours: list[Part], loop: list[Part], check: bool = True) -> Any:
+def step_both(stepper: TritonStep, ours: list[Part], loop: list[Part], check: bool = True) -> Any:
     """A step of each, compared; returns whether it was taken."""
     assert supported(ours) is None
-    ok, norms = taken.step(ours, check)
+    ok, norms = stepper.step(ours, check)
     expected, expected_norms = step(loop, check)
     assert (ok is None) == (expected is None) == (not check)
     if ok is not None:
@@ -161,15 +184,15 @@ def both(taken: TritonStep, ours: list[Part], loop: list[Part], check: bool = Tr
 # -- parity ---------------------------------------------------------------------------------------
 
 
-@every_option
+@all_options
 @pytest.mark.parametrize("c", [ScaledSign(zero=0), Sign(), Identity()], ids=str)
 def test_it_is_the_loop(c: Any, options: dict[str, Any], device: str) -> None:
     """Two steps: in the second, every momentum buffer holds a gradient."""
     ours, loop = ([make(c, device=device, **options)] for _ in range(2))
-    before, taken = clones(ours), TritonStep(CHUNK)
-    assert both(taken, ours, loop)
+    before, stepper = clones(ours), TritonStep(CHUNK)
+    assert step_both(stepper, ours, loop)
     assert any(not torch.equal(y, z) for y, z in zip(state(ours), before, strict=True))
-    both(taken, ours, loop, check=False)
+    step_both(stepper, ours, loop, check=False)
 
 
 @pytest.mark.parametrize("c", SIGNS, ids=str)
@@ -182,7 +205,7 @@ def test_zeros(c: Any, device: str) -> None:
         g[2][1:] = 0.0
         g[3][0] = -0.0
     stays = ours[0].lists.x[1].clone()
-    both(TritonStep(CHUNK), ours, loop)
+    step_both(TritonStep(CHUNK), ours, loop)
     assert torch.equal(ours[0].lists.x[1], stays)
     moved = ours[0].lists.x[2][1:] != make(c, device=device).lists.x[2][1:]
     assert bool(moved.all()) == bool(moved.any()) == (c.zero == 1)
@@ -193,7 +216,7 @@ def test_lists_as_long_as_those_of_networks(device: str) -> None:
     n = triton_step.WRITTEN + 2
     shapes = [(1 + i % 3,) for i in range(n)]
     ours, loop = ([make(device=device, shapes=shapes)] for _ in range(2))
-    both(TritonStep(CHUNK), ours, loop)
+    step_both(TritonStep(CHUNK), ours, loop)
 
 
 def test_the_size_of_chunks_does_not_matter(device: str) -> None:
@@ -211,35 +234,35 @@ def test_several_parts_with_numbers_of_their_own(device: str) -> None:
         return [weights, make(Identity(), device=device, feedback=False, momentum=0.9, seed=1)]
 
     ours, loop = parts(), parts()
-    taken = TritonStep(CHUNK)
-    assert both(taken, ours, loop)
-    for both_parts in (ours, loop):  # in one part only: it stops all
-        both_parts[1].lists.g[0][0] = math.nan
-    assert not both(taken, ours, loop)
+    stepper = TritonStep(CHUNK)
+    assert step_both(stepper, ours, loop)
+    for pair in (ours, loop):  # in one part only: it stops all
+        pair[1].lists.g[0][0] = math.nan
+    assert not step_both(stepper, ours, loop)
 
 
 def test_a_step_size_on_the_device_is_read_there(device: str) -> None:
     sizes = [torch.tensor(0.1, device=device, dtype=torch.float32) for _ in range(2)]
     ours, loop = ([make(device=device, lr=lr)] for lr in sizes)
-    taken = TritonStep(CHUNK)
-    both(taken, ours, loop)
+    stepper = TritonStep(CHUNK)
+    step_both(stepper, ours, loop)
     for lr in sizes:
         lr.fill_(0.7)
-    both(taken, ours, loop)
+    step_both(stepper, ours, loop)
 
 
 def test_gradients_that_move(device: str) -> None:
     """zero_grad leaves no gradient in place: the next one may lie anywhere."""
     ours, loop = ([make(device=device)] for _ in range(2))
-    taken, kept = TritonStep(CHUNK), []
+    stepper, alive = TritonStep(CHUNK), []  # tensors that live keep their addresses
     for seed in range(3):
         fresh = make(device=device, seed=seed).lists.g
-        kept.append(fresh)
+        alive.append(fresh)
         for parts in (ours, loop):
             parts[0].lists.g[:] = [g.clone() for g in fresh]
-            kept.append(list(parts[0].lists.g))
-        both(taken, ours, loop)
-    assert len(taken._tables) == 1
+            alive.append(list(parts[0].lists.g))
+        step_both(stepper, ours, loop)
+    assert len(stepper.tables) == 1
 
 
 @pytest.mark.parametrize(
@@ -266,7 +289,7 @@ def test_memory_in_any_dense_order(device: str) -> None:
         for ys in part.lists[:3]:
             ys[0] = ys[0].to(memory_format=torch.channels_last)  # type: ignore[union-attr]
             ys[1] = ys[1].t()  # type: ignore[union-attr]
-    both(TritonStep(CHUNK), ours, loop)
+    step_both(TritonStep(CHUNK), ours, loop)
 
 
 def test_tensors_that_are_not_aligned(device: str) -> None:
@@ -277,7 +300,7 @@ def test_tensors_that_are_not_aligned(device: str) -> None:
     views = [piece.view(g.shape) for piece, g in zip(pieces, ours[0].lists.g, strict=True)]
     assert any(view.data_ptr() % 16 for view in views)
     ours[0].lists.g[:] = views
-    both(TritonStep(CHUNK), ours, loop)
+    step_both(TritonStep(CHUNK), ours, loop)
 
 
 # -- what is skipped ------------------------------------------------------------------------------
@@ -289,14 +312,14 @@ def test_inf_and_nan_change_nothing(value: float, i: int, device: str) -> None:
     ours, loop = ([make(device=device, momentum=0.9, dampening=0.3)] for _ in range(2))
     for part in (*ours, *loop):
         part.lists.g[i].view(-1)[-1] = value
-    before, taken = clones(ours), TritonStep(CHUNK)
-    ok, norms = taken.step(ours, True)
+    before, stepper = clones(ours), TritonStep(CHUNK)
+    ok, norms = stepper.step(ours, True)
     assert not ok
     assert all(torch.equal(y, z) for y, z in zip(state(ours), before, strict=True))
     agree_on_norms(norms, step(loop, True)[1])
     for part in (*ours, *loop):
         part.lists.g[i].view(-1)[-1] = 1.0
-    assert both(taken, ours, loop)  # the verdict is one of each step
+    assert step_both(stepper, ours, loop)  # the flag is reset at each step
 
 
 def test_the_largest_numbers_are_finite(device: str) -> None:
@@ -315,19 +338,22 @@ def test_the_number_of_launches(parts: int, launches: int, device: str, monkeypa
     """Comparing the verdict is one more; addresses are written only where they changed."""
     names: list[str] = []
 
-    class Counted(dict[str, Any]):
-        def __getitem__(self, name: str) -> Any:
-            names.append(name)
-            return super().__getitem__(name)
+    class Counted:
+        """The module of the kernels; notes each one that is asked for."""
 
-    counted = Counted(triton_kernels.kernels())
-    monkeypatch.setattr(triton_step, "kernels", lambda: counted)
-    every = [make(device=device, shapes=[(3,)], seed=seed) for seed in range(parts)]
-    taken = TritonStep(CHUNK)
-    taken.step(every, True)
+        def __getattr__(self, name: str) -> Any:
+            if name != "tl":
+                names.append(name)
+            return getattr(module, name)
+
+    module = triton_step.kernels()
+    monkeypatch.setattr(triton_step, "kernels", Counted)
+    made = [make(device=device, shapes=[(3,)], seed=seed) for seed in range(parts)]
+    stepper = TritonStep(CHUNK)
+    stepper.step(made, True)
     assert len(names) == launches + 1
     names.clear()
-    taken.step(every, True)
+    stepper.step(made, True)
     assert len(names) == launches
 
 
@@ -339,11 +365,11 @@ def test_autograd_knows_that_parameters_changed(device: str) -> None:
 
 
 def test_few_tables_are_kept(device: str) -> None:
-    taken, alive = TritonStep(CHUNK), []
+    stepper, alive = TritonStep(CHUNK), []
     for seed in range(triton_step.TABLES + 3):
         alive.append(make(device=device, shapes=[(2,)], seed=seed))
-        taken.step([alive[-1]], True)
-    assert len(taken._tables) == triton_step.TABLES
+        stepper.step([alive[-1]], True)
+    assert len(stepper.tables) == triton_step.TABLES
 
 
 @pytest.mark.gpu
@@ -352,12 +378,12 @@ def test_a_captured_step_is_the_eager_one() -> None:
     shapes = [(512, 512, 3, 3), (512,), (10, 512), (7,)]
     lr = torch.tensor(0.1, device="cuda")
     ours, eager = ([make(device="cuda", shapes=shapes, lr=lr, momentum=0.9)] for _ in range(2))
-    taken, plain = TritonStep(), TritonStep()
+    stepper, plain = TritonStep(), TritonStep()
     graph = torch.cuda.CUDAGraph()
     with own_stream(torch.device("cuda")):
-        taken.step(ours, True)
+        stepper.step(ours, True)
         with capturing(graph):
-            ok, _ = taken.step(ours, True)
+            ok, _ = stepper.step(ours, True)
     plain.step(eager, True)
     for t in range(4):
         lr.fill_(0.1 / (t + 1))
@@ -373,10 +399,10 @@ def test_a_captured_step_is_the_eager_one() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_nothing_waits_for_the_device() -> None:
-    ours, taken = [make(device="cuda")], TritonStep()
+    ours, stepper = [make(device="cuda")], TritonStep()
     with no_synchronisation():
-        taken.step(ours, True)
-        taken.step(ours, True)
+        stepper.step(ours, True)
+        stepper.step(ours, True)
 
 
 # -- as the form of an optimiser ------------------------------------------------------------------
@@ -384,89 +410,77 @@ def test_nothing_waits_for_the_device() -> None:
 MATRICES = ((4, 4), (3, 5), (7,))
 
 
-def parameters(device: str, shapes: Any = MATRICES) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    xs = [torch.nn.Parameter(torch.randn(s, generator=generator).to(device)) for s in shapes]
-    assign(xs, 0)
+def with_gradients(device: str, shapes: Any = MATRICES) -> Tensors:
+    xs = parameters(shapes, device=device)
+    set_gradients(xs, normals(shapes, seed=1000))
     return xs
 
 
-def assign(xs: list[Tensor], t: int) -> None:
-    """Gradients of step t."""
-    generator = torch.Generator().manual_seed(100 + t)
-    for x in xs:
-        x.grad = torch.randn(x.shape, generator=generator).to(x.device, x.dtype)
-
-
-def groups(xs: list[Tensor]) -> list[dict[str, Any]]:
+def groups(xs: Tensors) -> list[dict[str, Any]]:
     """Weights that are compressed, and a bias that is not."""
     bias = {"params": xs[2:], "compressor": Identity(), "error_feedback": False}
     return [{"params": xs[:2]}, bias]
 
 
-def take(optimizer: EFSGD, xs: list[Tensor], steps: Any) -> None:
-    for t in steps:
-        assign(xs, t)
-        optimizer.step()
-
-
-def same(xs: list[Tensor], ys: list[Tensor]) -> None:
+def agree_on_parameters(xs: Tensors, ys: Tensors) -> None:
     for x, y in zip(xs, ys, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-6, atol=1e-6)
 
 
-MORE: dict[str, Any] = {"momentum": 0.9, "weight_decay": 0.1}
+MOMENTUM_AND_DECAY: dict[str, Any] = {"momentum": 0.9, "weight_decay": 0.1}
 
 
 def test_the_optimiser_takes_it_when_asked(device: str) -> None:
     """Steps with a schedule, one that is skipped, and what the optimiser reports of them."""
-    xs, ys = parameters(device), parameters(device)
-    ours = EFSGD(groups(xs), 0.1, fused="triton", measure=True, **MORE)
-    loop = EFSGD(groups(ys), 0.1, fused=False, foreach=False, measure=True, **MORE)
+    xs, ys = with_gradients(device), with_gradients(device)
+    ours = EFSGD(groups(xs), 0.1, fused="triton", measure=True, **MOMENTUM_AND_DECAY)
+    loop = EFSGD(groups(ys), 0.1, fused=False, foreach=False, measure=True, **MOMENTUM_AND_DECAY)
     for optimizer, params in ((ours, xs), (loop, ys)):
-        take(optimizer, params, range(3))
-        assign(params, 3)
+        take_steps(optimizer, params, range(3))
+        set_gradients(params, normals(MATRICES, seed=1003))
         params[2].grad[1] = math.nan  # type: ignore[index]
         optimizer.step()
         optimizer.param_groups[0]["lr"] = 0.03
-        take(optimizer, params, range(4, 6))
+        take_steps(optimizer, params, range(4, 6))
     assert (ours.form, loop.form) == ("triton", "loop")
     assert int(ours.skipped) == int(loop.skipped) == 1
-    same(xs, ys)
+    agree_on_parameters(xs, ys)
     torch.testing.assert_close(ours.memory_norm(), loop.memory_norm(), rtol=1e-6, atol=0)
     shares = [optimizer.density()[:4] for optimizer in (ours, loop)]  # without the parameters
     torch.testing.assert_close(*shares, rtol=1e-6, atol=0)
 
 
 def test_a_state_goes_on_to_the_bit(device: str) -> None:
-    xs, ys = parameters(device), parameters(device)
-    through, first = (EFSGD(groups(zs), 0.1, fused="triton", **MORE) for zs in (xs, ys))
-    take(through, xs, range(4))
-    take(first, ys, range(2))
-    second = EFSGD(groups(ys), 0.1, fused="triton", **MORE)
+    xs, ys = with_gradients(device), with_gradients(device)
+    through, first = (
+        EFSGD(groups(zs), 0.1, fused="triton", **MOMENTUM_AND_DECAY) for zs in (xs, ys)
+    )
+    take_steps(through, xs, range(4))
+    take_steps(first, ys, range(2))
+    second = EFSGD(groups(ys), 0.1, fused="triton", **MOMENTUM_AND_DECAY)
     second.load_state_dict(first.state_dict())
-    take(second, ys, range(2, 4))
+    take_steps(second, ys, range(2, 4))
     assert all(torch.equal(x, y) for x, y in zip(xs, ys, strict=True))
 
 
 def test_a_copy_steps_its_own_tensors(device: str) -> None:
-    xs = parameters(device)
-    optimizer = EFSGD(xs, 0.1, fused="triton", **MORE)
-    take(optimizer, xs, range(2))
-    kept = [x.clone() for x in xs]
-    both = copy.deepcopy(optimizer)
-    assert not both._forms.triton._tables
-    take(both, both.param_groups[0]["params"], range(2, 3))
-    assert all(torch.equal(x, y) for x, y in zip(xs, kept, strict=True))
-    take(optimizer, xs, range(2, 3))
-    same(xs, both.param_groups[0]["params"])
+    xs = with_gradients(device)
+    optimizer = EFSGD(xs, 0.1, fused="triton", **MOMENTUM_AND_DECAY)
+    take_steps(optimizer, xs, range(2))
+    before = [x.clone() for x in xs]
+    copied = copy.deepcopy(optimizer)
+    assert not copied._forms.triton.tables
+    take_steps(copied, copied.param_groups[0]["params"], range(2, 3))
+    assert all(torch.equal(x, y) for x, y in zip(xs, before, strict=True))
+    take_steps(optimizer, xs, range(2, 3))
+    agree_on_parameters(xs, copied.param_groups[0]["params"])
 
 
 def test_tensors_that_change_in_place_are_looked_at_again(device: str) -> None:
     """At the same addresses, in another order of memory."""
-    xs = parameters(device, ((4, 4),))
+    xs = with_gradients(device, ((4, 4),))
     optimizer = EFSGD(xs, 0.1, fused="triton")
-    take(optimizer, xs, range(2))
+    take_steps(optimizer, xs, range(2))
     address = xs[0].data_ptr()
     xs[0].data = xs[0].data.t()
     assert xs[0].data_ptr() == address
@@ -482,11 +496,11 @@ def test_tensors_that_change_in_place_are_looked_at_again(device: str) -> None:
 
 def test_a_parameter_that_grew_is_refused(device: str) -> None:
     """Its memory is as long as it was."""
-    xs = parameters(device)
+    xs = with_gradients(device)
     optimizer = EFSGD(xs, 0.1, fused="triton")
-    take(optimizer, xs, range(2))
+    take_steps(optimizer, xs, range(2))
     xs[0].data = torch.zeros(8, 4, device=device)
-    assign(xs, 2)
+    set_gradients(xs, [torch.ones_like(x) for x in xs])
     with pytest.raises(RuntimeError, match="another shape or device than what is kept of it"):
         optimizer.step()
     assert not xs[0].any()
@@ -500,42 +514,42 @@ def test_memory_elsewhere_is_refused(device: str) -> None:
 
 def test_memory_of_another_dtype_at_the_same_address(device: str) -> None:
     """A state that was loaded may lie where the last one lay."""
-    both = []
+    results = []
     for fused in ("triton", False):
-        xs = parameters(device, ((7,),))
+        xs = with_gradients(device, ((7,),))
         optimizer = EFSGD(xs, 0.1, fused=fused, foreach=False)  # type: ignore[arg-type]
-        take(optimizer, xs, range(2))
+        take_steps(optimizer, xs, range(2))
         state = optimizer.state[xs[0]]
         before = state["memory"]
         state["memory"] = before.view(torch.bfloat16)[:7]
         state["memory"].zero_()
         assert state["memory"].data_ptr() == before.data_ptr()
-        take(optimizer, xs, range(2, 4))
-        both.append([*xs, state["memory"]])
-    for x, y in zip(*both, strict=True):
+        take_steps(optimizer, xs, range(2, 4))
+        results.append([*xs, state["memory"]])
+    for x, y in zip(*results, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-2, atol=1e-4)
 
 
 def test_a_refused_step_keeps_its_table(device: str) -> None:
     """The tensors of a graph stay known while another compressor is tried."""
-    xs = parameters(device)
+    xs = with_gradients(device)
     optimizer = EFSGD(xs, 0.1, fused="triton")
-    take(optimizer, xs, range(2))
-    (table,) = optimizer._forms.triton._tables.values()
-    held = optimizer.param_groups[0]["compressor"]
+    take_steps(optimizer, xs, range(2))
+    (table,) = optimizer._forms.triton.tables.values()
+    compressor = optimizer.param_groups[0]["compressor"]
     optimizer.param_groups[0]["compressor"] = TopK(1)
     before = [x.detach().clone() for x in xs]
     with pytest.raises(RuntimeError, match="there is no Triton kernel of topk:1"):
         optimizer.step()
     assert all(torch.equal(x, y) for x, y in zip(xs, before, strict=True))
-    optimizer.param_groups[0]["compressor"] = held
+    optimizer.param_groups[0]["compressor"] = compressor
     optimizer.step()
-    (after,) = optimizer._forms.triton._tables.values()
+    (after,) = optimizer._forms.triton.tables.values()
     assert after is table
 
 
 def test_the_optimiser_says_why_it_cannot(device: str, monkeypatch: Any) -> None:
-    xs = parameters(device)
+    xs = with_gradients(device)
     before = [x.detach().clone() for x in xs]
     with pytest.raises(RuntimeError, match="fused='triton', but there is no Triton kernel of topk"):
         EFSGD(xs, 0.1, TopK(1), fused="triton").step()
@@ -548,7 +562,7 @@ def test_the_optimiser_says_why_it_cannot(device: str, monkeypatch: Any) -> None
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_the_optimiser_is_captured_with_it() -> None:
-    xs, ys = parameters("cuda"), parameters("cuda")
+    xs, ys = with_gradients("cuda"), with_gradients("cuda")
     ours, eager = (EFSGD(groups(zs), 0.1, fused="triton", capturable=True) for zs in (xs, ys))
     graph = torch.cuda.CUDAGraph()
     with own_stream(torch.device("cuda")):
@@ -582,18 +596,18 @@ REFUSED: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("refused", "said"), REFUSED)
-def test_what_it_cannot_step_is_said(refused: Any, said: str, device: str) -> None:
+@pytest.mark.parametrize(("refused", "words"), REFUSED)
+def test_what_it_cannot_step_is_said(refused: Any, words: str, device: str) -> None:
     if device == "cuda":
         pytest.skip("tensors are made on the CPU")
-    why = supported([refused()])
-    assert why is not None
-    assert any(word in why for word in said.split("|")), why
+    reason = supported([refused()])
+    assert reason is not None
+    assert any(part in reason for part in words.split("|")), reason
 
 
 def test_global_scope_is_refused(device: str) -> None:
     part = make(device=device)
-    rule = Rule(ScaledSign(), True, False, False, False, False, True, True)
+    rule = replace(part.rule, together=True)
     assert supported([part._replace(rule=rule)]) == "all tensors of a group make one vector"
 
 

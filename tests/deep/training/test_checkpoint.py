@@ -1,4 +1,7 @@
-"""Checkpoint files: what is in them, and that no other file is taken for one."""
+"""Checkpoint files: their content, and that damaged and foreign files are refused.
+
+Without this file a torn or foreign checkpoint could be continued as if it were the right one.
+"""
 
 import json
 import os
@@ -12,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from test_training import DATA, EFM, nothing, small, stopping, tiny  # noqa: E402
+from small_trainings import DATA, EFM, nothing, small, stopping, tiny  # noqa: E402
 
 from efsgd.deep.training import checkpoint  # noqa: E402
 from efsgd.deep.training.history import NAMES  # noqa: E402
@@ -28,9 +31,9 @@ def test_round_trip(tmp_path):
     path = tmp_path / "folder" / "a.pt"
     assert checkpoint.load(path, SPEC, SHA) is None
     checkpoint.save(path, SPEC, SHA, STATE)
-    found = checkpoint.load(str(path), SPEC, SHA)
-    assert found.keys() == STATE.keys()
-    assert torch.equal(found["weights"], STATE["weights"])
+    state = checkpoint.load(str(path), SPEC, SHA)
+    assert state.keys() == STATE.keys()
+    assert torch.equal(state["weights"], STATE["weights"])
     assert [p.name for p in path.parent.iterdir()] == ["a.pt"]
     checkpoint.finish(path)
     checkpoint.finish(path)
@@ -99,23 +102,23 @@ def refusal(path, spec=SPEC, sha=SHA):
     """What is said about a file, which always names it and the remedy in one sentence."""
     with pytest.raises(ValueError, match=re.escape(str(path))) as refused:
         checkpoint.load(path, spec, sha)
-    said = str(refused.value)
-    assert said.startswith(f"the checkpoint {path} ")
-    assert said.endswith(": delete it to start over")
-    assert "\n" not in said
-    return said
+    message = str(refused.value)
+    assert message.startswith(f"the checkpoint {path} ")
+    assert message.endswith(": delete it to start over")
+    assert "\n" not in message
+    return message
 
 
 def test_torn_and_foreign_files_are_refused(tmp_path):
     good = tmp_path / "good.pt"
     checkpoint.save(good, SPEC, SHA, STATE)
-    whole = good.read_bytes()
+    complete = good.read_bytes()
     contents = {
         "empty": b"",
         "text": b"what is this?\n" * 9,
-        "truncated": whole[: len(whole) // 2],
-        "tail": whole[:-30],
-        "moved": b"x" + whole[:-10],
+        "truncated": complete[: len(complete) // 2],
+        "tail": complete[:-30],
+        "moved": b"x" + complete[:-10],
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
@@ -153,9 +156,9 @@ def test_a_damaged_byte_is_noticed_or_does_not_matter(tmp_path_factory, data):
     content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
     with suppress(ValueError):
-        found = checkpoint.load(path, SPEC, SHA)
-        assert found["epoch"] == 3
-        assert torch.equal(found["weights"], STATE["weights"])
+        state = checkpoint.load(path, SPEC, SHA)
+        assert state["epoch"] == 3
+        assert torch.equal(state["weights"], STATE["weights"])
 
 
 # -- in a training --------------------------------------------------------------------------------
@@ -171,7 +174,7 @@ def stopped(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("training", "data", "said"),
+    ("training", "data", "message"),
     [
         (small(seed=1), DATA, r"belongs to another training \(with another seed\)"),
         (small(lr=0.5, drops=(1,)), DATA, r"\(with another drops, lr\)"),
@@ -179,9 +182,9 @@ def stopped(tmp_path_factory):
         (small(), tiny(seed=1), f"belongs to other data, of SHA-256 {DATA.digest}"),
     ],
 )
-def test_a_training_continues_its_own_checkpoint_only(stopped, training, data, said):
+def test_a_training_continues_its_own_checkpoint_only(stopped, training, data, message):
     before = stopped.read_bytes()
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         train(training, data, checkpoint=stopped)
     assert stopped.read_bytes() == before
 

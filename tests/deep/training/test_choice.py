@@ -1,4 +1,7 @@
-"""What a training takes on a device: the order of the candidates, and what is made of a failure."""
+"""The choice of a CUDA graph and an optimiser form: order of candidates, failures, captures.
+
+Without this file a GPU training could silently run without its graph or with a step that is wrong.
+"""
 
 import gc
 from contextlib import contextmanager
@@ -8,112 +11,110 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from on_gpu import no_synchronisation  # noqa: E402
-from test_training import DATA, EF, EFM, PAPER, RANDOM, nothing, small, timeless  # noqa: E402
+from small_trainings import DATA, EF, EFM, PAPER, RANDOM, nothing, small, timeless  # noqa: E402
 
 from efsgd import EFSGD, ScaledSign, TopK  # noqa: E402
 from efsgd.deep.training import choice, graph  # noqa: E402
-from efsgd.deep.training.device import AHEAD, Leash, own_stream  # noqa: E402
-from efsgd.deep.training.machine import Means  # noqa: E402
+from efsgd.deep.training.device import MAX_IN_FLIGHT, InFlight, own_stream  # noqa: E402
+from efsgd.deep.training.execution import Execution  # noqa: E402
 from efsgd.deep.training.obtain import train  # noqa: E402
 from efsgd.deep.training.parallel import at_once  # noqa: E402
 from efsgd.deep.training.session import Session  # noqa: E402
 
-CUDA = Means(torch.device("cuda"))
+CUDA = Execution(torch.device("cuda"))
 
 
 @pytest.fixture(autouse=True)
-def _nothing_found_yet():
-    before = dict(choice._found)
-    choice._found.clear()
-    yield
-    choice._found.clear()
-    choice._found.update(before)
+def _no_choices_yet(monkeypatch):
+    monkeypatch.setattr(choice, "_choices", {})
 
 
-def tried(method, means):
-    return [(m.graph, m.form) for m in choice.candidates(method, means)]
+def candidates(method, execution):
+    return [(e.graph, e.form) for e in choice.candidates(method, execution)]
 
 
 @pytest.mark.parametrize("method", [EF, EFM, *(method for method, _ in PAPER.values())])
 def test_signs_and_sgd_try_a_graph_with_triton_first(method, monkeypatch):
     monkeypatch.setattr(choice, "missing", lambda device: None)
     both = [(g, form) for g in (True, False) for form in ("triton", "foreach")]
-    assert tried(method, CUDA) == both
-    assert tried(method, Means(CUDA.device, graph=False)) == both[2:]
-    assert tried(method, Means(CUDA.device, form="foreach")) == both[1::2]
-    assert tried(method, Means(CUDA.device, form="compiled")) == [(False, "compiled")]
+    assert candidates(method, CUDA) == both
+    assert candidates(method, Execution(CUDA.device, graph=False)) == both[2:]
+    assert candidates(method, Execution(CUDA.device, form="foreach")) == both[1::2]
+    assert candidates(method, Execution(CUDA.device, form="compiled")) == [(False, "compiled")]
     monkeypatch.setenv("EFSGD_COMPILE", "0")
-    assert tried(method, CUDA) == both[1::2]
+    assert candidates(method, CUDA) == both[1::2]
     monkeypatch.delenv("EFSGD_COMPILE")
     monkeypatch.setattr(choice, "missing", lambda device: "Triton is not installed")
-    assert tried(method, CUDA) == both[1::2]
+    assert candidates(method, CUDA) == both[1::2]
 
 
 @pytest.mark.parametrize("method", [RANDOM, EFSGD(TopK(0.1))])
 def test_others_try_foreach(method, monkeypatch):
     monkeypatch.setattr(choice, "missing", lambda device: None)
-    assert tried(method, CUDA) == [(True, "foreach"), (False, "foreach")]
+    assert candidates(method, CUDA) == [(True, "foreach"), (False, "foreach")]
     with pytest.raises(ValueError, match=r"form='triton' has no kernel of .*: leave form out"):
-        choice.chosen(small(method=method), DATA, Means(CUDA.device, form="triton"))
+        choice.choose(small(method=method), DATA, Execution(CUDA.device, form="triton"))
 
 
 def test_on_the_cpu_nothing_is_tried(monkeypatch):
     monkeypatch.setattr(choice, "_try", None)
-    here = Means(torch.device("cpu"), form="foreach")
-    found = choice.chosen(small(), DATA, here)
-    assert found == Means(here.device, graph=False, form="foreach")
+    cpu = Execution(torch.device("cpu"), form="foreach")
+    execution = choice.choose(small(), DATA, cpu)
+    assert execution == Execution(cpu.device, graph=False, form="foreach")
 
 
-def test_the_first_that_works_is_taken_once_for_trainings_alike(monkeypatch, caplog):
+def test_the_first_that_works_is_chosen_once_for_similar_trainings(monkeypatch, caplog):
     caplog.set_level("INFO", logger="efsgd.deep")
     monkeypatch.setattr(choice, "missing", lambda device: None)
-    seen = []
+    attempts = []
 
-    def fails_with_triton(training, data, means):
-        seen.append((means.graph, means.form))
-        if means.form == "triton":
+    def fails_with_triton(training, data, execution):
+        attempts.append((execution.graph, execution.form))
+        if execution.form == "triton":
             try:
                 raise RuntimeError("no such kernel\nand much more")
             finally:
                 raise ValueError("the capture has failed besides")
 
     monkeypatch.setattr(choice, "_try", fails_with_triton)
-    for more in ({}, {"seed": 3, "lr": 0.7, "epochs": 9}):
-        found = choice.chosen(small(**more), DATA, CUDA)
-        assert (found.graph, found.form) == (True, "foreach")
-    assert seen == [(True, "triton"), (True, "foreach")]
-    said = "the optimiser's step as 'triton' (ValueError: the capture has failed besides; at first "
-    assert f"each step a CUDA graph, {said}RuntimeError: no such kernel)" in caplog.text
+    for changes in ({}, {"seed": 3, "lr": 0.7, "epochs": 9}):
+        execution = choice.choose(small(**changes), DATA, CUDA)
+        assert (execution.graph, execution.form) == (True, "foreach")
+    assert attempts == [(True, "triton"), (True, "foreach")]
+    message = (
+        "the optimiser's step as 'triton' (ValueError: the capture has failed besides; at first "
+    )
+    assert f"each step a CUDA graph, {message}RuntimeError: no such kernel)" in caplog.text
     assert "trainings of resnet8 run on cuda, each step a CUDA graph" in caplog.text
-    choice.chosen(small(batch=4), DATA, CUDA)
-    assert len(seen) == 4
+    choice.choose(small(batch=4), DATA, CUDA)
+    assert len(attempts) == 4
 
 
 def test_a_trial_steps_on_a_stream_of_its_own_with_gradients(monkeypatch):
     """Also where the caller wants none; else every candidate would fail."""
-    inside, steps = [], []
+    devices, steps = [], []
 
     @contextmanager
     def stream(device):
-        inside.append(device)
+        devices.append(device)
         yield
-        inside.pop()
+        devices.pop()
 
-    class Tried(Session):
+    class WatchedSession(Session):
         def step(self):
-            assert inside == [here.device]
+            assert devices == [cpu.device]
             assert torch.is_grad_enabled()
             super().step()
             steps.append(1)
 
-    here = Means(torch.device("cpu"), graph=False, form="foreach")
+    cpu = Execution(torch.device("cpu"), graph=False, form="foreach")
     monkeypatch.setattr(choice, "own_stream", stream)
-    monkeypatch.setattr(choice, "Session", Tried)
+    monkeypatch.setattr(choice, "Session", WatchedSession)
     monkeypatch.setattr(torch.cuda, "synchronize", nothing)
     with torch.no_grad():
-        choice._try(small(), DATA, here)
-    assert len(steps) == choice.TRIED
-    assert inside == []
+        choice._try(small(), DATA, cpu)
+    assert len(steps) == choice.TRIAL_STEPS
+    assert devices == []
 
 
 def test_the_last_one_is_not_tried(monkeypatch):
@@ -121,8 +122,8 @@ def test_the_last_one_is_not_tried(monkeypatch):
         raise RuntimeError("nothing works")
 
     monkeypatch.setattr(choice, "_try", fails)
-    found = choice.chosen(small(method=RANDOM), DATA, CUDA)
-    assert (found.graph, found.form) == (False, "foreach")
+    execution = choice.choose(small(method=RANDOM), DATA, CUDA)
+    assert (execution.graph, execution.form) == (False, "foreach")
 
 
 def test_the_distance_of_two_forms(monkeypatch):
@@ -177,7 +178,7 @@ def test_no_garbage_is_collected_in_a_capture(monkeypatch, fails):
         assert fails
     assert order == ["collect", ("capture", False, "thread_local")]
     assert gc.isenabled()
-    assert not graph._one_at_a_time.locked()
+    assert not graph._capture_lock.locked()
 
 
 def test_a_step_is_captured_once_after_warming_up(monkeypatch):
@@ -204,28 +205,28 @@ def test_a_step_is_captured_once_after_warming_up(monkeypatch):
     assert calls == [*warm, "register", "capture", "step", "replay", "replay"]
 
 
-def test_the_host_is_kept_on_a_leash():
-    """Marks that are passed after so many looks; on the CPU there are none."""
-    looks = []
+def test_the_host_is_only_so_many_steps_ahead():
+    """Events that have happened after some queries; on the CPU there are none."""
+    checks = []
 
-    class Mark:
-        def __init__(self, after):
-            self.left = after
+    class Event:
+        def __init__(self, queries):
+            self.queries = queries
 
         def query(self):
-            self.left -= 1
-            return self.left < 0
+            self.queries -= 1
+            return self.queries < 0
 
-    leash = Leash(torch.device("cpu"))
-    leash.mark()
-    leash.wait(nothing)
-    assert not leash.marks
-    leash.marks.extend([Mark(2), Mark(0), Mark(1)])
-    leash.wait(lambda: looks.append(1) or True, 1)
-    assert (len(leash.marks), len(looks)) == (1, 2)
-    leash.wait(lambda: looks.append(1), 0)
-    assert (len(leash.marks), len(looks)) == (0, 3)
-    assert AHEAD > 1
+    in_flight = InFlight(torch.device("cpu"))
+    in_flight.record()
+    in_flight.wait(nothing)
+    assert not in_flight.events
+    in_flight.events.extend([Event(2), Event(0), Event(1)])
+    in_flight.wait(lambda: checks.append(1) or True, 1)
+    assert (len(in_flight.events), len(checks)) == (1, 2)
+    in_flight.wait(lambda: checks.append(1), 0)
+    assert (len(in_flight.events), len(checks)) == (0, 3)
+    assert MAX_IN_FLIGHT > 1
 
 
 # -- on a GPU -------------------------------------------------------------------------------------
@@ -237,10 +238,10 @@ def test_the_host_is_kept_on_a_leash():
 def test_on_a_gpu_a_graph_is_taken_and_no_step_waits(method):
     """A whole epoch after the first, which captures."""
     training = small(method=method, precision="bf16")
-    means = choice.chosen(training, DATA, CUDA)
-    assert (means.graph, means.form) == (True, "foreach" if method is RANDOM else "triton")
-    with own_stream(means.device):
-        session = Session(training, DATA, means)
+    execution = choice.choose(training, DATA, CUDA)
+    assert (execution.graph, execution.form) == (True, "foreach" if method is RANDOM else "triton")
+    with own_stream(execution.device):
+        session = Session(training, DATA, execution)
         for _ in range(3):
             session._train(nothing, nothing, nothing)
             session.batch = 0
@@ -253,16 +254,16 @@ def test_on_a_gpu_a_graph_is_taken_and_no_step_waits(method):
 def test_on_a_gpu_trainings_at_once_are_those_alone_up_to_rounding(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     trainings = [small(method=method, seed=s) for method in (EF, RANDOM) for s in (0, 1)]
-    found = {}
+    histories = {}
 
     def task(training):
-        return lambda check: found.update(
+        return lambda check: histories.update(
             {training: train(training, DATA, device="cuda", check=check)}
         )
 
     at_once([task(training) for training in trainings], 4)
     for training in trainings:
         alone = train(training, DATA, device="cuda")
-        assert set(timeless(alone)) == set(timeless(found[training]))
+        assert set(timeless(alone)) == set(timeless(histories[training]))
         for name in ("running_loss", "phi_g", "phi_p", "test_loss"):
-            assert found[training][name] == pytest.approx(alone[name], rel=0.02), name
+            assert histories[training][name] == pytest.approx(alone[name], rel=0.02), name

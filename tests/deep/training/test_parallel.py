@@ -1,4 +1,7 @@
-"""Trainings at once in one process: the bits of each alone, who runs when, and how all stop."""
+"""Trainings at once in one process: equal bits, turns in order, and how all of them stop.
+
+Without this file a training could change with its neighbours, or a signal could lose their states.
+"""
 
 import itertools
 import os
@@ -10,10 +13,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from test_training import DATA, EFM, PAPER, RANDOM, small, stopping, timeless  # noqa: E402
+from small_trainings import DATA, EFM, PAPER, RANDOM, small, stopping, timeless  # noqa: E402
 
 from efsgd.deep.training.obtain import run_training, train  # noqa: E402
-from efsgd.deep.training.parallel import Baton, at_once  # noqa: E402
+from efsgd.deep.training.parallel import FairLock, at_once  # noqa: E402
 
 TRAININGS = [
     small(method=EFM),
@@ -49,82 +52,82 @@ def test_at_once_each_is_as_alone_to_the_bit(tmp_path):
     switches = sum(a is not b for a, b in itertools.pairwise(order))
     assert switches > 10  # they did take turns
     for training in TRAININGS:
-        found = run_training(training, DATA, tmp_path)
-        assert timeless(found.arrays) == timeless(train(training, DATA))
+        result = run_training(training, DATA, tmp_path)
+        assert timeless(result.arrays) == timeless(train(training, DATA))
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
-def test_the_baton_goes_round_and_one_holds_it():
-    baton, order, inside = Baton(), [], []
+def test_the_fair_lock_goes_round_and_one_thread_holds_it():
+    lock, order, holders = FairLock(), [], []
 
     def work(name):
-        with baton:
+        with lock:
             for _ in range(5):
-                inside.append(name)
-                assert inside == [name]
+                holders.append(name)
+                assert holders == [name]
                 order.append(name)
                 time.sleep(1e-3)
-                inside.remove(name)
-                baton.hand_on()
+                holders.remove(name)
+                lock.yield_turn()
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
-    with baton:  # until all of them wait
+    with lock:  # until all of them wait
         for thread in threads:
             thread.start()
-        while len(baton._queue) < 3:
+        while len(lock._queue) < 3:
             time.sleep(1e-3)
     for thread in threads:
         thread.join()
     assert order == list(order[:3]) * 5
     assert set(order) == {*"abc"}
-    with baton:
-        assert baton.hand_on() is False
+    with lock:
+        assert lock.yield_turn() is False
 
 
 def test_a_failure_stops_the_others_which_keep_their_checkpoints(tmp_path):
-    begun = []
+    started = []
 
     def fails(check):
-        while not begun:
+        while not started:
             check()
         raise ValueError("no such thing")
 
     def trains(check):
-        begun.append(1)
+        started.append(1)
         run_training(small(epochs=50), DATA, tmp_path, check=check)
 
     with pytest.raises(ValueError, match="no such thing"):
         at_once([fails, trains, trains, trains], 2)
-    assert len(begun) == 1
+    assert len(started) == 1
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_and_they_go_on_bitwise(tmp_path, number):
     before = signal.getsignal(number)
-    signalled = stopping(4, number)
+    report = stopping(4, number)
 
-    def task(training, report):
+    def task(training):
         return lambda check: run_training(training, DATA, tmp_path, report=report, check=check)
 
-    some = TRAININGS[:3]
-    tasks = [task(training, report) for training, report in zip(some, [signalled] * 3, strict=True)]
+    interrupted = TRAININGS[:3]
+    tasks = [task(training) for training in interrupted]
     with pytest.raises(KeyboardInterrupt, match=f"{number.name} stopped the training after"):
         at_once(tasks, 2)
     assert signal.getsignal(number) is before
     assert len(list((tmp_path / "checkpoints").iterdir())) >= 1
-    for training in some:
-        parts = run_training(training, DATA, tmp_path).arrays
-        assert timeless(parts) == timeless(train(training, DATA))
+    for training in interrupted:
+        resumed = run_training(training, DATA, tmp_path).arrays
+        assert timeless(resumed) == timeless(train(training, DATA))
 
 
 def test_a_signal_before_all_have_begun_is_told():
     """The first one takes no notice; there is no second thread for the second one."""
-    begun = []
-    tasks = [lambda check: os.kill(os.getpid(), signal.SIGINT) or time.sleep(0.5), begun.append]
+    started = []
+    tasks = [lambda check: os.kill(os.getpid(), signal.SIGINT) or time.sleep(0.5), started.append]
     with pytest.raises(KeyboardInterrupt, match="SIGINT stopped the trainings before all had"):
         at_once(tasks, 1)
-    assert begun == []
+    assert started == []
 
 
 def test_none_at_a_time_is_refused():

@@ -1,4 +1,8 @@
-"""Bounds as functions: their limits, how they compare, what attains them, what they refuse."""
+"""Bounds as functions: their limits, how they compare, what attains them, what they refuse.
+
+Without this file a formula of a theorem could lose a factor, and figures, verdicts and step sizes
+would agree with the wrong one.
+"""
 
 import inspect
 import math
@@ -15,9 +19,20 @@ from efsgd.bounds.letters import _DOMAINS
 from efsgd.schedules import Theorem
 
 GOOD = {
-    **{"lr": 0.1, "sigma": 2.0, "delta": 0.3, "L": 3.0, "mu": 0.2, "f0": 1.5, "R": 0.7},
-    **{"t": 5, "T": 40, "N": 6, "rho": 0.8, "k": 4.0},
-    **{"lrs": np.array([0.1, 0.2]), "sigmas": np.array([2.0, 1.0])},
+    "lr": 0.1,
+    "sigma": 2.0,
+    "delta": 0.3,
+    "L": 3.0,
+    "mu": 0.2,
+    "f0": 1.5,
+    "R": 0.7,
+    "t": 5,
+    "T": 40,
+    "N": 6,
+    "rho": 0.8,
+    "k": 4.0,
+    "lrs": np.array([0.1, 0.2]),
+    "sigmas": np.array([2.0, 1.0]),
 }
 BY_NAME = {f.__name__: f for f in bounds.BOUNDS}
 DELTAS = (1e-9, 0.01, 0.19, 0.5, 0.9, 0.999, 1.0)
@@ -27,52 +42,54 @@ def letters(f) -> list[str]:
     return list(inspect.signature(f).parameters)
 
 
-def given(f, **changed):
+def at_good(f, **changed):
     return f(**{name: GOOD[name] for name in letters(f)} | changed)
 
 
-every = pytest.mark.parametrize("f", bounds.BOUNDS, ids=lambda f: f.__name__)
+each_bound = pytest.mark.parametrize("f", bounds.BOUNDS, ids=lambda f: f.__name__)
 
 
 def test_nothing_is_missing():
     """BOUNDS are all functions of the module that have a source."""
-    found = [v for v in vars(bounds).values() if hasattr(v, "source")]
-    assert {f.__name__ for f in found} == set(BY_NAME)
+    sourced = [v for v in vars(bounds).values() if hasattr(v, "source")]
+    assert {f.__name__ for f in sourced} == set(BY_NAME)
     assert len(set(BY_NAME)) == len(bounds.BOUNDS)
     assert efsgd.bounds is bounds
 
 
-@every
+@each_bound
 def test_each_says_where_it_comes_from_and_what_it_is(f):
     assert f.source
     assert f.__doc__
     assert all(p.kind is p.KEYWORD_ONLY for p in inspect.signature(f).parameters.values())
-    assert np.all(np.isfinite(given(f)))
-    assert np.all(given(f) >= 0)
+    assert np.all(np.isfinite(at_good(f)))
+    assert np.all(at_good(f) >= 0)
 
 
 OUTSIDE = {
     **dict.fromkeys(("lr", "lrs", "L", "mu"), (0.0, -1.0, math.inf, math.nan)),
     **dict.fromkeys(("sigma", "sigmas", "f0", "R"), (-1.0, math.inf, math.nan)),
     **dict.fromkeys(("t", "T", "N"), (-1, 2.5, math.inf, math.nan)),
-    **{"delta": (0.0, -0.1, 1.1, math.nan), "rho": (0.0, 2.0, math.nan), "k": (0.9, math.inf)},
+    "delta": (0.0, -0.1, 1.1, math.nan),
+    "rho": (0.0, 2.0, math.nan),
+    "k": (0.9, math.inf),
 }
 
 
-@every
+@each_bound
 def test_each_refuses_what_lies_outside_its_domain(f):
     for name in letters(f):
         for value in OUTSIDE[name]:
             bad = np.array([GOOD["lrs"][0], value]) if name in ("lrs", "sigmas") else value
             with pytest.raises(ValueError, match=rf"^{name} must be .*, not {value:g}") as refusal:
-                given(f, **{name: bad})
+                at_good(f, **{name: bad})
             assert _DOMAINS[name] in str(refusal.value)
         for value in ("0.5", None, True):
             with pytest.raises(TypeError, match=f"{name} must be a number"):
-                given(f, **{name: value})
+                at_good(f, **{name: value})
     if "mu" in letters(f):
         with pytest.raises(ValueError, match="mu must lie in"):
-            given(f, mu=4.0)
+            at_good(f, mu=4.0)
 
 
 def test_lists_of_different_lengths_are_refused():
@@ -106,17 +123,17 @@ def test_rates_beyond_float64_are_refused():
         bounds.ef_rate(L=1e300, mu=0.2, delta=0.3)
 
 
-@every
+@each_bound
 def test_arrays_broadcast(f):
     """A grid of numbers gives what each of them gives, in the shape of the grid."""
     grids = {"delta": np.array(DELTAS[1:]), "lr": np.array([[0.1], [0.2]])}
     grids |= {"T": np.array([0, 1, 7]), "t": np.array([0, 1, 7]), "N": np.array([0, 1, 7])}
     for name in set(letters(f)) & set(grids) if f is not bounds.error_varying else ():
-        whole = given(f, **{name: grids[name]})
-        assert whole.shape == grids[name].shape
-        one = [given(f, **{name: value}) for value in grids[name].ravel()]
-        np.testing.assert_array_equal(whole.ravel(), one)
-        assert isinstance(one[0], float)
+        on_grid = at_good(f, **{name: grids[name]})
+        assert on_grid.shape == grids[name].shape
+        alone = [at_good(f, **{name: value}) for value in grids[name].ravel()]
+        np.testing.assert_array_equal(on_grid.ravel(), alone)
+        assert isinstance(alone[0], float)
 
 
 # -- limits ----------------------------------------------------------------------------------------
@@ -125,19 +142,19 @@ def test_arrays_broadcast(f):
 def test_without_compression_they_are_sgds():
     """delta = 1: no memory, and SGD's own bounds."""
     lr, L, sigma, f0, R, T = (GOOD[name] for name in ("lr", "L", "sigma", "f0", "R", "T"))
-    assert given(bounds.error_lemma, delta=1) == given(bounds.error_sharp, delta=1) == 0
-    np.testing.assert_array_equal(given(bounds.error_varying, delta=1), np.zeros(3))
+    assert at_good(bounds.error_lemma, delta=1) == at_good(bounds.error_sharp, delta=1) == 0
+    np.testing.assert_array_equal(at_good(bounds.error_varying, delta=1), np.zeros(3))
     sgd = f0 / (lr * (T + 1)) + L * lr * sigma**2 / 2
     for f in (bounds.theorem_two_best_rho, bounds.theorem_two_sharp):
-        assert math.isclose(given(f, delta=1), sgd, rel_tol=1e-14)
-    assert math.isclose(given(bounds.theorem_two, delta=1, rho=1.0), 2 * sgd, rel_tol=1e-14)
+        assert math.isclose(at_good(f, delta=1), sgd, rel_tol=1e-14)
+    assert math.isclose(at_good(bounds.theorem_two, delta=1, rho=1.0), 2 * sgd, rel_tol=1e-14)
     subgradient = R**2 / (2 * lr * (T + 1)) + lr * sigma**2 / 2
     for f in (bounds.theorem_three, bounds.theorem_three_exact):
-        assert math.isclose(given(f, delta=1), subgradient, rel_tol=1e-14)
-    for kind, what in product(("cgd", "ef", "ef21"), ("step", "rate")):
-        own, gd = BY_NAME[f"{kind}_{what}"], BY_NAME[f"gd_{what}"]
-        assert math.isclose(given(own, delta=1), given(gd), rel_tol=1e-14)
-    assert math.isclose(given(bounds.ef_convex, delta=1, lr=1 / 3), given(bounds.gd_convex))
+        assert math.isclose(at_good(f, delta=1), subgradient, rel_tol=1e-14)
+    for kind, quantity in product(("cgd", "ef", "ef21"), ("step", "rate")):
+        compressed, gd = BY_NAME[f"{kind}_{quantity}"], BY_NAME[f"gd_{quantity}"]
+        assert math.isclose(at_good(compressed, delta=1), at_good(gd), rel_tol=1e-14)
+    assert math.isclose(at_good(bounds.ef_convex, delta=1, lr=1 / 3), at_good(bounds.gd_convex))
 
 
 def test_at_mu_equal_to_L():
@@ -149,12 +166,12 @@ def test_at_mu_equal_to_L():
         assert math.isclose(bounds.cgd_rate(**at), q**2, rel_tol=1e-13)
 
 
-@every
+@each_bound
 def test_less_compression_is_never_worse(f):
     """Bounds and rates fall as delta grows, step sizes grow."""
     if "delta" not in letters(f):
         return
-    values = np.array([given(f, delta=delta) for delta in DELTAS])
+    values = np.array([at_good(f, delta=delta) for delta in DELTAS])
     signs = np.diff(values, axis=0)
     grows = f.__name__.endswith(("_step", "_cliff"))
     assert (signs >= 0).all() if grows else (signs <= 0).all()
@@ -178,64 +195,66 @@ def test_the_means_over_the_memory_lose_no_digits(delta, N):
         q = (1 - Decimal(delta)).sqrt()
         powers = [q**t if q or t else Decimal(1) for t in range(N + 1)]
         memory = sum(q * (1 - power) / (1 - q) for power in powers) / (N + 1)
-        three = Decimal(1) / (2 * (N + 1)) + Decimal(1) / 2 + memory
+        theorem_three = Decimal(1) / (2 * (N + 1)) + Decimal(1) / 2 + memory
         convex = 1 / (2 + 4 * 10**6 * sum(1 - power for power in powers))
-    found = bounds.theorem_three_exact(R=1.0, lr=1.0, sigma=1.0, delta=delta, T=N)
-    assert math.isclose(found, float(three), rel_tol=2e-14)
-    found = bounds.ef_convex(L=1.0, R=1.0, lr=1e6, delta=delta, N=N)
-    assert math.isclose(found, float(convex), rel_tol=2e-14)
+    exact = bounds.theorem_three_exact(R=1.0, lr=1.0, sigma=1.0, delta=delta, T=N)
+    assert math.isclose(exact, float(theorem_three), rel_tol=2e-14)
+    loss = bounds.ef_convex(L=1.0, R=1.0, lr=1e6, delta=delta, N=N)
+    assert math.isclose(loss, float(convex), rel_tol=2e-14)
 
 
 # -- how they compare ------------------------------------------------------------------------------
 
-DRAWS = np.random.default_rng(0)
-MANY = {
-    **{"f0": DRAWS.exponential(1, 500), "lr": DRAWS.exponential(0.3, 500)},
-    **{"L": DRAWS.exponential(1, 500), "sigma": DRAWS.exponential(1, 500)},
-    **{"delta": DRAWS.uniform(1e-4, 1, 500), "T": DRAWS.integers(0, 1000, 500)},
+RNG = np.random.default_rng(0)
+DRAWN = {
+    "f0": RNG.exponential(1, 500),
+    "lr": RNG.exponential(0.3, 500),
+    "L": RNG.exponential(1, 500),
+    "sigma": RNG.exponential(1, 500),
+    "delta": RNG.uniform(1e-4, 1, 500),
+    "T": RNG.integers(0, 1000, 500),
 }
 
 
 def test_the_sharp_forms_are_the_smaller_ones():
-    two = [f(**MANY) for f in (bounds.theorem_two_sharp, bounds.theorem_two_best_rho)]
+    two = [f(**DRAWN) for f in (bounds.theorem_two_sharp, bounds.theorem_two_best_rho)]
     assert (two[0] <= two[1] * (1 + 1e-14)).all()
     for rho in np.linspace(0.01, 1.99, 25):
-        assert (two[1] <= bounds.theorem_two(**MANY, rho=rho) * (1 + 1e-14)).all()
-    three = {name: MANY[name] for name in ("lr", "sigma", "delta", "T")} | {"R": 1.0}
+        assert (two[1] <= bounds.theorem_two(**DRAWN, rho=rho) * (1 + 1e-14)).all()
+    three = {name: DRAWN[name] for name in ("lr", "sigma", "delta", "T")} | {"R": 1.0}
     exact = bounds.theorem_three_exact(**three)
     assert (exact <= bounds.theorem_three(**three) * (1 + 1e-14)).all()
-    memory = {name: MANY[name] for name in ("lr", "sigma", "delta")}
+    memory = {name: DRAWN[name] for name in ("lr", "sigma", "delta")}
     lemma = bounds.error_lemma(**memory)
-    assert (bounds.error_sharp(**memory, t=MANY["T"]) <= lemma * (1 + 1e-14)).all()
+    assert (bounds.error_sharp(**memory, t=DRAWN["T"]) <= lemma * (1 + 1e-14)).all()
     ratio = bounds.error_sharp(**memory, t=10**9) / lemma
-    np.testing.assert_allclose(ratio, (1 + np.sqrt(1 - MANY["delta"])) ** 2 / 4, rtol=1e-12)
+    np.testing.assert_allclose(ratio, (1 + np.sqrt(1 - DRAWN["delta"])) ** 2 / 4, rtol=1e-12)
 
 
 @pytest.mark.parametrize("delta", DELTAS[1:-1])
 def test_the_best_rho_is_that_of_a_grid(delta):
     """A fine grid over rho comes as close as its spacing allows, and never below."""
     grid = np.linspace(0, 2, 200_001)[1:-1]
-    found = given(bounds.theorem_two, delta=delta, rho=grid)
-    best = given(bounds.theorem_two_best_rho, delta=delta)
-    assert best <= found.min() * (1 + 1e-14)
-    assert math.isclose(best, found.min(), rel_tol=1e-6)
-    c = GOOD["L"] ** 2 * given(bounds.error_lemma, delta=delta)
-    B = best  # the rho of the docstring
-    B = (
+    on_grid = at_good(bounds.theorem_two, delta=delta, rho=grid)
+    best = at_good(bounds.theorem_two_best_rho, delta=delta)
+    assert best <= on_grid.min() * (1 + 1e-14)
+    assert math.isclose(best, on_grid.min(), rel_tol=1e-6)
+    c = GOOD["L"] ** 2 * at_good(bounds.error_lemma, delta=delta)
+    B = (  # and the rho of the docstring
         GOOD["f0"] / (GOOD["lr"] * (GOOD["T"] + 1))
         + GOOD["L"] * GOOD["lr"] * GOOD["sigma"] ** 2 / 2
     )
     rho = 2 * c / (c + math.sqrt(c**2 + 4 * B * c))
     assert 0 < rho < 1
-    assert math.isclose(given(bounds.theorem_two, delta=delta, rho=rho), best, rel_tol=1e-13)
+    assert math.isclose(at_good(bounds.theorem_two, delta=delta, rho=rho), best, rel_tol=1e-13)
 
 
 def test_the_sharper_theorem_two_solves_its_inequality():
     """It is the largest G with G <= B + (A G)^(1/2)."""
-    q = np.sqrt(1 - MANY["delta"])
-    A = (MANY["lr"] * MANY["L"] * MANY["sigma"] * q / (1 - q)) ** 2
-    B = bounds.theorem_two_sharp(**MANY | {"delta": 1.0})
-    G = bounds.theorem_two_sharp(**MANY)
+    q = np.sqrt(1 - DRAWN["delta"])
+    A = (DRAWN["lr"] * DRAWN["L"] * DRAWN["sigma"] * q / (1 - q)) ** 2
+    B = bounds.theorem_two_sharp(**DRAWN | {"delta": 1.0})
+    G = bounds.theorem_two_sharp(**DRAWN)
     np.testing.assert_allclose(G, B + np.sqrt(A * G), rtol=1e-9)
 
 
@@ -247,11 +266,11 @@ def test_without_noise_the_bound_is_that_of_the_best_step(delta):
     L, f0, T, q = 3.0, 1.5, 40, math.sqrt(1 - delta)
     Q = q / (1 - q)
     lr = np.linspace(0, 2 / L, 2_000_001)[1:]
-    kept = lr - L * lr**2 * (0.5 + Q)
+    decrease = lr - L * lr**2 * (0.5 + Q)
     step = bounds.noise_free_step(L=L, delta=delta)
-    assert math.isclose(lr[kept.argmax()], step, rel_tol=1e-3)
+    assert math.isclose(lr[decrease.argmax()], step, rel_tol=1e-3)
     value = bounds.noise_free(f0=f0, L=L, delta=delta, T=T)
-    assert math.isclose(value, f0 / ((T + 1) * kept.max()), rel_tol=1e-5)
+    assert math.isclose(value, f0 / ((T + 1) * decrease.max()), rel_tol=1e-5)
     # and at that step Theorem II's sharper form agrees: sigma^2 = M solves it with equality
     again = bounds.theorem_two_sharp(f0=f0, lr=step, L=L, sigma=math.sqrt(value), delta=delta, T=T)
     assert math.isclose(again, value, rel_tol=1e-12)
@@ -259,9 +278,9 @@ def test_without_noise_the_bound_is_that_of_the_best_step(delta):
 
 def test_constant_steps_are_a_case_of_steps_that_vary():
     t = np.arange(61)
-    found = bounds.error_varying(lrs=np.full(60, 0.1), sigmas=2.0, delta=0.3)
+    varying = bounds.error_varying(lrs=np.full(60, 0.1), sigmas=2.0, delta=0.3)
     np.testing.assert_allclose(
-        found, bounds.error_sharp(lr=0.1, sigma=2.0, delta=0.3, t=t), rtol=1e-12
+        varying, bounds.error_sharp(lr=0.1, sigma=2.0, delta=0.3, t=t), rtol=1e-12
     )
 
 
@@ -269,8 +288,8 @@ def test_steps_that_vary_are_their_sum():
     lrs, sigmas = np.array([0.5, 0.1, 2.0]), np.array([1.0, 3.0, 0.25])
     q = math.sqrt(0.4)
     sums = [sum(q ** (t - s) * lrs[s] * sigmas[s] for s in range(t)) for t in range(4)]
-    found = bounds.error_varying(lrs=lrs, sigmas=sigmas, delta=0.6)
-    np.testing.assert_allclose(found, np.square(sums), rtol=1e-13)
+    varying = bounds.error_varying(lrs=lrs, sigmas=sigmas, delta=0.6)
+    np.testing.assert_allclose(varying, np.square(sums), rtol=1e-13)
 
 
 def test_the_exact_theorem_three_is_its_sum():
@@ -371,10 +390,10 @@ def test_rates_and_steps_scale():
     """Only mu/L counts; a step is an inverse curvature."""
     for kind in ("gd", "cgd", "ef", "ef21"):
         step, rate = BY_NAME[f"{kind}_step"], BY_NAME[f"{kind}_rate"]
-        assert math.isclose(given(rate), given(rate, L=30.0, mu=2.0), rel_tol=1e-13)
-        assert math.isclose(given(step), 10 * given(step, L=30.0, mu=2.0), rel_tol=1e-13)
-    scaled = given(bounds.gd_nonconvex, L=30.0)
-    assert math.isclose(scaled, 10 * given(bounds.gd_nonconvex), rel_tol=1e-14)
+        assert math.isclose(at_good(rate), at_good(rate, L=30.0, mu=2.0), rel_tol=1e-13)
+        assert math.isclose(at_good(step), 10 * at_good(step, L=30.0, mu=2.0), rel_tol=1e-13)
+    scaled = at_good(bounds.gd_nonconvex, L=30.0)
+    assert math.isclose(scaled, 10 * at_good(bounds.gd_nonconvex), rel_tol=1e-14)
 
 
 @pytest.mark.parametrize("delta", [0.1, 0.5, 0.9, 1.0])
@@ -401,8 +420,8 @@ def test_the_best_step_of_compressed_gd_is_that_of_a_search(delta):
 )
 def test_the_schedules_have_the_same_steps(theorem, mu, step, delta):
     numbers = {"L": 3.0, "mu": mu, "delta": delta}
-    given = {name: numbers[name] for name in letters(step)}
-    assert math.isclose(Theorem(theorem, **numbers).lr, step(**given), rel_tol=1e-14)
+    arguments = {name: numbers[name] for name in letters(step)}
+    assert math.isclose(Theorem(theorem, **numbers).lr, step(**arguments), rel_tol=1e-14)
 
 
 def test_the_delta_of_theorem_four_is_what_compressors_use():

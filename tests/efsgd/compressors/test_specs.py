@@ -1,4 +1,8 @@
-"""Compressors as text: every one is named by its spec, and only specs name compressors."""
+"""Compressors as text: every one is named by its spec, and only specs name compressors.
+
+Without this file a spec in a message, a result file or a command could come to name another
+compressor than it did before.
+"""
 
 from __future__ import annotations
 
@@ -111,11 +115,11 @@ def test_numpy_numbers_are_numbers() -> None:
         (Threshold(l2=half), Threshold(l2=0.5)),
         (ScaledSign(zero=np.int64(0)), ScaledSign(zero=0)),  # type: ignore[arg-type]
     ]
-    for given_, meant in pairs:
-        assert given_ == meant
-        assert hash(given_) == hash(meant)
-        assert str(given_) == str(meant)
-        assert compressor(str(given_)) == meant
+    for of_numpy, plain in pairs:
+        assert of_numpy == plain
+        assert hash(of_numpy) == hash(plain)
+        assert str(of_numpy) == str(plain)
+        assert compressor(str(of_numpy)) == plain
 
 
 REFUSED = [  # each with a word that the message must hold

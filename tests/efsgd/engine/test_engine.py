@@ -1,4 +1,8 @@
-"""The engine: streams, batches, blocks, divergence, refusals, and problems users write."""
+"""The engine: streams, batches, blocks, divergence, refusals, and problems users write.
+
+Without this file methods of one figure could see different noise, a divergence could pass for a
+result or be blamed on another step, and recording more could change a run.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ from efsgd.compressors import (
 )
 from efsgd.convex import CE2
 from efsgd.convex.problems.sparse_noise import SparseNoise
-from efsgd.engine.loop import LOOK, Diverged
+from efsgd.engine.loop import CHECK_EVERY, Diverged
 from efsgd.engine.problem import Problem
 from efsgd.engine.runs import BLOCK, Run, run
 from efsgd.methods.base import Method
@@ -206,10 +210,10 @@ def test_noise_differs_between_blocks() -> None:
 
 @pytest.mark.parametrize("method", STREAM_METHODS, ids=str)
 def test_the_same_run_twice_is_bitwise_the_same(method: Method) -> None:
-    one = Run(Noisy(), method, InverseSqrt(0.3), steps=25, replicates=4, seed=11)
-    equal(run(one), run(one))
-    equal(run(one), one.compute())
-    equal(run(one), run(one, diverged="keep"))
+    repeated = Run(Noisy(), method, InverseSqrt(0.3), steps=25, replicates=4, seed=11)
+    equal(run(repeated), run(repeated))
+    equal(run(repeated), repeated.compute())
+    equal(run(repeated), run(repeated, diverged="keep"))
 
 
 @pytest.mark.parametrize("method", STREAM_METHODS, ids=str)
@@ -356,7 +360,7 @@ def test_the_exact_step_is_named(rate: float, lossless: bool, watched: dict[str,
 
 
 @pytest.mark.parametrize("before", [-1, 0, 1], ids=["a step before", "at", "a step after"])
-@pytest.mark.parametrize("at", [1, LOOK, 2 * LOOK])
+@pytest.mark.parametrize("at", [1, CHECK_EVERY, 2 * CHECK_EVERY])
 def test_the_last_step_counts(at: int, before: int) -> None:
     """x doubles from 2^(1024 - at), so that step ``at`` is the first that is not finite."""
     problem = Growing((2.0 ** (1024 - at),), 1.0, lossless=True)
@@ -400,8 +404,8 @@ class Unstable(Noisy):
 def test_the_exact_step_of_a_random_run(method: Method, watched: dict[str, Any]) -> None:
     """The repetition meets the same noise and the same draws as the run kept to its end."""
     diverging = Run(Unstable(), method, 2.0, steps=1500, replicates=4, **watched)
-    kept = run(replace(diverging, record=1, metrics=("loss", "largest")), diverged="keep")
-    fine = np.isfinite(kept["loss"]) & np.isfinite(kept["largest"])
+    history = run(replace(diverging, record=1, metrics=("loss", "largest")), diverged="keep")
+    fine = np.isfinite(history["loss"]) & np.isfinite(history["largest"])
     step = int(np.argmin(fine.all(-1)))
     with pytest.raises(Diverged) as error:
         run(diverging)
@@ -410,12 +414,12 @@ def test_the_exact_step_of_a_random_run(method: Method, watched: dict[str, Any])
 
 def test_keep_goes_on_beside_the_others() -> None:
     problem = Growing((1.0, 0.0, 1e-200), 9.0)
-    kept = run(Run(problem, SGD(), 1.0, steps=400, replicates=3), diverged="keep")
-    assert not np.isfinite(kept["loss"][-1, 0])
-    assert not np.isfinite(kept["x_final"][0]).any()
-    assert not kept["x_final"][1].any()
-    np.testing.assert_allclose(kept["x_final"][2], 1e200, rtol=1e-10)  # 1e-200 * 10^400
-    first = int(np.argmin(np.isfinite(kept["loss"][:, 0])))
+    history = run(Run(problem, SGD(), 1.0, steps=400, replicates=3), diverged="keep")
+    assert not np.isfinite(history["loss"][-1, 0])
+    assert not np.isfinite(history["x_final"][0]).any()
+    assert not history["x_final"][1].any()
+    np.testing.assert_allclose(history["x_final"][2], 1e200, rtol=1e-10)  # 1e-200 * 10^400
+    first = int(np.argmin(np.isfinite(history["loss"][:, 0])))
     assert first == first_failure(Run(problem, SGD(), 1.0, steps=400, replicates=1))[0]
 
 
@@ -433,12 +437,12 @@ def test_no_compressor_hides_a_divergence(
     diverging = Run(problem, make(c), 1.0, steps=200, replicates=3, metrics=metrics)
     with pytest.raises(Diverged) as error:
         run(diverging)
-    kept = run(diverging, diverged="keep")
-    fine = np.isfinite(kept["loss"])
+    history = run(diverging, diverged="keep")
+    fine = np.isfinite(history["loss"])
     assert fine[-1].tolist() == [True, False, False]
     step = int(np.argmin(fine.all(-1)))
     assert (error.value.step, error.value.replicate) == (step, int(np.argmin(fine[step])))
-    np.testing.assert_array_equal(kept["x_final"][0], 0.0)
+    np.testing.assert_array_equal(history["x_final"][0], 0.0)
 
 
 @pytest.mark.parametrize("c", EXPLODING, ids=str)
@@ -489,8 +493,8 @@ def test_a_warm_compressor_gets_its_own_state_back(make: Any) -> None:
     for t in range(5):
         assert t == 0 or (c.seen[t] == total).all()
         update = method.step(x, x.copy(), memory, 0.5, np.random.default_rng(0))
-        what = update.p if make is EFSGD else update.p / 0.5
-        total = total + what.sum(-1, keepdims=True)
+        compressed = update.p if make is EFSGD else update.p / 0.5
+        total = total + compressed.sum(-1, keepdims=True)
         x, memory = update.x, update.memory
     assert len(c.seen) == 5
 
@@ -599,10 +603,10 @@ def test_gradients_of_other_types_work(kind: Any, method: Method) -> None:
         def gradient(self, x: Array, rng: Generator) -> Any:
             return rng.integers(2, size=x.shape).astype(float)
 
-    given_ = Run(Typed(), method, 0.25, steps=8, replicates=2)
-    history = run(given_)
+    typed = Run(Typed(), method, 0.25, steps=8, replicates=2)
+    history = run(typed)
     assert history["x_final"].dtype == np.float64
-    equal(history, run(replace(given_, problem=Exact())))
+    equal(history, run(replace(typed, problem=Exact())))
 
 
 @pytest.mark.parametrize("start", [[[1, 2, 3]], np.ones((1, 3), np.float32)], ids=["list", "f4"])

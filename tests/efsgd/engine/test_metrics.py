@@ -1,4 +1,7 @@
-"""What is recorded: each metric against its definition, its choices, defaults and refusals."""
+"""What is recorded: each metric against its definition, its choices, defaults and refusals.
+
+Without this file a metric could be off by a step or a factor in every figure and result.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compressor_table import COMPRESSORS
+from compressor_table import COMPRESSORS, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -165,7 +168,7 @@ def test_metrics_of_steps_end_with_nan_and_only_there() -> None:
 
 def test_sparse_rows_are_rows_of_the_whole() -> None:
     whole_run = Run(Measured(), EFSGD(RandK(2)), 0.2, steps=30, replicates=2)
-    metrics = (*(name for name in run(whole_run) if name not in ("step", "x_final")),)
+    metrics = tuple(name for name in run(whole_run) if name not in ("step", "x_final"))
     whole = run(replace(whole_run, metrics=(*metrics, "span_distance")))
     sparse = run(replace(whole_run, metrics=(*metrics, "span_distance"), record=(4, 11, 29)))
     assert sparse["step"].tolist() == [0, 4, 11, 29, 30]
@@ -227,7 +230,7 @@ def brute_force(g: list[Array], v: Array) -> Array:
     """dist(v_r, span{g_0r, g_1r, ...}) by least squares, one replicate at a time."""
     out = np.zeros(len(v))
     for r in range(len(v)):
-        columns = np.stack([each[r] for each in g], axis=1)
+        columns = np.stack([gradient[r] for gradient in g], axis=1)
         best, *_ = np.linalg.lstsq(columns, v[r], rcond=1e-10)
         out[r] = np.linalg.norm(v[r] - columns @ best)
     return out
@@ -272,8 +275,8 @@ def test_sign_methods_leave_the_span() -> None:
 
 def test_the_whole_space_is_at_no_distance() -> None:
     """After more than d generic gradients nothing is left outside, also beyond the first 64."""
-    one = Run(Noisy(d=80), SignSGD(), 0.1, 100, replicates=2, metrics=("span_distance",))
-    distance = run(one)["span_distance"]
+    long = Run(Noisy(d=80), SignSGD(), 0.1, 100, replicates=2, metrics=("span_distance",))
+    distance = run(long)["span_distance"]
     assert (distance[1:60] > 1e-3).all()
     assert distance[80:].max() < 1e-8
 
@@ -294,8 +297,9 @@ def test_gradients_of_zero_span_nothing() -> None:
 
 def test_a_span_that_needs_too_much_memory_is_refused() -> None:
     huge = Run(Noisy(d=1000), SGD(), 0.1, 10**9, replicates=20, metrics=("span_distance",))
-    said = r"over 1000000000 steps of 20 replicates in dimension 1000"
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(
+        ValueError, match=r"over 1000000000 steps of 20 replicates in dimension 1000"
+    ):
         run(huge)
 
 
@@ -325,12 +329,6 @@ class Logging(Compressor):
         return self.inner.apply(x, drawn)
 
 
-def row(drawn: Any, r: int) -> Any:
-    if isinstance(drawn, list | tuple):
-        return type(drawn)(row(part, r) for part in drawn)
-    return None if drawn is None else drawn[r]
-
-
 @pytest.mark.parametrize("make", [EFSGD, CompressedSGD, SignSGD, Signum])
 @pytest.mark.parametrize("c", COMPRESSORS, ids=str)
 def test_bytes_are_the_lengths_of_the_messages(c: Compressor, make: Any) -> None:
@@ -352,9 +350,9 @@ def test_bytes_are_the_lengths_of_the_messages(c: Compressor, make: Any) -> None
 
 def test_sgd_sends_dense_vectors() -> None:
     history = run(Run(Noisy(d=50), SGD(), 0.1, steps=5, record=5))
-    each = len(Identity().encode(np.zeros(50)))
-    assert each >= 8 * 50
-    np.testing.assert_array_equal(history["bytes"], [[0], [5 * each]])
+    message_bytes = len(Identity().encode(np.zeros(50)))
+    assert message_bytes >= 8 * 50
+    np.testing.assert_array_equal(history["bytes"], [[0], [5 * message_bytes]])
 
 
 # -- what is recorded ----------------------------------------------------------------------------
@@ -460,7 +458,7 @@ def test_long_runs_record_about_a_thousand_even_steps(total: int) -> None:
 
 @pytest.mark.parametrize("record", [None, 1, 3, (2, 5)])
 def test_the_history_has_the_recorded_steps(record: Any) -> None:
-    one = Run(Noisy(), EFSGD(Natural()), 0.1, steps=7, record=record)
-    history = run(one)
-    assert history["step"].tolist() == one.recorded()
-    assert len(history["loss"]) == len(one.recorded())
+    recording = Run(Noisy(), EFSGD(Natural()), 0.1, steps=7, record=record)
+    history = run(recording)
+    assert history["step"].tolist() == recording.recorded()
+    assert len(history["loss"]) == len(recording.recorded())

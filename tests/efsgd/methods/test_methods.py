@@ -1,4 +1,8 @@
-"""The update rules: identities, references written by hand, and what they leave alone."""
+"""The update rules: identities, references written by hand, and what they leave alone.
+
+Without this file error feedback could lose a part of the gradient at every step, and the fast form
+of a step could drift away from the readable one.
+"""
 
 from __future__ import annotations
 
@@ -87,8 +91,8 @@ def follow(method: Method, g: Array, lr: Any, x: Array | None = None) -> Iterato
 
 def test_every_method_is_tested() -> None:
     """Those of the other modules are in test_variants.py."""
-    here = ("efsgd.methods.feedback", "efsgd.methods.sgd")
-    library = {cls for cls in subclasses(Method) if cls.__module__ in here}
+    modules = ("efsgd.methods.feedback", "efsgd.methods.sgd")
+    library = {cls for cls in subclasses(Method) if cls.__module__ in modules}
     assert {type(method) for method in METHODS} == library - {Feedback}
 
 
@@ -220,8 +224,8 @@ def test_momentum_is_the_reference_bit_for_bit(form: str, decay: Fraction, keep:
     if not keep:
         methods += [SGD(**options), CompressedSGD(Identity(), **options)]
     for method in methods:
-        found = [update.x.item() for update in follow(method, g, float(LR), x)]
-        assert found == expected
+        iterates = [update.x.item() for update in follow(method, g, float(LR), x)]
+        assert iterates == expected
 
 
 def test_undecayed_momentum_never_forgets() -> None:
@@ -293,16 +297,16 @@ def test_steps_change_no_argument(method: Method) -> None:
         arguments = frozen(x), frozen(g[t]), frozen(memory), frozen(lr)
         update = method.step(*arguments, np.random.default_rng(t))
         method.advance(*arguments, np.random.default_rng(t))
-        for given_, kept in zip(arguments[:2], (x, g[t]), strict=True):
-            np.testing.assert_array_equal(given_, kept)
+        for argument, original in zip(arguments[:2], (x, g[t]), strict=True):
+            np.testing.assert_array_equal(argument, original)
         for array in (update.x, update.memory.e, update.p, update.sent):
             assert array is None or not any(np.shares_memory(array, a) for a in arguments[:2])
         x, memory = update.x, update.memory
 
 
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("method", METHODS + [EFSGD(c) for c in ALLOWED], ids=str)
-def test_advance_is_step_bitwise(method: Method, own: bool) -> None:
+def test_advance_is_step_bitwise(method: Method, overwrite: bool) -> None:
     g, x = gradients(6), np.ones((3, D))
     memory, ahead_memory, ahead = method.start(x), method.start(x), x
     rng, ahead_rng = np.random.default_rng(1), np.random.default_rng(1)
@@ -310,9 +314,11 @@ def test_advance_is_step_bitwise(method: Method, own: bool) -> None:
         lr = 0.3 if t % 2 else np.array([[0.1], [0.2], [0.3]])
         before = ahead.copy()
         update = method.step(x, g[t], memory, lr, rng)
-        given_ = g[t].copy()
-        after, ahead_memory = method.advance(ahead, given_, ahead_memory, lr, ahead_rng, own)
-        assert own or (given_ == g[t]).all()
+        gradient = g[t].copy()
+        after, ahead_memory = method.advance(
+            ahead, gradient, ahead_memory, lr, ahead_rng, overwrite
+        )
+        assert overwrite or (gradient == g[t]).all()
         np.testing.assert_array_equal(ahead, before)
         np.testing.assert_array_equal(after, update.x)
         for ours, expected in zip(ahead_memory, update.memory, strict=True):
@@ -335,14 +341,14 @@ class Echo(Compressor):
         return x
 
 
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("method", [EFSGD(Echo()), CompressedSGD(Echo())], ids=str)
-def test_a_compressor_may_keep_what_it_is_given(method: Method, own: bool) -> None:
+def test_a_compressor_may_keep_what_it_is_given(method: Method, overwrite: bool) -> None:
     """Its state must still hold p at the next step, so that p may not become e in place."""
     g, x = gradients(6), np.ones((3, D))
     memory, rng = method.start(x), np.random.default_rng(0)
     for t, update in enumerate(follow(method, g, 0.3)):
-        x, memory = method.advance(x, g[t].copy(), memory, 0.3, rng, own)
+        x, memory = method.advance(x, g[t].copy(), memory, 0.3, rng, overwrite)
         np.testing.assert_array_equal(x, update.x)
         np.testing.assert_array_equal(memory.warm, update.memory.warm)
 

@@ -1,4 +1,8 @@
-"""The descendants of error feedback: references, identities, invariants, whole runs, refusals."""
+"""The descendants of error feedback: references, identities, invariants, whole runs, refusals.
+
+Without this file a variant could differ from the algorithm of its paper in a way that still
+converges.
+"""
 
 from __future__ import annotations
 
@@ -147,9 +151,9 @@ def gradient_ef(rescaled: bool) -> Callable[..., Any]:
         for t, g in enumerate(gradients):
             factor = lr(t - 1) / lr(t) if t and rescaled else 1.0
             corrected = [g[i] + factor * e[i] for i in range(len(x))]
-            said = top_two(corrected)
-            e = [corrected[i] - said[i] for i in range(len(x))]
-            x = [x[i] - lr(t) * said[i] for i in range(len(x))]
+            compressed = top_two(corrected)
+            e = [corrected[i] - compressed[i] for i in range(len(x))]
+            x = [x[i] - lr(t) * compressed[i] for i in range(len(x))]
         return x
 
     return reference
@@ -189,10 +193,10 @@ def fully_corrective(x: list[float], gradients: list[list[float]], lr: Callable[
 def test_each_method_is_its_reference(method: Method, reference: Callable[..., Any]) -> None:
     g = gradients(20)
     *_, last = follow(method, g, lambda t: RATES[t])
-    found = method.answer(last.x, last.memory)
+    answers = method.answer(last.x, last.memory)
     for r in range(3):
         alone = reference([1.0] * D, g[:, r].tolist(), lambda t, r=r: float(RATES[t, r, 0]))
-        np.testing.assert_allclose(found[r], alone, rtol=0, atol=1e-13 * 30)
+        np.testing.assert_allclose(answers[r], alone, rtol=0, atol=1e-13 * 30)
 
 
 # -- steps are functions of their arguments --------------------------------------------------------
@@ -210,16 +214,18 @@ def test_steps_change_no_argument(method: Method) -> None:
         x, memory = update.x, update.memory
 
 
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("method", METHODS, ids=str)
-def test_advance_is_step_bitwise(method: Method, own: bool) -> None:
+def test_advance_is_step_bitwise(method: Method, overwrite: bool) -> None:
     g, x = gradients(6), np.ones((3, D))
     memory, ahead_memory, ahead = method.start(x), method.start(x), x
     rng, ahead_rng = np.random.default_rng(1), np.random.default_rng(1)
     for t in range(6):
         lr = 0.3 if t % 2 else np.array([[0.1], [0.2], [0.3]])
         update = method.step(x, g[t], memory, lr, rng)
-        ahead, ahead_memory = method.advance(ahead, g[t].copy(), ahead_memory, lr, ahead_rng, own)
+        ahead, ahead_memory = method.advance(
+            ahead, g[t].copy(), ahead_memory, lr, ahead_rng, overwrite
+        )
         np.testing.assert_array_equal(ahead, update.x)
         for ours, expected in zip(ahead_memory, update.memory, strict=True):
             np.testing.assert_array_equal(ours, expected)
@@ -241,14 +247,14 @@ def test_a_compressor_may_keep_what_it_is_given(make: Make) -> None:
     """Echo sends at each step what it was given at the one before, and the very array at first."""
     g, x, method = gradients(6), np.ones((3, D)), make(Echo())
     memory, rng = method.start(x), np.random.default_rng(0)
-    given_: Array | None = None
+    input_before: Array | None = None
     for t in range(6):
         update = method.step(x, g[t], memory, 0.3, rng)
         assert (update.drawn is None) == (t == 0)
-        if given_ is not None:
-            np.testing.assert_array_equal(update.drawn, given_)
-        given_ = update.given.copy()
-        np.testing.assert_array_equal(update.memory.warm, given_)
+        if input_before is not None:
+            np.testing.assert_array_equal(update.drawn, input_before)
+        input_before = update.given.copy()
+        np.testing.assert_array_equal(update.memory.warm, input_before)
         x, memory = update.x, update.memory
 
 
@@ -304,8 +310,8 @@ def test_the_virtual_iterate_is_sgd(name: str, c: Compressor, momentum: float, f
     np.testing.assert_array_equal(method.virtual(virtual, method.start(virtual)), virtual)
     for t, update in enumerate(follow(method, g, lambda t: RATES[t])):
         virtual = virtual - RATES[t] * update.direction
-        found = method.virtual(update.x, update.memory)
-        np.testing.assert_allclose(found, virtual, rtol=0, atol=1e-11)
+        from_memory = method.virtual(update.x, update.memory)
+        np.testing.assert_allclose(from_memory, virtual, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("form", ["heavy-ball", "nesterov"])
@@ -508,8 +514,8 @@ def test_without_rescaling_a_drop_loses_half_of_the_memory(c: Compressor) -> Non
         if t == 10:
             lost = 0.25 * e
             assert np.abs(lost).max() > 0.1
-        found = method.virtual(update.x, update.memory)
-        np.testing.assert_allclose(found, virtual + lost, rtol=0, atol=1e-12)
+        from_memory = method.virtual(update.x, update.memory)
+        np.testing.assert_allclose(from_memory, virtual + lost, rtol=0, atol=1e-12)
         assert update.memory.e is not None
         e = update.memory.e
 
@@ -638,11 +644,11 @@ def test_a_run_that_diverges_says_so(method: Method) -> None:
     diverging = Run(Quadratic(), method, (1e6, 0.01), 400, replicates=2, metrics=("loss",))
     with pytest.raises(efsgd.Diverged, match="replicate 0 is not finite"):
         run(diverging)
-    kept = run(diverging, diverged="keep")["x_final"]
+    finals = run(diverging, diverged="keep")["x_final"]
     alone = run(Run(Quadratic(), method, 0.01, 400, metrics=("loss",)))["x_final"]
-    assert np.isnan(kept[0]).all()
+    assert np.isnan(finals[0]).all()
     if not method.compresses.random:
-        np.testing.assert_array_equal(kept[1], alone[0])
+        np.testing.assert_array_equal(finals[1], alone[0])
 
 
 @dataclass(frozen=True)
@@ -671,8 +677,8 @@ class Huge:
 @pytest.mark.parametrize("make", [EF21, MAKE["EControl, eta=0"]], ids=["EF21", "EControl"])
 def test_a_compressor_never_meets_an_estimate_that_overflowed(make: Make) -> None:
     """h_1 = 1.5e308, and what changes it, -1.5*1.7e308, is -inf: the replicate is dead."""
-    kept = run(Run(Huge(), make(Careful()), 1e-8, 5, metrics=("loss",)), diverged="keep")
-    assert np.isnan(kept["x_final"]).all()
+    history = run(Run(Huge(), make(Careful()), 1e-8, 5, metrics=("loss",)), diverged="keep")
+    assert np.isnan(history["x_final"]).all()
 
 
 # -- refusals --------------------------------------------------------------------------------------

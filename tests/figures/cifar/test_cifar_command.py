@@ -1,4 +1,8 @@
-"""``efsgd-figures cifar`` on a few images: run, resume, share, merge, draw, plan, refuse."""
+"""``efsgd-figures cifar`` on a few images: run, resume, share, merge, draw, plan, refuse.
+
+Without this file a run could be trained twice or lost by Ctrl-C, a preset could leave the paper's
+grid, and bad usage could cost an hour before it is refused.
+"""
 
 import io
 import json
@@ -19,26 +23,19 @@ from commands import refused
 from deep_histories import entries_of, result_of, tiny
 
 import efsgd
-from efsgd.figures.cifar import (
-    command as deep,
-)
+from efsgd.figures.cifar import command as cifar_command
 from efsgd.figures.cifar import grid as grids
-from efsgd.figures.cifar import (
-    paper,
-    presets,
-    progress,
-)
-from efsgd.figures.cifar import (
-    run as cifar_run,
-)
+from efsgd.figures.cifar import paper, presets, progress, tables
+from efsgd.figures.cifar import run as cifar_run
+from efsgd.figures.cifar.estimate import plan
 from efsgd.figures.cifar.grid import Choice, Entry, Source
 from efsgd.figures.cifar.options import FORMS, PRESETS
-from efsgd.figures.cifar.study import collect
+from efsgd.figures.cifar.study import by_gpu, collect, of_other_code
 from efsgd.figures.cli import main
 from efsgd.results import load, save
 
 torch = pytest.importorskip("torch", reason="the deep track needs torch")
-from efsgd.deep.training.machine import Form  # noqa: E402
+from efsgd.deep.training.execution import Form  # noqa: E402
 
 KINDS = ["accuracy", "density", "memory-back", "gap"]
 
@@ -53,10 +50,10 @@ def call(tmp_path, monkeypatch):
     tiny(tmp_path / "few.npz")
 
     def run(*arguments, few=True, catch=False, names=("gap",)):
-        own = (*names, "--preset", "smoke", "--data", "few.npz", "--batch", 8, "--epochs", 2)
-        own += ("--seeds", 1, "--jobs", 1)
-        told = ["cifar", *(own if few else ()), *arguments]
-        return CliRunner().invoke(main, [str(a) for a in told], catch_exceptions=catch)
+        small = (*names, "--preset", "smoke", "--data", "few.npz", "--batch", 8, "--epochs", 2)
+        small += ("--seeds", 1, "--jobs", 1)
+        words = ["cifar", *(small if few else ()), *arguments]
+        return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=catch)
 
     return run
 
@@ -65,7 +62,7 @@ def results(folder="results"):
     return sorted(Path(folder, "cifar").glob("training-*.npz"))
 
 
-def epochs_told(done):
+def epochs_printed(done):
     return re.findall(r"^(.*): epoch (\d+)/\d+, loss .*, accuracy .* %, \d+/s$", done.stderr, re.M)
 
 
@@ -82,9 +79,9 @@ def test_a_grid_is_trained_drawn_tabulated_and_kept(call):
     (data,) = {load(path).spec["data"] for path in results()}
     assert re.fullmatch("few-[0-9a-f]{12}", data)
     names = [f"{kind}-resnet8-{data}.png" for kind in KINDS]
-    names += [f"resnet8-{data}.{ending}" for ending in ("csv", "md", "tex")]
+    names += [f"resnet8-{data}.{ending}" for ending in tables.WRITERS]
     assert sorted(os.listdir("figures-out")) == sorted([*names, "verdicts.json"])
-    assert [epoch for _, epoch in epochs_told(done)] == ["1", "2"] * 2
+    assert [epoch for _, epoch in epochs_printed(done)] == ["1", "2"] * 2
     assert "batch 8, EF-signSGD, seed 0" in done.stderr
     rows = json.loads(Path("figures-out/verdicts.json").read_text())
     assert rows
@@ -92,7 +89,7 @@ def test_a_grid_is_trained_drawn_tabulated_and_kept(call):
     assert not list(Path("results/cifar/checkpoints").iterdir())
     before = {path: path.stat().st_mtime_ns for path in results()}
     again = call(*TWO)
-    assert (again.exit_code, epochs_told(again)) == (0, [])
+    assert (again.exit_code, epochs_printed(again)) == (0, [])
     assert {path: path.stat().st_mtime_ns for path in results()} == before
 
 
@@ -100,7 +97,7 @@ def test_again_trains_anew(call):
     call("--method", "sgdm")
     (path,) = results()
     first, when = load(path), path.stat().st_mtime_ns
-    assert len(epochs_told(call("--method", "sgdm", "--again"))) == 2
+    assert len(epochs_printed(call("--method", "sgdm", "--again"))) == 2
     assert path.stat().st_mtime_ns > when
     for name, array in load(path).arrays.items():
         if name not in ("seconds", "images_per_second"):
@@ -124,7 +121,7 @@ def test_shares_split_a_grid_and_copied_together_they_are_all_of_it(call):
 def test_draw_trains_nothing_and_lists_what_is_missing(call):
     call("--method", "sgdm")
     done = call(*TWO, "--draw", "--out", "drawn", "--format", "svg")
-    assert (done.exit_code, epochs_told(done)) == (0, [])
+    assert (done.exit_code, epochs_printed(done)) == (0, [])
     assert "1 of 2 runs are missing in results/cifar:" in done.stdout
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("  resnet8/")]
     assert re.search(r"EF-signSGD, seed 0  training-[0-9a-f]{16}\.npz$", line)
@@ -163,13 +160,40 @@ def test_stale_results_are_used_and_marked(call):
     call("--method", "sgdm")
     (path,) = results()
     old = load(path)
-    save(path, old.arrays, old.spec, old.made_by | {"code": "0" * 64})
+    assert not by_gpu(old.made_by)
+    save(path, old.arrays, old.spec, old.made_by | {"code": "0" * 64, "git": "b87c458"})
     done = call("--method", "sgdm", "--format", "svg")
-    assert epochs_told(done) == []
+    assert epochs_printed(done) == []
     assert call("--method", "sgdm", names=("accuracy",)).stdout.count("(stale)") == 1
     (picture,) = Path("figures-out").glob("gap-*.svg")
-    assert "stale: 1 of 1" in " ".join(re.sub(r"<.*?>", " ", picture.read_text()).split())
-    assert "done, stale" in call("--method", "sgdm", "--dry-run").stdout
+    text = " ".join(re.sub(r"<.*?>", " ", picture.read_text()).split())
+    assert "stale: 1 of 1 runs made by commit b87c458" in text
+    planned = call("--method", "sgdm", "--dry-run").stdout
+    assert "done, stale: made by commit b87c458\n" in planned
+
+
+@pytest.mark.parametrize(
+    ("record", "cuda", "expected"),
+    [
+        ({"git": "b87c458"}, False, "done, stale: made by commit b87c458"),
+        ({"git": None}, False, "done, stale: made by other code"),
+        ({"git": "b87c458", "device": "NVIDIA H200"}, False, "done, made by commit b87c458"),
+        ({"git": "b87c458", "device": "NVIDIA H200"}, True, "done, stale: made by commit b87c458"),
+        ({"git": None, "device": "NVIDIA H200"}, False, "done, made by other code"),
+    ],
+)
+def test_a_plan_says_which_results_other_code_made(tmp_path, monkeypatch, record, cuda, expected):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    entries = entries_of("smoke", seeds=1, methods=("sgdm", "signsgd"))
+    today, other = (
+        result_of(entry, tmp_path, made_by=made_by)
+        for entry, made_by in zip(entries, ({}, {"code": "0" * 64} | record), strict=True)
+    )
+    saved = dict(zip(entries, (today, other), strict=True))
+    machine = cifar_run.Machine(tmp_path)
+    lines = list(plan(entries, saved, of_other_code(saved), machine))
+    assert [re.split(" {2,}", line)[-1] for line in lines[:2]] == ["done", expected]
+    assert lines[2].startswith("2 runs: 2 done, 0 to do")
 
 
 def test_a_diverged_run_is_a_result(call, monkeypatch):
@@ -188,7 +212,7 @@ def test_a_diverged_run_is_a_result(call, monkeypatch):
 def test_a_dry_run_prints_the_grid_and_writes_nothing(call, monkeypatch):
     call("--method", "sgdm")
     shutil.rmtree("figures-out")
-    monkeypatch.setattr("efsgd.figures.cifar.estimate.JUDGED", 4)
+    monkeypatch.setattr("efsgd.figures.cifar.estimate.EVALUATED", 4)
     done = call(*TWO, "--seeds", 2, "--dry-run")
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
@@ -203,8 +227,8 @@ def test_a_dry_run_prints_the_grid_and_writes_nothing(call, monkeypatch):
 
 
 @pytest.fixture
-def measured(monkeypatch):
-    """The threads with which each kind of run was measured, one hour each."""
+def measured_threads(monkeypatch):
+    """Each measurement gives one hour and appends the number of threads it was made with."""
     threads = []
 
     def one_hour(*_):
@@ -215,7 +239,8 @@ def measured(monkeypatch):
     return threads
 
 
-def test_a_plan_counts_its_own_share_only(call, measured):
+@pytest.mark.usefixtures("measured_threads")
+def test_a_plan_counts_its_own_share_only(call):
     call("--method", "ef-signsgd")
     last = call(*TWO, "--share", "1/2", "--dry-run").stdout.splitlines()[-1]
     assert last.startswith("1 runs: 0 done, 1 to do in 1 h on cpu")
@@ -226,61 +251,68 @@ def test_a_plan_counts_its_own_share_only(call, measured):
     assert "0 runs: 0 done, 0 to do" in done.stdout
 
 
-def test_a_plan_to_train_anew_counts_what_is_there(call, measured):
+@pytest.mark.usefixtures("measured_threads")
+def test_a_plan_to_train_anew_counts_what_is_there(call):
     call("--method", "sgdm")
-    told = call("--method", "sgdm", "--again", "--dry-run").stdout
-    assert "1 runs: 0 done, 1 to do in 1 h" in told
+    planned = call("--method", "sgdm", "--again", "--dry-run").stdout
+    assert "1 runs: 0 done, 1 to do in 1 h" in planned
 
 
-def test_a_plan_measures_with_the_threads_that_train(call, measured):
+def test_a_plan_measures_with_the_threads_that_train(call, measured_threads):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        told = call(*TWO, "--seeds", 2, "--jobs", 3, "--dry-run").stdout
-        assert "4 to do in 4 h, 1.33 h with 3 at a time" in told
-        assert set(measured) == {1}  # each worker has one
-        told = call("--method", "sgdm", "--jobs", 3, "--dry-run").stdout
-        assert "1 to do in 1 h on cpu" in told  # a single run is trained in this process
-        assert measured[-1] == torch.get_num_threads() == 2
+        planned = call(*TWO, "--seeds", 2, "--jobs", 3, "--dry-run").stdout
+        assert "4 to do in 4 h, 1.33 h with 3 at a time" in planned
+        assert set(measured_threads) == {1}  # each worker has one
+        planned = call("--method", "sgdm", "--jobs", 3, "--dry-run").stdout
+        assert "1 to do in 1 h on cpu" in planned  # a single run is trained in this process
+        assert measured_threads[-1] == torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 
 
-def test_several_at_a_time_in_one_process_take_at_most_the_hours_of_one_alone(measured):
-    from efsgd.figures.cifar.estimate import plan
-
+@pytest.mark.usefixtures("measured_threads")
+def test_several_at_a_time_in_one_process_take_at_most_the_hours_of_one_alone():
     entries = entries_of("smoke", seeds=1)
     machine = cifar_run.Machine(Path("nowhere"), device="cuda", parallel=3, jobs=8)
-    told = list(plan(entries, entries[:1], [], machine))[-1]
-    assert "3 to do in 3 h one after the other, an upper estimate for 3 at a time in one" in told
-    told = list(plan(entries, entries[:3], [], machine))[-1]
-    assert "1 to do in 1 h on cuda" in told  # the last one is alone
+    *_, last = plan(entries, entries[:1], {}, machine)
+    assert "3 to do in 3 h one after the other, an upper estimate for 3 at a time in one" in last
+    *_, last = plan(entries, entries[:3], {}, machine)
+    assert "1 to do in 1 h on cuda" in last  # the last one is alone
 
 
 @pytest.mark.parametrize(
-    ("method", "every", "evaluated"),
+    ("method", "evaluate_every", "evaluated"),
     # 8 epochs with drops at 4 and 6: with every fifth, the second and third are not evaluated
     [("sgdm", 1, 8), ("sgdm", 5, 6), ("ef-signsgd", 1, 8), ("ef-signsgd", 5, 6)],
 )
-def test_hours_are_those_of_the_whole_run(monkeypatch, method, every, evaluated):
+def test_hours_are_those_of_the_whole_run(monkeypatch, method, evaluate_every, evaluated):
     from efsgd.figures.cifar import estimate
 
-    how = {"methods": (method,), "batches": (2,), "epochs": 8, "evaluate_every": every}
-    (entry,) = entries_of("smoke", seeds=1, train_size=40, **how)
+    (entry,) = entries_of(
+        "smoke",
+        seeds=1,
+        train_size=40,
+        methods=(method,),
+        batches=(2,),
+        epochs=8,
+        evaluate_every=evaluate_every,
+    )
     machine = cifar_run.Machine(Path("nowhere"), graph=False, form="loop")
     iterates = 2 if method == "ef-signsgd" else 1  # x, and x - e
     # an image takes .5 s to train on and .25 s to evaluate
     fake = {"images_per_second": np.array([1.0, 2.0]), "seconds": np.array([0.0, 0.0])}
-    steps, judged = estimate.STEPS * 2, estimate.JUDGED
-    fake["seconds"][1] = steps * 0.5 + iterates * (judged + min(judged, steps)) * 0.25
-    told = {}
+    trained, tested = estimate.STEPS * 2, estimate.EVALUATED
+    fake["seconds"][1] = trained * 0.5 + iterates * (tested + min(tested, trained)) * 0.25
+    options = {}
     monkeypatch.setattr(
-        "efsgd.deep.training.obtain.train", lambda *_, **how: told.update(how) or fake
+        "efsgd.deep.training.obtain.train", lambda *_, **keywords: options.update(keywords) or fake
     )
-    hours = estimate.hours(entry, machine, cifar_run.Shelf(None))
+    hours = estimate.hours(entry, machine, cifar_run.Datasets(None))
     images = evaluated * iterates * (200 + 40) + (8 - evaluated) * 200
     assert hours == pytest.approx((8 * 40 * 0.5 + images * 0.25) / 3600)
-    assert told == {"device": "cpu", "compile": False, "graph": False, "form": "loop"}
+    assert options == {"device": "cpu", "compile": False, "graph": False, "form": "loop"}
 
 
 # -- the grid -------------------------------------------------------------------------------------
@@ -319,15 +351,15 @@ def test_short_is_a_part_of_section_6_with_a_short_schedule():
 
 def test_short_has_the_papers_step_sizes():
     for entry in entries_of("short"):
-        tuned = {model: own for (model, _), own in paper.STEP_SIZES.items()}[entry.pair[0]]
+        tuned = {model: lrs for (model, _), lrs in paper.STEP_SIZES.items()}[entry.pair[0]]
         assert entry.training.lr == pytest.approx(tuned[entry.method] * entry.training.batch / 128)
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS)
 def test_every_seed_that_is_finished_is_a_whole_comparison(preset):
     choice = Choice(presets.PRESETS[preset])
-    told = [(e.pair, e.training.batch, e.training.seed, e.method) for e in entries_of(preset)]
-    assert told == [
+    order = [(e.pair, e.training.batch, e.training.seed, e.method) for e in entries_of(preset)]
+    assert order == [
         (pair, batch, seed, method)
         for pair, batch, seeds in grids.comparisons(choice)
         for seed, method in product(range(seeds), presets.METHODS)
@@ -368,7 +400,7 @@ def test_options_override_what_a_preset_compares(preset, changes, expected):
 
 
 @pytest.mark.parametrize(
-    ("preset", "pair", "expected"),
+    ("name", "pair", "expected"),
     [
         ("paper", ("resnet18", "cifar100"), ("resnet18", "cifar100")),
         ("paper", ("vgg19", "mine"), ("vgg19", "cifar10")),
@@ -377,10 +409,10 @@ def test_options_override_what_a_preset_compares(preset, changes, expected):
         ("small", ("resnet18", "cifar100"), ("resnet8", "cifar10")),
     ],
 )
-def test_step_sizes_come_from_the_pair_its_model_or_the_first(preset, pair, expected):
-    own = presets.PRESETS[preset]
-    assert grids.donor(own, pair) == expected
-    assert grids.tuned_for(own, pair) == own.step_sizes[expected]
+def test_step_sizes_come_from_the_pair_its_model_or_the_first(name, pair, expected):
+    preset = presets.PRESETS[name]
+    assert grids.donor(preset, pair) == expected
+    assert grids.tuned_for(preset, pair) == preset.step_sizes[expected]
 
 
 def test_the_papers_methods_are_ternary_and_scaled_where_it_says():
@@ -429,7 +461,14 @@ def test_models_and_data_choose_pairs(models, data, expected):
 
 def test_a_subset_is_no_larger_than_the_data():
     preset = presets.Preset(
-        (("resnet8", "few"),), (4,), 1, 2, (1,), presets.PRESETS["smoke"].step_sizes, 10, 9
+        pairs=(("resnet8", "few"),),
+        batches=(4,),
+        seeds=1,
+        epochs=2,
+        drops=(1,),
+        step_sizes=presets.PRESETS["smoke"].step_sizes,
+        train_size=10,
+        test_size=9,
     )
     (entry, *_) = grids.grid(Choice(preset), {"few": Source("few", "few", 10, 9)})
     assert (entry.training.train_size, entry.training.test_size) == (None, None)
@@ -470,12 +509,13 @@ def test_the_presets_of_the_options_are_those_of_the_grid():
     assert metavar.split("|") == list(presets.METHODS)
 
 
-def test_borrowed_step_sizes_are_told(call, measured):
+@pytest.mark.usefixtures("measured_threads")
+def test_borrowed_step_sizes_are_noted(call):
     done = call("--dry-run", "--method", "sgdm", "--model", "resnet18", "--share", "2/2")
     assert "are those of resnet8/standin" in done.stdout
-    told = call("--preset", "short", "--dry-run", "--share", "1/20", few=False).stdout
-    assert "step sizes for resnet18/cifar10 are those of resnet18/cifar100: " in told
-    assert told.count("note: step sizes") == 1
+    planned = call("--preset", "short", "--dry-run", "--share", "1/20", few=False).stdout
+    assert "step sizes for resnet18/cifar10 are those of resnet18/cifar100: " in planned
+    assert planned.count("note: step sizes") == 1
     assert grids.untuned(presets.PRESETS["paper"], entries_of("paper")) == {}
 
 
@@ -491,16 +531,16 @@ def test_borrowed_step_sizes_are_told(call, measured):
     ],
 )
 def test_the_options_say_how_runs_are_trained(monkeypatch, command, asked, expected):
-    seen = []
+    machines = []
 
     def stop(machine, precision):
-        seen.append(machine)
+        machines.append(machine)
         raise ValueError("enough")
 
     monkeypatch.setattr(cifar_run.Machine, "check", stop)
     done = CliRunner().invoke(main, [command, "--preset", "smoke", *asked.split()])
     assert refused(done, "enough")
-    (machine,) = seen
+    (machine,) = machines
     assert {name: getattr(machine, name) for name in expected} == expected
 
 
@@ -560,7 +600,7 @@ def test_results_that_cannot_be_written_are_refused_before_training(call, monkey
     monkeypatch.setattr(os, "access", lambda path, mode: "results" not in str(path))
     done = call("--method", "sgdm")
     assert refused(done, "cannot write into results/cifar", begun=True)
-    assert epochs_told(done) == []
+    assert epochs_printed(done) == []
 
 
 @pytest.mark.parametrize(
@@ -626,42 +666,42 @@ def test_two_workers_give_the_arrays_of_one(call):
     done = call("--method", "sgdm", "--seeds", 2, "--jobs", 2, "--results", "two")
     assert done.exit_code == 0, done.output
     assert torch.get_num_threads() == threads
-    assert len(epochs_told(done)) == 4
+    assert len(epochs_printed(done)) == 4
     pairs = list(zip(results("one"), results("two"), strict=True))
     assert len(pairs) == 2
-    for one, two in pairs:
-        assert one.name == two.name
+    for first, second in pairs:
+        assert first.name == second.name
         for name in ("test_accuracy", "train_loss"):
-            assert load(one)[name] == pytest.approx(load(two)[name], rel=1e-3)
-        assert load(two).made_by["threads"] == 1
+            assert load(first)[name] == pytest.approx(load(second)[name], rel=1e-3)
+        assert load(second).made_by["threads"] == 1
 
 
 def test_trainings_side_by_side_give_the_arrays_of_one_after_the_other(call):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for name, more in (("one", ()), ("two", ("--parallel", 3, "--jobs", 2))):
-            done = call(*TWO, "--results", name, *more)
+        for name, options in (("one", ()), ("two", ("--parallel", 3, "--jobs", 2))):
+            done = call(*TWO, "--results", name, *options)
             assert done.exit_code == 0, done.output
-            assert len(epochs_told(done)) == 4  # two of each method
+            assert len(epochs_printed(done)) == 4  # two of each method
     finally:
         torch.set_num_threads(threads)
     pairs = list(zip(results("one"), results("two"), strict=True))
     assert len(pairs) == 2
-    for one, two in pairs:
-        assert one.name == two.name
-        arrays = [load(path).arrays for path in (one, two)]
+    for first, second in pairs:
+        assert first.name == second.name
+        arrays = [load(path).arrays for path in (first, second)]
         for name in set(arrays[0]) - {"seconds", "images_per_second"}:
             assert arrays[0][name].tobytes() == arrays[1][name].tobytes(), name
 
 
 def test_ctrl_c_side_by_side_says_what_is_kept(call, monkeypatch):
-    real, ended = cifar_run._train, []
+    real, entries = cifar_run._train, []
 
-    def train(*arguments):
-        real(*arguments)
-        ended.append(1)
-        if len(ended) == 1:
+    def train(entry, *arguments):
+        real(entry, *arguments)
+        entries.append(entry)
+        if len(entries) == 1:
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(cifar_run, "_train", train)
@@ -684,21 +724,25 @@ class Terminal(io.StringIO):
         return True
 
 
+def epoch_of(entry, epoch, loss=1.5, speed=99.0):
+    return progress.Progress(entry, epoch, loss=loss, accuracy=0.25, speed=speed)
+
+
 def test_a_terminal_gets_one_bar_and_a_file_one_line_an_epoch(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     todo = entries_of("smoke", methods=("sgdm",), epochs=2)
-    news = [progress.News(e, i, 1.5, 0.25, 99.0) for e in todo for i in (1, 2)]
+    epochs = [epoch_of(entry, epoch) for entry in todo for epoch in (1, 2)]
     with progress.progress(todo) as show:
-        for one in news:
-            show(one)
+        for epoch in epochs:
+            show(epoch)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
     expected = f"{todo[0].name}: epoch 1/2, loss 1.5, accuracy 25.00 %, 99/s"
     assert lines[0] == expected
     monkeypatch.setattr(sys, "stderr", Terminal())
     with progress.progress(todo) as show:
-        for one in [*news, *(progress.News(entry) for entry in todo)]:
-            show(one)
+        for now in [*epochs, *map(progress.Progress, todo)]:
+            show(now)
     text = sys.stderr.getvalue()
     assert "run 1 of 2" in text
     assert "100%" in text
@@ -711,10 +755,9 @@ def test_the_bar_stays_in_its_line(columns, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys, "stderr", Terminal())
     todo = entries_of("smoke", methods=("sgdm", "ef-signsgd"), epochs=150)
-    news = [progress.News(e, i, 1.2345, 0.25, 98765.0) for e in todo for i in range(1, 151)]
     with progress.progress(todo) as show:
-        for one in news:
-            show(one)
+        for entry, epoch in product(todo, range(1, 151)):
+            show(epoch_of(entry, epoch, loss=1.2345, speed=98765.0))
     rows = re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9?]*[A-Za-z]", "", sys.stderr.getvalue()))
     assert any("accuracy 25.00 %" in row for row in rows)
     assert max(map(len, rows)) < columns
@@ -725,7 +768,7 @@ def test_a_narrow_terminal_gets_lines(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stderr", Terminal())
     (entry, *_) = entries_of("smoke", methods=("sgdm",), epochs=2)
     with progress.progress([entry]) as show:
-        show(progress.News(entry, 1, 1.5, 0.25, 99.0))
+        show(epoch_of(entry, 1))
     assert sys.stderr.getvalue() == (f"{entry.name}: epoch 1/2, loss 1.5, accuracy 25.00 %, 99/s\n")
 
 
@@ -749,21 +792,21 @@ def test_ctrl_c_in_this_process_says_what_is_kept(call, monkeypatch):
 def test_ctrl_c_saves_and_the_same_command_goes_on(call, monkeypatch):
     line = progress._line
 
-    def interrupting(news):
-        line(news)
-        if news.epoch == 3:
+    def interrupting(now):
+        line(now)
+        if now.epoch == 3:
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(progress, "_line", interrupting)
     done = call("--method", "sgdm", "--epochs", 5)
     assert done.exit_code == 130
     assert "interrupted: 0 of 1 runs were finished" in done.stderr
-    assert [epoch for _, epoch in epochs_told(done)] == ["1", "2", "3"]
+    assert [epoch for _, epoch in epochs_printed(done)] == ["1", "2", "3"]
     assert results() == []
     monkeypatch.setattr(progress, "_line", line)
     done = call("--method", "sgdm", "--epochs", 5)
     assert done.exit_code == 0, done.output
-    assert [epoch for _, epoch in epochs_told(done)] == ["4", "5"]
+    assert [epoch for _, epoch in epochs_printed(done)] == ["4", "5"]
     assert len(results()) == 1
 
 
@@ -780,18 +823,18 @@ def test_ctrl_c_ends_all_workers_which_save(call):
         text=True,
         start_new_session=True,
     )
-    told = ""
-    while "epoch 2/1000" not in told and command.poll() is None:
-        told += command.stderr.readline()
+    printed = ""
+    while "epoch 2/1000" not in printed and command.poll() is None:
+        printed += command.stderr.readline()
     os.killpg(command.pid, signal.SIGINT)  # as a terminal does
     rest = command.communicate(timeout=60)[1]
     assert command.returncode == 130, rest
     last = rest.splitlines()[-1]
     assert last.startswith("Error: interrupted: 0 of 2 runs were finished")
     assert results() == []
-    kept = list(Path("results/cifar/checkpoints").glob("*.pt"))
-    assert kept
-    assert all(torch.load(path, weights_only=True) for path in kept)  # whole ones
+    checkpoints = list(Path("results/cifar/checkpoints").glob("*.pt"))
+    assert checkpoints
+    assert all(torch.load(path, weights_only=True) for path in checkpoints)  # whole ones
 
 
 # -- quick, list ----------------------------------------------------------------------------------
@@ -823,19 +866,19 @@ def test_quick_refuses_what_it_would_not_show(call, command, asked, named):
 
 def test_list_has_the_deep_figures_without_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    told = CliRunner().invoke(main, ["list"]).stdout
-    for kind in deep.PICTURES:
-        assert f"efsgd-figures cifar {kind.name} " in told
-    assert [kind.name for kind in deep.PICTURES] == KINDS
+    listed = CliRunner().invoke(main, ["list"]).stdout
+    for kind in cifar_command.PICTURES:
+        assert f"efsgd-figures cifar {kind.name} " in listed
+    assert [kind.name for kind in cifar_command.PICTURES] == KINDS
 
 
 def test_a_source_is_known_by_what_is_in_it(tmp_path):
-    shelf = cifar_run.Shelf(None)
-    source = shelf.source(tiny(tmp_path / "a.npz"))
-    other = shelf.source(tiny(tmp_path / "b.npz", seed=1))
+    datasets = cifar_run.Datasets(None)
+    source = datasets.source(tiny(tmp_path / "a.npz"))
+    other = datasets.source(tiny(tmp_path / "b.npz", seed=1))
     assert (source.train, source.test) == (24, 8)
     assert source.name.split("-")[1] != other.name.split("-")[1]
-    assert shelf.source("cifar100") == Source("cifar100", "cifar100", 50_000, 10_000)
+    assert datasets.source("cifar100") == Source("cifar100", "cifar100", 50_000, 10_000)
     assert collect([], tmp_path) == ({}, [])
     assert isinstance(entries_of("smoke")[0], Entry)
 
@@ -844,8 +887,8 @@ def test_to_draw_the_name_of_the_data_is_enough(call):
     """The committed results of `small`, whose images are not in the repository."""
     name = "cifar10_jpeg-cd31482d67a5"
     results = Path(__file__).resolve().parents[3] / "results"
-    told = call("accuracy", "--draw", "--data", name, "--results", results, few=False)
-    assert told.exit_code == 0, told.output
-    assert "missing" not in told.stdout
-    assert "3 of 3" in told.stdout
+    done = call("accuracy", "--draw", "--data", name, "--results", results, few=False)
+    assert done.exit_code == 0, done.output
+    assert "missing" not in done.stdout
+    assert "3 of 3" in done.stdout
     refused(call("--data", name, few=False), name)  # but not to train

@@ -1,4 +1,8 @@
-"""Pictures and claims of the deep experiments, on histories that nobody ran."""
+"""Pictures, captions and claims of the deep experiments, on made-up histories.
+
+Without this file a claim of section 6 that passes though the numbers break it, a picture that draws
+another series than its label says, or a caption with a wrong commit would go unnoticed.
+"""
 
 import math
 from dataclasses import replace
@@ -11,12 +15,13 @@ from deep_histories import entries_of, published, result_of, study_of
 from efsgd.figures import make, style
 from efsgd.figures.cifar import command, paper, plots
 from efsgd.figures.cifar.captions import caption, incomplete
+from efsgd.figures.cifar.grid import Source
 from efsgd.figures.cifar.orders import Order, welch
 from efsgd.figures.cifar.presets import METHODS, label
-from efsgd.figures.cifar.study import Study, collect, stale, studies
+from efsgd.figures.cifar.study import Study, by_gpu, collect, of_other_code, studies
 from efsgd.results import load, save
 
-pytest.importorskip("torch", reason="the deep track needs torch")
+torch = pytest.importorskip("torch", reason="the deep track needs torch")
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +37,14 @@ def as_published(folder):
 
 def changed(study, folder, changes):
     """The study with other histories where `changes(entry)` gives arguments; None takes it out."""
-    found = dict(study.found)
+    results = dict(study.results)
     for entry in study.entries:
-        own = changes(entry)
-        if own is None:
-            del found[entry]
-        elif own:
-            found[entry] = result_of(entry, folder, **own)
-    return replace(study, found=found)
+        arguments = changes(entry)
+        if arguments is None:
+            del results[entry]
+        elif arguments:
+            results[entry] = result_of(entry, folder, **arguments)
+    return replace(study, results=results)
 
 
 def judged(study):
@@ -54,9 +59,8 @@ def failed(study):
 
 
 def test_the_published_numbers_satisfy_every_claim(as_published):
-    found = judged(as_published)
     assert failed(as_published) == []
-    passed = [verdict.claim for verdict in found if verdict.passed]
+    passed = [verdict.claim for verdict in judged(as_published) if verdict.passed]
     # for each of 3 batch sizes: 4 means, 3 orders, EF beside SGDm, density; and one collapse
     assert len(passed) == 3 * (4 + 3 + 1 + 1) + 1
     assert sum("collapses" in text for text in passed) == 1
@@ -82,13 +86,12 @@ def test_resnet_on_cifar100_satisfies_them_too(tmp_path):
 )
 def test_each_claim_fails_where_it_is_broken(as_published, tmp_path, method, batch, change, words):
     def breaking(entry):
-        here = (entry.method, entry.training.batch) == (method, batch)
-        return change if here else {}
+        changes = (entry.method, entry.training.batch) == (method, batch)
+        return change if changes else {}
 
     texts = failed(changed(as_published, tmp_path, breaking))
     # `best` lies in the middle of a run, so that the means stay where they were
-    wanted = [text for text in texts if any(word in text for word in words)]
-    assert wanted
+    assert any(word in text for text in texts for word in words)
     assert all(f"batch {batch}" in text for text in texts)
 
 
@@ -132,10 +135,10 @@ def test_a_claim_that_lacks_a_run_is_an_observation_that_names_it(as_published, 
 
 
 def test_a_claim_whose_runs_are_all_missing_is_told_too(as_published):
-    found = {e: r for e, r in as_published.found.items() if e.method != "ef-signsgd"}
+    results = {e: r for e, r in as_published.results.items() if e.method != "ef-signsgd"}
     lacking = [
         v
-        for v in judged(replace(as_published, found=found))
+        for v in judged(replace(as_published, results=results))
         if v.measured == "missing: EF-signSGD seed 0, 1, 2"
     ]
     assert len(lacking) == 3 * 6
@@ -180,14 +183,16 @@ def test_small_says_of_every_pair_of_methods_whether_the_seeds_decide(tmp_path):
         return {"accuracy": level[entry.method] + entry.training.seed - 1.0}
 
     study = study_of(entries_of("small"), tmp_path, by_method)
-    said = {v.claim: v.measured for v in judged(study) if "order of" in v.claim}
-    assert len(said) == 6
+    measured = {v.claim: v.measured for v in judged(study) if "order of" in v.claim}
+    assert len(measured) == 6
     # deviations 1, n = 3: the half width is t(.975, 4 degrees) * sqrt(2/3) = 2.776445 * .816497
     half = 2.776445 * math.sqrt(2 / 3)
-    words = {text.split("order of ")[1].split(",")[0]: told for text, told in said.items()}
-    assert words["SGDm and EF-signSGD"] == f"decided: SGDm above EF-signSGD by 5.00 +- {half:.2f}"
-    assert words["signSGDm and EF-signSGD"].startswith("decided: EF-signSGD above signSGDm by 5.00")
-    assert words["scaled signSGD and signSGDm"] == f"not decided: +0.05 +- {half:.2f} points"
+    by_pair = {text.split("order of ")[1].split(",")[0]: m for text, m in measured.items()}
+    assert by_pair["SGDm and EF-signSGD"] == f"decided: SGDm above EF-signSGD by 5.00 +- {half:.2f}"
+    assert by_pair["signSGDm and EF-signSGD"].startswith(
+        "decided: EF-signSGD above signSGDm by 5.00"
+    )
+    assert by_pair["scaled signSGD and signSGDm"] == f"not decided: +0.05 +- {half:.2f} points"
     assert {v.passed for v in judged(study)} == {None}
 
 
@@ -230,11 +235,12 @@ def words(figure):
 @pytest.mark.parametrize("kind", command.PICTURES, ids=lambda kind: kind.name)
 def test_every_picture_draws_every_state_of_a_grid(kind, as_published, tmp_path):
     few = entries_of("smoke", compressors=("topk:0.01", "twomeans"), epochs=3)
-    one = study_of(few[:1], tmp_path)
+    single = study_of(few[:1], tmp_path)
     diverged = study_of(few, tmp_path, lambda e: {"diverged": 1})
     rare = study_of(entries_of("smoke", epochs=9, evaluate_every=5), tmp_path)
-    lone = study_of(rare.entries, tmp_path, lambda e: {"diverged": 2})
-    for study in (as_published, one, diverged, replace(diverged, found=one.found), rare, lone):
+    first_epochs = study_of(rare.entries, tmp_path, lambda e: {"diverged": 2})
+    incomplete_study = replace(diverged, results=single.results)
+    for study in (as_published, single, diverged, incomplete_study, rare, first_epochs):
         figure = drawn(kind, study)
         assert study.title in words(figure)
         assert caption(study).split(",")[0] in words(figure).replace("\n", " ")
@@ -252,17 +258,17 @@ def test_missing_runs_are_named_in_the_picture(kind, as_published, tmp_path):
     assert "missing" not in words(drawn(kind, as_published))
 
 
-def lines(figure, at=0):
-    return {line.get_label(): line for line in figure.axes[at].get_lines()}
+def lines(figure, panel=0):
+    return {line.get_label(): line for line in figure.axes[panel].get_lines()}
 
 
 def test_accuracy_shows_the_mean_of_the_seeds(as_published):
     figure = drawn(command.PICTURES[0], as_published)
     assert len(figure.axes) == 2 * 3
     assert set(lines(figure)) == {label(method) for method in METHODS}
-    shown = lines(figure)["SGDm"].get_xydata()
-    assert shown[-1] == pytest.approx([200, 93.38])
-    assert shown[0] == pytest.approx([1, 93.38 / 2])
+    points = lines(figure)["SGDm"].get_xydata()
+    assert points[-1] == pytest.approx([200, 93.38])
+    assert points[0] == pytest.approx([1, 93.38 / 2])
     assert len(figure.axes[0].collections) == 4  # a band each
 
 
@@ -277,7 +283,7 @@ EVALUATED = [1, 8, 15, 16, 22, 23, 29, 30]
 
 
 @pytest.mark.parametrize(
-    ("kind", "panel", "named", "epochs"),
+    ("name", "panel", "label", "epochs"),
     [
         ("accuracy", 0, "EF-signSGD", list(range(1, 31))),
         ("accuracy", 1, "EF-signSGD", EVALUATED),
@@ -287,38 +293,38 @@ EVALUATED = [1, 8, 15, 16, 22, 23, 29, 30]
         ("density", 0, "EF-signSGD, $\\phi(g)$", list(range(1, 31))),
     ],
 )
-def test_curves_go_through_the_epochs_that_were_evaluated(tmp_path, kind, panel, named, epochs):
-    (found,) = command.choose([kind])
-    shown = lines(drawn(found, rarely(tmp_path)), panel)[named]
-    assert shown.get_xdata().tolist() == epochs
-    assert np.isfinite(shown.get_ydata()).all()
+def test_curves_go_through_the_epochs_that_were_evaluated(tmp_path, name, panel, label, epochs):
+    (kind,) = make.choose(command.PICTURES, [name])
+    line = lines(drawn(kind, rarely(tmp_path)), panel)[label]
+    assert line.get_xdata().tolist() == epochs
+    assert np.isfinite(line.get_ydata()).all()
 
 
 def test_after_a_divergence_a_curve_ends_and_a_lone_point_is_seen(tmp_path):
-    (found,) = command.choose(["memory-back"])
+    (kind,) = make.choose(command.PICTURES, ["memory-back"])
     for diverged, finite in ((16, EVALUATED[:4]), (5, EVALUATED[:1])):
-        shown = lines(drawn(found, rarely(tmp_path, diverged=diverged)), 2)
+        curves = lines(drawn(kind, rarely(tmp_path, diverged=diverged)), 2)
         for name in ("at x", "at x - e"):
-            line = shown[f"EF-signSGD (3 diverged), {name}"]
+            line = curves[f"EF-signSGD (3 diverged), {name}"]
             assert line.get_xdata()[np.isfinite(line.get_ydata())].tolist() == finite
-    assert all(line.get_markevery() == 1 for line in shown.values())
-    assert all(line.get_marker() not in ("", "None") for line in shown.values())
+    assert all(line.get_markevery() == 1 for line in curves.values())
+    assert all(line.get_marker() not in ("", "None") for line in curves.values())
 
 
 def test_density_shows_both_densities_of_the_methods_with_a_memory(as_published):
-    shown = lines(drawn(command.PICTURES[1], as_published))
-    assert sorted(shown) == ["EF-signSGD, $\\phi(g)$", "EF-signSGD, $\\phi(g+e)$"]
-    assert shown["EF-signSGD, $\\phi(g+e)$"].get_ydata() == pytest.approx(np.full(200, 0.3))
-    assert shown["EF-signSGD, $\\phi(g)$"].get_ydata() == pytest.approx(np.full(200, 0.4))
+    curves = lines(drawn(command.PICTURES[1], as_published))
+    assert sorted(curves) == ["EF-signSGD, $\\phi(g)$", "EF-signSGD, $\\phi(g+e)$"]
+    assert curves["EF-signSGD, $\\phi(g+e)$"].get_ydata() == pytest.approx(np.full(200, 0.3))
+    assert curves["EF-signSGD, $\\phi(g)$"].get_ydata() == pytest.approx(np.full(200, 0.4))
 
 
 def test_memory_back_shows_x_and_the_virtual_iterate(as_published, tmp_path):
     study = changed(
         as_published, tmp_path, lambda e: {"virtual": 20.0} if e.method[:2] == "ef" else {}
     )
-    shown = lines(drawn(command.PICTURES[2], study))
-    assert shown["EF-signSGD, at x"].get_ydata()[-1] == pytest.approx(92.70)
-    assert shown["EF-signSGD, at x - e"].get_ydata()[-1] == pytest.approx(20.0)
+    curves = lines(drawn(command.PICTURES[2], study))
+    assert curves["EF-signSGD, at x"].get_ydata()[-1] == pytest.approx(92.70)
+    assert curves["EF-signSGD, at x - e"].get_ydata()[-1] == pytest.approx(20.0)
 
 
 def test_gap_shows_ours_and_the_papers_open(as_published, tmp_path):
@@ -327,13 +333,13 @@ def test_gap_shows_ours_and_the_papers_open(as_published, tmp_path):
 
     figure = drawn(command.PICTURES[3], changed(as_published, tmp_path, a_point_lower))
     hollow = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "none"]
-    theirs = np.sort(np.concatenate([line.get_ydata() for line in hollow]))
+    papers = np.sort(np.concatenate([line.get_ydata() for line in hollow]))
     expected = [
         paper.gap("vgg19", "cifar10", batch, method)
         for batch in paper.BATCHES
         for method in paper.METHODS[1:]
     ]
-    assert theirs == pytest.approx(np.sort(expected))
+    assert papers == pytest.approx(np.sort(expected))
     ours = [box.lines[0].get_ydata() for box in figure.axes[0].containers]
     assert np.sort(np.concatenate(ours)) == pytest.approx(np.sort(expected) - 1)
 
@@ -349,8 +355,8 @@ def test_gap_of_single_runs_has_no_bars(tmp_path):
 def test_virtual_iterates_of_several_methods_have_colours_of_their_own(tmp_path):
     compressors = ("topk:0.01", "twomeans")
     study = study_of(entries_of("smoke", compressors=compressors, epochs=2, seeds=1), tmp_path)
-    shown = lines(drawn(command.PICTURES[2], study))
-    colours = [line.get_color() for name, line in shown.items() if name.endswith("at x - e")]
+    curves = lines(drawn(command.PICTURES[2], study))
+    colours = [line.get_color() for name, line in curves.items() if name.endswith("at x - e")]
     assert len(set(colours)) == len(colours) == 3
 
 
@@ -391,7 +397,7 @@ def test_every_method_has_a_look_of_its_own(tmp_path):
 
 
 def test_a_picture_names_its_results_and_repeats_its_bytes(as_published, tmp_path):
-    results = {entry.name: result for entry, result in as_published.found.items()}
+    results = {entry.name: result for entry, result in as_published.results.items()}
     paths = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -403,7 +409,7 @@ def test_a_picture_names_its_results_and_repeats_its_bytes(as_published, tmp_pat
     assert all(result.path.name.encode() in content for result in results.values())
 
 
-# -- what there is --------------------------------------------------------------------------------
+# -- saved results --------------------------------------------------------------------------------
 
 
 def test_collect_finds_results_and_names_what_cannot_be_used(tmp_path):
@@ -414,13 +420,13 @@ def test_collect_finds_results_and_names_what_cannot_be_used(tmp_path):
     other = load(paths[good])
     save(paths[foreign], other.arrays, other.spec, other.made_by)
     paths[missing].unlink()
-    found, complaints = collect(entries, tmp_path)
-    assert list(found) == [good]
+    results, complaints = collect(entries, tmp_path)
+    assert list(results) == [good]
     assert [text.split(" counts as missing: ")[0] for text in complaints] == [
         damaged.name,
         foreign.name,
     ]
-    (study,) = studies(entries, found)
+    (study,) = studies(entries, results)
     assert study.missing == entries[1:]
     assert incomplete(study) == ["batch 32, SGDm: 1 of 4 runs"]
 
@@ -431,38 +437,125 @@ def test_a_result_that_lacks_epochs_or_a_series_counts_as_missing(tmp_path):
     save(short.path, {n: a[:2] for n, a in short.arrays.items()}, short.spec, short.made_by)
     arrays = {n: a for n, a in poor.arrays.items() if n != "test_accuracy"}
     save(poor.path, arrays, poor.spec, poor.made_by)
-    found, complaints = collect(entries, tmp_path)
-    assert [result.path for result in found.values()] == [good.path]
+    results, complaints = collect(entries, tmp_path)
+    assert [result.path for result in results.values()] == [good.path]
     assert "holds no train_loss, test_loss, test_accuracy" in complaints[0]
     assert complaints[1].endswith("holds no test_accuracy of 3 epochs")
 
 
-def test_results_of_other_code_are_stale_and_the_small_print_says_so(tmp_path):
-    entries = entries_of("smoke", methods=("sgdm",), seeds=2, epochs=2)
-    result_of(entries[0], tmp_path)
-    old = result_of(entries[1], tmp_path)
-    save(old.path, old.arrays, old.spec, old.made_by | {"code": "0" * 64})
-    found, _ = collect(entries, tmp_path)
-    assert stale(found) == [entries[1]]
-    (study,) = studies(entries, found, stale(found))
-    assert caption(study).endswith("stale: 1 of 2 runs made by other code")
-    assert any("(stale)" in verdict.claim for verdict in judged(study))
+GPU = {"device": "NVIDIA H200"}
+
+
+def by_code(folder, *records):
+    """SGDm by one seed of today's code and one of other code for each of `records`, a made_by."""
+    entries = entries_of("smoke", methods=("sgdm",), seeds=1 + len(records), epochs=2)
+    result_of(entries[0], folder)
+    for entry, record in zip(entries[1:], records, strict=True):
+        result_of(entry, folder, made_by={"code": "0" * 64} | record)
+    results, _ = collect(entries, folder)
+    other = of_other_code(results)
+    assert list(other) == entries[1:]
+    (study,) = studies(entries, results, other)
+    return study
+
+
+@pytest.mark.parametrize(
+    ("commits", "code"),
+    [
+        (["b87c458"], "1 of 2 runs made by commit b87c458"),
+        (["b87c458"] * 2, "2 of 3 runs made by commit b87c458"),
+        (["v1-2-gb87c458", "1a2b3c4"], "2 of 3 runs made by commits 1a2b3c4, v1-2-gb87c458"),
+        ([None], "1 of 2 runs made by other code"),
+        (["b87c458", None], "2 of 3 runs made by commit b87c458 and other code"),
+    ],
+)
+@pytest.mark.parametrize("machine", [{}, GPU], ids=["CPU", "GPU"])
+def test_results_of_other_code_name_their_commits(tmp_path, monkeypatch, commits, code, machine):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    study = by_code(tmp_path, *({"git": commit} | machine for commit in commits))
+    (verdict,) = [v for v in judged(study) if "runs made by" in v.claim]
+    count, made = code.split(" runs ")
+    assert verdict.measured == count
+    assert verdict.passed is None
+    text = f"{study.model}/{study.data}: runs {made}"
+    if machine:  # nobody can make them again here, so they are as good as they were
+        assert caption(study).endswith(f", 2 epochs, {code}")
+        assert (verdict.claim, verdict.expected) == (text, "-")
+    else:
+        assert caption(study).endswith(f", stale: {code}")
+        assert (verdict.claim, verdict.expected) == (f"{text} (stale)", "train anew with --again")
+
+
+def test_results_that_several_versions_of_the_code_made_name_no_commit(tmp_path):
+    study = by_code(tmp_path, {"code": None, "git": "b87c458"})
+    assert caption(study).endswith("1 of 2 runs made by other code")
+
+
+@pytest.mark.parametrize(
+    ("records", "cuda", "stale"),
+    [
+        ([GPU], False, False),
+        ([GPU], True, True),
+        ([GPU, GPU], False, False),
+        ([GPU, {}], False, True),  # that of the CPU can be made again
+        ([{}], True, True),
+    ],
+)
+def test_stale_is_what_this_machine_could_make_again(tmp_path, monkeypatch, records, cuda, stale):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    study = by_code(tmp_path, *records)
+    assert study.stale is stale
+    assert ("stale" in caption(study)) is stale
+    assert any("(stale)" in verdict.claim for verdict in judged(study)) is stale
+    assert any("--again" in verdict.expected for verdict in judged(study)) is stale
+
+
+def test_results_of_todays_code_say_nothing_of_it(tmp_path):
+    study = by_code(tmp_path)
+    assert study.stale is False
+    assert "made by" not in caption(study)
+    assert not any("made by" in verdict.claim for verdict in judged(study))
+
+
+@pytest.mark.parametrize(
+    ("made_by", "expected"),
+    [
+        ({}, False),
+        ({"device": "cpu"}, False),
+        ({"device": "AMD EPYC 9B14"}, False),
+        ({"device": "AMD Ryzen 7 7840U w/ Radeon 780M Graphics"}, False),
+        ({"device": "Intel(R) Xeon(R) Platinum 8480+"}, False),
+        ({"device": "aarch64", "graph": False, "form": "compiled"}, False),
+        ({"device": "NVIDIA H100 80GB HBM3"}, True),
+        ({"device": "Tesla T4"}, True),
+        ({"device": "AMD Instinct MI300X"}, True),
+        ({"device": ["AMD EPYC 9B14", "NVIDIA H200"]}, True),
+        ({"device": "a GPU of another maker", "graph": True}, True),
+        ({"device": "a GPU of another maker", "graph": [False, True]}, True),
+        ({"device": "a GPU of another maker", "form": "triton"}, True),
+    ],
+)
+def test_a_result_of_a_gpu_is_known_by_its_record(made_by, expected):
+    assert by_gpu(made_by) is expected
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_gpu_of_this_machine_is_known_by_its_name():
+    assert by_gpu({"device": torch.cuda.get_device_name()})
 
 
 def test_the_small_print_names_every_device_that_had_a_part(tmp_path):
     entries = entries_of("smoke", methods=("sgdm",), seeds=2, epochs=2)
     result_of(entries[0], tmp_path)
-    moved = result_of(entries[1], tmp_path)
-    made = moved.made_by | {"device": ["a GPU", "a CPU"]}
-    save(moved.path, moved.arrays, moved.spec, made)
-    found, _ = collect(entries, tmp_path)
-    (study,) = studies(entries, found, [])
+    result_of(entries[1], tmp_path, made_by={"device": ["a GPU", "a CPU"]})
+    results, _ = collect(entries, tmp_path)
+    (study,) = studies(entries, results)
     assert ", a CPU and a GPU, fp32, " in caption(study)
 
 
 def test_the_small_print_says_what_it_is(as_published, tmp_path):
-    said = "cifar10 (50000 training, 10000 test images), n = 3 seeds, a CPU, fp32, 200 epochs"
-    assert caption(as_published) == said
+    expected = "cifar10 (50000 training, 10000 test images), n = 3 seeds, a CPU, fp32, 200 epochs"
+    assert caption(as_published) == expected
     assert ", n = 1 seed, " in caption(study_of(entries_of("smoke", seeds=1, epochs=2), tmp_path))
 
 
@@ -491,8 +584,7 @@ def test_the_small_print_names_a_short_schedule_of_the_papers_models(
     tmp_path, preset, changes, number, schedule
 ):
     entries = entries_of(preset, **changes)
-    said = caption(study_of(entries, tmp_path))
-    data, _, rest = said.partition(", n = ")
+    data, _, rest = caption(study_of(entries, tmp_path)).partition(", n = ")
     assert data.endswith(" test images)")
     machine = f"a CPU, {entries[0].training.precision}"
     words = [schedule, machine] if "short" in schedule else [machine, schedule]
@@ -518,18 +610,18 @@ def test_the_small_print_says_what_is_evaluated_rarely(tmp_path):
 
 
 def test_the_small_print_of_data_that_nobody_has_counts_no_images(tmp_path):
-    source = command.named("mine-0123abcd")
+    source = Source.named("mine-0123abcd")
     entry = replace(entries_of("paper", seeds=1, epochs=2)[0], source=source)
     assert "(all training, all test images)" in caption(study_of([entry], tmp_path))
 
 
 def test_a_grid_is_cut_into_one_study_for_each_model_and_data(tmp_path):
     entries = entries_of("paper", seeds=1, epochs=2)
-    found = {entry: result_of(entry, tmp_path) for entry in entries}
-    assert [study.slug for study in studies(entries, found)] == [
+    results = {entry: result_of(entry, tmp_path) for entry in entries}
+    assert [study.file_stem for study in studies(entries, results)] == [
         "vgg19-cifar10",
         "resnet18-cifar100",
     ]
     assert isinstance(studies(entries, {})[:1], list)
     assert studies(entries, {}) == []
-    assert all(isinstance(study, Study) for study in studies(entries, found))
+    assert all(isinstance(study, Study) for study in studies(entries, results))

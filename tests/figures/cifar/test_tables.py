@@ -1,4 +1,8 @@
-"""The tables of the deep experiments: their numbers are derived here, their forms are read back."""
+"""The tables of the deep experiments: their numbers are derived here, their forms are read back.
+
+Without this file a mean, a deviation or a difference to the paper could be wrong in every table,
+and so could the paper's own numbers beside them.
+"""
 
 import csv
 import io
@@ -100,11 +104,11 @@ def test_markdown_says_of_every_pair_of_methods_whether_the_seeds_decide(tmp_pat
     study = study_of(entries, tmp_path, by_method)
     below = tables.markdown(study).partition(tables.ORDERS)[2]
     # deviations 1, n = 3: the half width is t(.975, 4 degrees) * sqrt(2/3)
-    half, how = 2.776445 * math.sqrt(2 / 3), "points (Welch 95 %, n = 3 and 3)"
+    half, test = 2.776445 * math.sqrt(2 / 3), "points (Welch 95 %, n = 3 and 3)"
     assert [line for line in below.splitlines() if line] == [
-        f"- batch 128: SGDm above scaled signSGD by 10.00 +- {half:.2f} {how}",
-        f"- batch 128: SGDm above signSGDm by 9.95 +- {half:.2f} {how}",
-        f"- batch 128: scaled signSGD and signSGDm not decided: -0.05 +- {half:.2f} {how}",
+        f"- batch 128: SGDm above scaled signSGD by 10.00 +- {half:.2f} {test}",
+        f"- batch 128: SGDm above signSGDm by 9.95 +- {half:.2f} {test}",
+        f"- batch 128: scaled signSGD and signSGDm not decided: -0.05 +- {half:.2f} {test}",
         "- batch 8: SGDm and scaled signSGD not decided: 1 and 1 runs are too few",
         "- batch 8: SGDm and signSGDm not decided: 1 and 1 runs are too few",
         "- batch 8: scaled signSGD and signSGDm not decided: 1 and 1 runs are too few",
@@ -123,9 +127,9 @@ def test_orders_say_what_keeps_them_open_and_one_method_has_none(study, tmp_path
 def test_numbers_are_those_of_all_epochs_where_few_are_evaluated(tmp_path):
     entries = entries_of("short", models=("vgg19",), batches=(128,))
     rare = entries_of("short", models=("vgg19",), batches=(128,), evaluate_every=7)
-    known, holed = (study_of(own, tmp_path) for own in (entries, rare))
-    assert any(np.isnan(result["train_loss"]).any() for result in holed.found.values())
-    assert tables.comma_separated(known) == tables.comma_separated(holed)
+    full, with_gaps = (study_of(runs, tmp_path) for runs in (entries, rare))
+    assert any(np.isnan(result["train_loss"]).any() for result in with_gaps.results.values())
+    assert tables.comma_separated(full) == tables.comma_separated(with_gaps)
 
 
 def test_latex_is_a_tabular_with_as_many_cells_in_every_line(study):

@@ -1,4 +1,8 @@
-"""``efsgd-figures convex --data``: from a file to pictures, a table and a certified optimum."""
+"""``efsgd-figures convex --data``: from a file to pictures, a table and a certified optimum.
+
+Without this file the paper's figures would all be right, and step sizes tuned on a user's own data
+chosen by the wrong loss.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,7 @@ from sklearn.datasets import dump_svmlight_file, load_breast_cancer, load_diabet
 
 import efsgd
 from efsgd.figures import cli, style
-from efsgd.figures.own_data import plots
-from efsgd.figures.own_data import study as user_study
+from efsgd.figures.own_data import plots, study
 from efsgd.figures.own_data.command import (
     COMPRESSING,
     DEFAULT,
@@ -53,10 +56,9 @@ def claims() -> list[dict[str, Any]]:
 
 def finals() -> dict[str, Any]:
     """The results of the comparison, by the spec of their method."""
-    found = [load(path) for path in Path("results/convex").glob("vary-*.npz")]
-    return {
-        r.spec["run"]["method"]["type"].rpartition(".")[2]: r for r in found if "bytes" in r.arrays
-    }
+    results = [load(path) for path in Path("results/convex").glob("vary-*.npz")]
+    compared = [result for result in results if "bytes" in result.arrays]
+    return {r.spec["run"]["method"]["type"].rpartition(".")[2]: r for r in compared}
 
 
 def test_least_squares_on_a_real_set(call: Any) -> None:
@@ -83,24 +85,22 @@ def test_least_squares_on_a_real_set(call: Any) -> None:
 
 
 def test_logistic_regression_with_batches_and_compressors(call: Any) -> None:
-    done = call(
-        *("--data", "breast-cancer", "--loss", "logistic", "--standardise", "--intercept"),
-        *("--batch", 8, "--method", "compressed", "--method", "ef", "--l2", 0.01),
-        *("--compressor", "topk:1", "--compressor", "scaledsign", "--lr", "ef=0.1", *SHORT),
-    )
+    words = "--data breast-cancer --loss logistic --standardise --intercept --batch 8 --l2 0.01"
+    words += " --method compressed --method ef --compressor topk:1 --compressor scaledsign"
+    done = call(*words.split(), "--lr", "ef=0.1", *SHORT)
     assert (done.exit_code, done.stderr) == (0, "")
     assert [row["pass"] for row in claims()] == [True, True]
     for label in ("topk:1 alone", "scaled signSGD", "EF topk:1", "EF-signSGD"):
         assert f"\n| {label} | " in done.stdout
     assert done.stdout.count("| 0.1 | given |") == 2
-    assert finals()["EFSGD"]["test_accuracy"].shape == (21, 1, user_study.REPLICATES)
+    assert finals()["EFSGD"]["test_accuracy"].shape == (21, 1, study.REPLICATES)
 
 
 def test_more_features_than_rows_show_the_gradient_span(call: Any) -> None:
     assert call("--data", "digits", "--test", 0.98, "--lr", 1e-4, *SHORT).exit_code == 0
-    found = finals()
-    assert found["SGD"]["span_distance"].max() < 1e-10
-    assert found["SignSGD"]["span_distance"].max() > 1e-5
+    results = finals()
+    assert results["SGD"]["span_distance"].max() < 1e-10
+    assert results["SignSGD"]["span_distance"].max() > 1e-5
     assert "| distance to the gradient span |" in Path("figures-out/data-digits.md").read_text()
 
 
@@ -208,14 +208,14 @@ def test_a_malformed_line_is_named(call: Any) -> None:
 def test_the_grid_grows_at_the_edge_where_the_best_is() -> None:
     inside, low, high = {0: 3.0, 1: 1.0, 2: 2.0}, {0: 1.0, 1: 2.0}, {0: 2.0, 1: 1.0}
     losses = {"inside": inside, "low": low, "high": high, "done": high}
-    assert user_study._beyond(losses, ["inside", "low", "high"]) == {
+    assert study._beyond(losses, ["inside", "low", "high"]) == {
         "low": [-2, -1],
         "high": [2, 3],
     }
     lost = dict.fromkeys(range(3), np.inf)  # all diverged: smaller ones
-    assert user_study._beyond({"lost": lost}, ["lost"]) == {"lost": [-2, -1]}
-    full = {i: float(i) for i in range(user_study.AT_MOST)}
-    assert user_study._beyond({"full": full}, ["full"]) == {}
+    assert study._beyond({"lost": lost}, ["lost"]) == {"lost": [-2, -1]}
+    full = {i: float(i) for i in range(study.AT_MOST)}
+    assert study._beyond({"full": full}, ["full"]) == {}
 
 
 def test_the_step_size_with_the_least_late_loss_is_chosen(call: Any) -> None:
@@ -223,7 +223,7 @@ def test_the_step_size_with_the_least_late_loss_is_chosen(call: Any) -> None:
     assert call(*arguments).exit_code == 0
     tried = [load(path) for path in Path("results/convex").glob("vary-*.npz")]
     late = {r.spec["values"][0]: r["loss"][1:].mean() for r in tried if "bytes" not in r.arrays}
-    assert len(late) >= len(user_study.EXPONENTS)
+    assert len(late) >= len(study.EXPONENTS)
     assert finals()["SGD"].spec["values"] == [min(late, key=lambda lr: late[lr])]
 
 
@@ -234,16 +234,16 @@ def test_methods_and_step_sizes_by_name() -> None:
     several = methods_of(("ef", "sgd"), ("topk:1", "topk:0.5"), 9)
     assert list(several) == ["EF topk:1", "EF topk:0.5", "SGD"]
     assert several["EF topk:1"] == ("ef", efsgd.EFSGD(efsgd.TopK(1)))
-    study: Any = SimpleNamespace(methods=several)
+    with_methods: Any = SimpleNamespace(methods=several)
     expected = {"EF topk:1": 2.0, "EF topk:0.5": 2.0, "SGD": 0.1}
-    assert fixed_rates(("ef=2", "0.1"), study) == expected
-    assert fixed_rates(("sgd=1",), study) == {"SGD": 1.0}
+    assert fixed_rates(("ef=2", "0.1"), with_methods) == expected
+    assert fixed_rates(("sgd=1",), with_methods) == {"SGD": 1.0}
 
 
 def test_every_variant_has_a_name_and_the_look_of_the_pictures() -> None:
     """Alone each is drawn as in the picture ``variants``; --help names them all."""
-    found = methods_of((*VARIANTS, "ef"), ("topk:0.1",), 50)
-    assert {name: type(method).__name__ for name, method in found.values()} == {
+    methods = methods_of((*VARIANTS, "ef"), ("topk:0.1",), 50)
+    assert {name: type(method).__name__ for name, method in methods.values()} == {
         "ef": "EFSGD",
         "ef21": "EF21",
         "ef21-sgdm": "EF21SGDM",
@@ -253,14 +253,14 @@ def test_every_variant_has_a_name_and_the_look_of_the_pictures() -> None:
         "gradient-ef": "GradientEF",
         "fully-corrective": "FullyCorrectiveEF",
     }
-    looks = plots._looks(list(found))
+    looks = plots._looks(list(methods))
     for name, (label, _) in VARIANTS.items():
         colour, dashes, marker = style.METHODS[label]
         look = looks[f"{label} (topk:0.1)"]
         assert (look["color"], look["linestyle"], look["marker"]) == (colour, dashes, marker)
-        assert found[f"{label} (topk:0.1)"][0] == name
-    told = " ".join(CliRunner().invoke(cli.main, ["convex", "--help"]).output.split())
-    assert all(name in told for name in (*PLAIN, *COMPRESSING))
+        assert methods[f"{label} (topk:0.1)"][0] == name
+    help_text = " ".join(CliRunner().invoke(cli.main, ["convex", "--help"]).output.split())
+    assert all(name in help_text for name in (*PLAIN, *COMPRESSING))
 
 
 def test_econtrol_stands_in_the_middle_of_where_it_is_stable() -> None:
@@ -275,12 +275,11 @@ def test_the_variants_run_on_a_file(call: Any) -> None:
     names = [word for name in VARIANTS for word in ("--method", name)]
     words = ("--data", "diabetes", "--standardise", "--compressor", "topk:2", "--method", "ef")
     assert call(*words, *names, "--lr", 0.01, *SHORT).exit_code == 0
-    found = finals()
-    assert len(found) == 1 + len(VARIANTS)
-    assert all(result["loss"][-1, 0, 0] < result["loss"][0, 0, 0] for result in found.values())
-    same = [found[name]["loss"] for name in ("EFSGD", "GradientEF")]
-    assert np.allclose(*same, rtol=1e-10, atol=0)
-    assert not np.allclose(found["FullyCorrectiveEF"]["loss"], same[0], rtol=1e-3)
+    losses = {name: result["loss"] for name, result in finals().items()}
+    assert len(losses) == 1 + len(VARIANTS)
+    assert all(loss[-1, 0, 0] < loss[0, 0, 0] for loss in losses.values())
+    assert np.allclose(losses["EFSGD"], losses["GradientEF"], rtol=1e-10, atol=0)
+    assert not np.allclose(losses["FullyCorrectiveEF"], losses["EFSGD"], rtol=1e-3)
 
 
 @pytest.mark.parametrize("names", [("ef", "compressed"), COMPRESSING])

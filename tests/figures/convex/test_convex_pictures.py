@@ -1,4 +1,8 @@
-"""The figures end to end: every claim holds, every picture is what it says."""
+"""`efsgd-figures convex` end to end, and the claims of counterexamples, theorem-one, least-squares
+and sparse-noise.
+
+Without this file a claim could fail, or no longer be made, and README still say that all hold.
+"""
 
 import json
 import re
@@ -22,11 +26,10 @@ from efsgd.figures.convex import (
 )
 from efsgd.figures.make import Options, Picture, make
 from efsgd.figures.verdicts import claim, claim_virtual, observation, summary
-from efsgd.results import load, obtain, spec_of
+from efsgd.results import load, obtain, place, spec_of
 
 README = Path(__file__).parents[3] / "README.md"
-NAMES = ["counterexamples", "theorem-one", "least-squares", "sparse-noise"]
-NAMES += ["sign-at-zero", "error-norm", "momentum", "draws", "variants"]
+NAMES = [picture.name for picture in PICTURES]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def test_every_claim_passes(full):
 
 
 @pytest.mark.parametrize(
-    ("figure", "said", "count"),
+    ("figure", "pattern", "count"),
     [
         ("counterexamples", "one step of", 2),
         ("counterexamples", "CE2, eps = .*signSGD never falls", 6),
@@ -69,22 +72,18 @@ def test_every_claim_passes(full):
         ("sparse-noise", "at its best step", 3),
     ],
 )
-def test_the_claims_that_were_promised_are_made(full, figure, said, count):
+def test_the_claims_that_were_promised_are_made(full, figure, pattern, count):
     rows = json.loads((full[1] / "verdicts.json").read_text())
-    found = [
-        row
-        for row in rows
-        if row["figure"] == figure and row["kind"] == "claim" and re.search(said, row["claim"])
-    ]
-    assert len(found) == count
+    claims = [row for row in rows if row["figure"] == figure and row["kind"] == "claim"]
+    assert sum(re.search(pattern, row["claim"]) is not None for row in claims) == count
 
 
 @pytest.mark.parametrize("figure", NAMES)
 def test_every_figure_checks_the_virtual_iterate_and_its_optima(full, figure):
     rows = json.loads((full[1] / "verdicts.json").read_text())
-    said = [row["claim"] for row in rows if row["figure"] == figure]
-    assert sum(text.startswith("x_t - e_t = x_0 - sum lr g") for text in said) == 1
-    assert sum(text.startswith("the optima of all") for text in said) == 1
+    texts = [row["claim"] for row in rows if row["figure"] == figure]
+    assert sum(text.startswith("x_t - e_t = x_0 - sum lr g") for text in texts) == 1
+    assert sum(text.startswith("the optima of all") for text in texts) == 1
 
 
 @pytest.mark.parametrize("figure", NAMES)
@@ -125,13 +124,9 @@ def test_the_same_seed_gives_the_same_arrays(full, tmp_path):
 
 def test_a_claim_can_fail(full):
     """Judged on results in which feedback does not help, the claims fail."""
-    swapped = {}
+    folder = full[2] / "convex"
     works = counterexamples.work(False, 0)
-    for path in full[2].rglob("*.npz"):
-        swapped[path.name] = load(path)
-    from efsgd.results import place
-
-    results = {name: swapped[place(work, "x").name] for name, work in works.items()}
+    results = {name: load(place(work, folder)) for name, work in works.items()}
     assert all(v.passed for v in counterexamples.verdicts(results))
     for eps in counterexamples.EPS:
         results[f"CE2 {eps} EF-top-1"] = results[f"CE2 {eps} signSGD"]
@@ -155,11 +150,11 @@ def test_quick_draws_all_and_claims_nothing(tmp_path):
 
 
 def test_readme_shows_every_figure():
-    shown = re.findall(r"!\[[^]]*\]\((docs/figures/[a-z-]+\.png)\)", README.read_text())
+    paths = re.findall(r"!\[[^]]*\]\((docs/figures/[a-z-]+\.png)\)", README.read_text())
     others = {picture.name for track in ("bounds", "theory") for picture in TRACKS[track]()}
-    stems = [stem for path in shown if (stem := Path(path).stem) not in others]
+    stems = [stem for path in paths if (stem := Path(path).stem) not in others]
     assert [stem for stem in stems if not stem.startswith("small-")] == NAMES
-    for path in shown:
+    for path in paths:
         assert (README.parent / path).stat().st_size > 10_000
 
 
@@ -180,16 +175,16 @@ def test_windows_keep_the_largest_loss():
 
 
 @pytest.mark.parametrize(
-    ("claims", "seen", "said"),
+    ("claims", "observations", "sentence"),
     [
         (0, 0, "0 claims: 0 pass, 0 fail; 0 observations."),
         (1, 1, "1 claim: 1 pass, 0 fail; 1 observation."),
         (2, 2, "2 claims: 2 pass, 0 fail; 2 observations."),
     ],
 )
-def test_one_claim_is_a_claim(claims, seen, said):
-    found = [claim("", "", 1.0, "==", 1.0)] * claims + [observation("", "", "")] * seen
-    assert summary({"a figure": found}) == said
+def test_one_claim_is_a_claim(claims, observations, sentence):
+    verdicts = [claim("", "", 1.0, "==", 1.0)] * claims + [observation("", "", "")] * observations
+    assert summary({"a figure": verdicts}) == sentence
 
 
 def test_quick_moves_the_title_and_drops_small_ticks_where_large_ones_remain():
@@ -226,15 +221,15 @@ def no_work(quick, seed):
     return {}
 
 
-def no_claims(found):
+def no_claims(results):
     return []
 
 
-def empty(found):
+def empty(results):
     return style.panels()[0]
 
 
-def bad_draw(found):
+def bad_draw(results):
     raise ValueError("no such panel")
 
 
@@ -253,7 +248,7 @@ def test_claims_know_nan_and_missing_results():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_claims_do_not_hang_on_the_seed(seed, tmp_path):
+def test_the_claims_do_not_depend_on_the_seed(seed, tmp_path):
     outcome = CliRunner().invoke(
         main,
         ["convex", "--seed", str(seed), "--out", str(tmp_path), "--results", str(tmp_path / "r")],
