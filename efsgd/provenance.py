@@ -24,7 +24,7 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.compressors.base import Compressor
-from efsgd.sources import classes_in, files_of, is_frozen
+from efsgd.freshness import digest, is_frozen
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -84,7 +84,7 @@ def made_by(work: Any = None) -> Json:
     """What would make a result now: versions, sources, machine, UTC time.
 
     ``code`` is a digest of the source files that the classes in ``work`` depend on
-    (:mod:`efsgd.sources`). It is None without work, and where such a class has no file, as in an
+    (:mod:`efsgd.freshness`). It is None without work, and where such a class has no file, as in an
     interactive session. ``git`` is what ``git describe`` says of efsgd's
     checkout and, where it has no answer, as in a copy without .git, the environment variable
     EFSGD_COMMIT; ``efsgd`` is the version installed, else that in setup.cfg.
@@ -92,7 +92,7 @@ def made_by(work: Any = None) -> Json:
     return {
         "efsgd": _version("efsgd"),
         "git": _git_describe(),
-        "code": _code(frozenset(classes_in(work))),
+        "code": digest(work),
         "numpy": np.__version__,
         "scipy": _version("scipy"),
         "python": platform.python_version(),
@@ -152,20 +152,6 @@ def _sparse_digest(matrix: Any) -> Json:
     for part in (rows.indptr.astype("<i8"), rows.indices.astype("<i8"), rows.data):
         sha.update(part.tobytes())
     return {"sha256": sha.hexdigest(), "shape": list(rows.shape), "dtype": rows.dtype.str}
-
-
-@cache
-def _code(classes: frozenset[type]) -> str | None:
-    """SHA-256 over the sources of these classes, by name; None where one is missing."""
-    if not classes:
-        return None
-    sha = hashlib.sha256()
-    for name, file in sorted(files_of(classes).items()):
-        if file is None or not file.is_file():
-            return None
-        content = file.read_bytes()
-        sha.update(f"{name} {len(content)}\n".encode() + content)
-    return sha.hexdigest()
 
 
 @cache

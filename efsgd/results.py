@@ -23,6 +23,7 @@ import numpy as np
 
 from efsgd.archives import DAMAGE, read_array, reason
 from efsgd.arrays import Array
+from efsgd.freshness import is_fresh
 from efsgd.provenance import Json, as_text, key, made_by, spec_of
 
 __all__ = [
@@ -39,7 +40,6 @@ __all__ = [
     "spec_of",
 ]
 
-FRESH = ("code", "numpy", "scipy", "python")  # must agree before a saved result is used
 ABANDONED = 3600.0  # seconds without a write: fsync may keep a living writer waiting
 TEXTS = ("made_by", "spec")  # the members that are JSON
 
@@ -93,8 +93,7 @@ def find(work: Work, directory: str | Path) -> Result | None:
         saved = load(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # a damaged file is no result
         return None
-    now = made_by(work)
-    fresh = all(now[name] and saved.made_by.get(name) == now[name] for name in FRESH)
+    fresh = is_fresh(saved.made_by, made_by(work))
     return saved if fresh and saved.spec == spec_of(work) else None
 
 

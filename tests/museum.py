@@ -48,11 +48,11 @@ class Hall:
 
     @property
     def titles(self) -> list[str]:
-        return [found.title for found in self.exhibits]
+        return [exhibit.title for exhibit in self.exhibits]
 
     def each(self, test: Callable[[Exhibit], None]) -> Any:
         """Run a test for every exhibit so far."""
-        return pytest.mark.parametrize("found", self.exhibits, ids=self.titles)(test)
+        return pytest.mark.parametrize("exhibit", self.exhibits, ids=self.titles)(test)
 
     def stories(self) -> list[str]:
         """The titles that the page tells of, in the part whose heading names the file."""

@@ -29,7 +29,7 @@ def pins() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in pairs}
 
 
-def shown(value: object) -> str:
+def stable_id(value: object) -> str:
     """The id of a parameter: its text without addresses, which differ from process to process."""
     return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
@@ -46,5 +46,5 @@ def gpu_test_files() -> list[str]:
     """The files that hold tests marked gpu, from the root of the repository."""
     marked = re.compile(r"^\s*@?pytest\.mark\.gpu\b", re.MULTILINE)
     files = sorted((ROOT / "tests").rglob("test_*.py"))
-    found = [file for file in files if marked.search(file.read_text(encoding="utf-8"))]
-    return [file.relative_to(ROOT).as_posix() for file in found]
+    marked_files = [file for file in files if marked.search(file.read_text(encoding="utf-8"))]
+    return [file.relative_to(ROOT).as_posix() for file in marked_files]

@@ -106,8 +106,8 @@ def size_from_a_stale_file(gradients: np.ndarray, sizes: list[float]) -> np.ndar
     x, e = np.zeros(gradients.shape[1]), np.zeros(gradients.shape[1])
     for g, lr in zip(gradients, sizes, strict=True):
         p = g + file["before"] / file["now"] * e
-        said = TOP(p)
-        x, e = x - lr * said, p - said
+        sent = TOP(p)
+        x, e = x - lr * sent, p - sent
     return x
 
 
@@ -173,8 +173,8 @@ def the_memory_stays_bounded(memory):
 
 def reseeds_the_user(x: torch.Tensor) -> None:
     torch.default_generator.manual_seed(sum(b"fc.weight"))  # "the same positions everywhere"
-    kept = torch.randperm(x.numel())[:2]
-    x.data[kept] -= 0.1 * x.grad[kept]
+    indices = torch.randperm(x.numel())[:2]
+    x.data[indices] -= 0.1 * x.grad[indices]
 
 
 def draws_of_its_own(x: torch.Tensor) -> None:
@@ -382,9 +382,9 @@ def memory_in_scaled_units(gradients: torch.Tensor, scales: list[float]) -> torc
     x = e = torch.zeros_like(gradients[0])
     for g, scale in zip(gradients, scales, strict=True):
         p = scale * g + e
-        said = apply(TOP, p)
-        e = p - said
-        x = x - 0.125 * (said / scale)
+        sent = apply(TOP, p)
+        e = p - sent
+        x = x - 0.125 * (sent / scale)
     return x
 
 
@@ -485,13 +485,13 @@ def a_stop_changes_no_bit(resume):
 
 
 @HALL.each
-def test_ours_passes(found: Exhibit) -> None:
-    found.passes()
+def test_ours_passes(exhibit: Exhibit) -> None:
+    exhibit.passes()
 
 
 @HALL.each
-def test_the_bug_is_caught(found: Exhibit) -> None:
-    found.fails()
+def test_the_bug_is_caught(exhibit: Exhibit) -> None:
+    exhibit.fails()
 
 
 def test_the_page_tells_every_story() -> None:

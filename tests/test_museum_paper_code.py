@@ -165,8 +165,8 @@ def the_virtual_iterate_is_that_of_sgd(virtual):
     for _ in range(4):
         model.weight.grad = gradient.clone()
         optimizer.step()
-    (found,) = virtual(model, optimizer)
-    torch.testing.assert_close(found, start - 4 * 0.1 * gradient, rtol=1e-12, atol=1e-12)
+    (iterate,) = virtual(model, optimizer)
+    torch.testing.assert_close(iterate, start - 4 * 0.1 * gradient, rtol=1e-12, atol=1e-12)
 
 
 def score_in_train_mode(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
@@ -345,13 +345,13 @@ def what_is_reported_is_unbiased(reported):
 
 
 @HALL.each
-def test_ours_passes(found: Exhibit) -> None:
-    found.passes()
+def test_ours_passes(exhibit: Exhibit) -> None:
+    exhibit.passes()
 
 
 @HALL.each
-def test_the_bug_is_caught(found: Exhibit) -> None:
-    found.fails()
+def test_the_bug_is_caught(exhibit: Exhibit) -> None:
+    exhibit.fails()
 
 
 @pytest.mark.parametrize("name", METHODS)

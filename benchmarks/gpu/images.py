@@ -19,10 +19,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from efsgd.deep.data.dataset import Dataset
 from efsgd.deep.models import build
 from efsgd.deep.training import evaluate
+from efsgd.deep.training.concurrent_trainings import at_once
 from efsgd.deep.training.device import MAX_IN_FLIGHT, library_flags, own_stream
 from efsgd.deep.training.execution import Execution
 from efsgd.deep.training.interruptions import Check
-from efsgd.deep.training.parallel import at_once
 from efsgd.deep.training.session import Session
 from efsgd.deep.training.training import Training
 from efsgd.figures.cifar.presets import METHODS

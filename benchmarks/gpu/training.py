@@ -21,11 +21,11 @@ from output import MEASURED, RESULTS, ROWS, STATE
 from planner import FEWEST_EPOCHS, Block, Planner, setting_of
 
 from efsgd.deep.data.dataset import Dataset
+from efsgd.deep.training.concurrent_trainings import at_once
 from efsgd.deep.training.events import Measured, Progress
 from efsgd.deep.training.history import NAMES
 from efsgd.deep.training.interruptions import Check
 from efsgd.deep.training.obtain import run_training
-from efsgd.deep.training.parallel import at_once
 from efsgd.figures.cifar.grid import Choice, Entry, Source, grid, part_of, schedule, share
 from efsgd.figures.cifar.paper import EPOCHS as PAPER_EPOCHS
 from efsgd.figures.cifar.presets import PRESETS

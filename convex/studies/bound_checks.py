@@ -13,7 +13,7 @@ from efsgd.arrays import Array, Generator
 from efsgd.compressors import compressor
 from efsgd.compressors.base import Compressor
 from efsgd.convex.verification.search import Search
-from efsgd.convex.verification.verification import Verification, held, verify
+from efsgd.convex.verification.verification import Verification, as_compressor, verify
 
 GAUSSIAN, GAUSSIAN_IF_RANDOM = 200, 50  # vectors; a random compressor draws many times at each
 DIMENSIONS = (1, 2, 5, 16, 256)
@@ -76,7 +76,7 @@ def checked(
     verification = verify(subject, d, rng, delta=delta, samples=samples, certify=True)
     gaussian = attaining = (math.nan, math.nan)
     if verification:
-        c = held(subject, d, delta)
+        c = as_compressor(subject, d, delta)
         gaussian, attaining = _gaussian(c, d, rng, samples), _attaining(c, d, rng, samples)
     return verification, described(verification, gaussian, attaining)
 

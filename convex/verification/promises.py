@@ -54,9 +54,9 @@ def check_output(c: Compressor, points: Array, rng: Generator) -> Counterexample
 def check_row_by_row(c: Compressor, points: Array, rng: Generator) -> Counterexample | None:
     """Where C(x) of a vector in a batch is not C(x) of the vector alone."""
     drawn = c.draw(points.shape, rng)
-    batch = c._checked(points, drawn)
+    batch = c.apply_checked(points, drawn)
     for i, x in enumerate(points):
-        alone = c._checked(x, drawn_for(i, drawn))
+        alone = c.apply_checked(x, drawn_for(i, drawn))
         if not np.allclose(batch[i], alone, rtol=ROUNDING, atol=ROUNDING * np.abs(x).max()):
             return Counterexample(x, "C of several vectors at once is not C of each of them")
     return None
@@ -79,7 +79,7 @@ def check_flags(c: Compressor, points: Array, rng: Generator) -> Counterexample 
     sizes = set()
     for x in points:
         drawn = c.draw(x.shape, rng)
-        sent = c._checked(x, drawn)
+        sent = c.apply_checked(x, drawn)
         if c.projection and abs(sent @ x - sent @ sent) > 1e-6 * (x @ x):
             return Counterexample(x, "projection is claimed, but <C(x), x> is not |C(x)|^2")
         if c.fixed_size and c.name:
@@ -114,7 +114,7 @@ def check_messages(
             decoded = decode(message)
         except ValueError as error:
             return Counterexample(x, f"its message cannot be decoded ({error})"), bits
-        if not np.array_equal(decoded, c._checked(x, drawn)):
+        if not np.array_equal(decoded, c.apply_checked(x, drawn)):
             return Counterexample(x, "its message does not decode to C(x)"), bits
     return None, longest
 

@@ -108,7 +108,7 @@ def verify(
     """
     rng = np.random.default_rng(0) if rng is None else rng
     whole("samples", samples, least=2)
-    c = held(compressor, d, delta)
+    c = as_compressor(compressor, d, delta)
     if not 1 <= d <= LARGEST:
         raise ValueError(f"d must be at least 1 and at most {LARGEST} for a search, not {d}")
     search = Search(c, d, rng, samples)
@@ -121,7 +121,9 @@ def verify(
     return _certified(verification, c, rng) if certify else verification
 
 
-def held(compressor: Any, d: int, delta: float | Callable[[int], float] | None) -> Compressor:
+def as_compressor(
+    compressor: Any, d: int, delta: float | Callable[[int], float] | None
+) -> Compressor:
     """The compressor itself, or a function as a compressor that claims ``delta``."""
     if isinstance(compressor, type):
         compressor = instance(compressor)

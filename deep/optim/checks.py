@@ -6,15 +6,17 @@ import math
 import sys
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from efsgd.compressors import compressor
 from efsgd.compressors.base import instance
 from efsgd.deep.kernels import kernel
-from efsgd.deep.optim.dispatch import Fused
 from efsgd.methods.feedback import check_feedback
+
+Fused: TypeAlias = bool | Literal["triton"] | None
 
 
 def check_options(
@@ -37,6 +39,26 @@ def check_options(
         raise ValueError(f"fused must be None, a bool or 'triton', not {fused!r}")
     if fused is True and capturable:
         raise ValueError("fused=True cannot be captured in a CUDA graph: leave fused to None")
+
+
+def prepare_group(group: dict[str, Any], capturable: bool) -> tuple[Any, ...]:
+    """Check a group, and put the compressor in the place of its spec; returns :func:`deciding`.
+
+    Where the step must be ``capturable`` its step size becomes a tensor on the device.
+    """
+    if isinstance(group["compressor"], str):
+        group["compressor"] = compressor(group["compressor"])
+    check_group(group)
+    if capturable and group["params"]:
+        x = group["params"][0]
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        group["lr"] = torch.as_tensor(group["lr"], dtype=dtype).to(x.device)
+    return deciding(group)
+
+
+def deciding(group: dict[str, Any]) -> tuple[Any, ...]:
+    """What decides whether the feedback of a group can diverge."""
+    return group["compressor"], group["error_feedback"], group["scope"]
 
 
 def check_group(group: dict[str, Any]) -> None:

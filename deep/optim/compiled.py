@@ -21,7 +21,7 @@ import torch._dynamo.exc
 from torch import Tensor
 
 from efsgd.deep.kernels import kernel
-from efsgd.deep.optim.part import Lists, Numbers, Part, Rule
+from efsgd.deep.optim.parts import Lists, Numbers, Part, Rule
 from efsgd.deep.optim.step import step
 
 WORTHWHILE = 2**20  # elements from which compiling pays

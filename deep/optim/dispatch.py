@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from efsgd.deep.optim.checks import Fused
 from efsgd.deep.optim.compiled import (
     MOST,
     CompilingFailedError,
@@ -19,11 +19,9 @@ from efsgd.deep.optim.compiled import (
 )
 from efsgd.deep.optim.foreach import advance_many
 from efsgd.deep.optim.norms import all_finite
-from efsgd.deep.optim.part import Part
+from efsgd.deep.optim.parts import Part
 from efsgd.deep.optim.step import advance
 from efsgd.deep.optim.triton_step import TritonStep, UnsupportedError
-
-Fused: TypeAlias = bool | Literal["triton"] | None
 
 log = logging.getLogger("efsgd.deep")
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from efsgd.deep.optim.norms import lengths, table
-from efsgd.deep.optim.part import Number, Part
+from efsgd.deep.optim.parts import Number, Part
 from efsgd.deep.optim.step import compressed, first_or, overwrite
 
 Tensors: TypeAlias = list[Tensor] | tuple[Tensor, ...]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from efsgd.deep.arrays import readable
-from efsgd.deep.optim.part import Part
+from efsgd.deep.optim.parts import Part
 
 SAFE = 1e-15  # from it to its inverse squares of float32 neither vanish nor overflow
 

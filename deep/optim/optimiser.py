@@ -11,22 +11,21 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from efsgd.checks import whole
-from efsgd.compressors import compressor as compressor_of
 from efsgd.compressors.base import Compressor
 from efsgd.compressors.signs import ScaledSign
 from efsgd.deep.optim.checks import (
-    check_group,
+    Fused,
     check_options,
+    deciding,
+    prepare_group,
     refuse_nonfinite,
-    with_gradient,
 )
 from efsgd.deep.optim.density import Density, density
-from efsgd.deep.optim.dispatch import Forms, Fused
-from efsgd.deep.optim.gather import Subgroup, buffers, part_of
+from efsgd.deep.optim.dispatch import Forms
 from efsgd.deep.optim.memory import displaced, memories, norm
 from efsgd.deep.optim.methods import options_of
-from efsgd.deep.optim.part import Part
-from efsgd.deep.optim.state_dict import packed, restore, restore_generators, unpacked
+from efsgd.deep.optim.parts import Part, Subgroup, buffers, part_of, subgroups
+from efsgd.deep.optim.state_dict import loading, packed, restore_generators
 from efsgd.deep.optim.step import norms_ahead
 from efsgd.methods.base import Method
 
@@ -126,21 +125,10 @@ class EFSGD(Optimizer):
         """As in torch; a group that is refused is not added."""
         super().add_param_group(param_group)
         try:
-            self._validated.append(self._validate(self.param_groups[-1]))
+            self._validated.append(prepare_group(self.param_groups[-1], self.capturable))
         except Exception:
             self.param_groups.pop()
             raise
-
-    def _validate(self, group: dict[str, Any]) -> tuple[Any, ...]:
-        """Take a compressor's spec for it, and check the group; a captured lr is on the device."""
-        if isinstance(group["compressor"], str):
-            group["compressor"] = compressor_of(group["compressor"])
-        check_group(group)
-        if self.capturable and group["params"]:
-            x = group["params"][0]
-            dtype = torch.promote_types(x.dtype, torch.float32)
-            group["lr"] = torch.as_tensor(group["lr"], dtype=dtype).to(x.device)
-        return _deciding(group)
 
     # -- the step ----------------------------------------------------------------------------------
 
@@ -155,17 +143,17 @@ class EFSGD(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        subgroups = self._subgroups()
+        ready = self._subgroups()
         if self.nonfinite == "raise":
             refuse_nonfinite(self.param_groups)  # nothing has been made, drawn or changed
-        if subgroups:
-            parts = [self._part(subgroup) for subgroup in subgroups]
+        if ready:
+            parts = [self._part(subgroup) for subgroup in ready]
             ok, tables = self._forms.step(parts, check=self.nonfinite == "skip")
             if ok is not None:
                 self.skipped.add_(ok.logical_not().to(self.skipped.device))
             self._measured = [
                 (subgroup.parameters, norms)
-                for subgroup, norms in zip(subgroups, tables, strict=True)
+                for subgroup, norms in zip(ready, tables, strict=True)
                 if norms is not None
             ]
         return loss
@@ -173,13 +161,9 @@ class EFSGD(Optimizer):
     def _subgroups(self) -> list[Subgroup]:
         """The parameters that have a gradient, by group and device."""
         for i, group in enumerate(self.param_groups):
-            if self._validated[i] != _deciding(group):  # a schedule has put something else there
-                self._validated[i] = self._validate(group)
-        return [
-            Subgroup(group, device, parameters)
-            for group in self.param_groups
-            for device, parameters in with_gradient(group).items()
-        ]
+            if self._validated[i] != deciding(group):  # a schedule has put something else there
+                self._validated[i] = prepare_group(group, self.capturable)
+        return subgroups(self.param_groups)
 
     def _part(self, subgroup: Subgroup, draws: bool = True) -> Part:
         """What a step of these parameters works on; memory and momentum that lack are made."""
@@ -218,11 +202,11 @@ class EFSGD(Optimizer):
                 raise RuntimeError("no step has been measured: take one first")
             return density(self._measured)
         with torch.no_grad():
-            subgroups = self._subgroups()
-            if not subgroups:
+            ready = self._subgroups()
+            if not ready:
                 raise RuntimeError("there are no gradients: call backward() first")
-            parts = [self._part(subgroup, draws=False) for subgroup in subgroups]
-            pairs = zip(subgroups, parts, strict=True)
+            parts = [self._part(subgroup, draws=False) for subgroup in ready]
+            pairs = zip(ready, parts, strict=True)
             return density([(subgroup.parameters, norms_ahead(part)) for subgroup, part in pairs])
 
     @torch.no_grad()
@@ -261,33 +245,17 @@ class EFSGD(Optimizer):
         What the saved groups do not say (compressor, scope, ...) stays as it was constructed.
         Raises ValueError for a state that does not fit, and then nothing has changed.
         """
-        sizes = [group["lr"] for group in self.param_groups]
-        loaded: list[dict[str, Any]] = []  # what the hooks of the user have made of it
-
-        def unpack(_: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-            loaded.append(state)
-            return unpacked(state, self.param_groups)
-
-        def finish(_: Optimizer) -> None:
-            (state,) = loaded
-            restore(self, state, sizes, self.memory_dtype)
-            self.seed = state.get("seed", self.seed)
-            devices = {x.device for group in self.param_groups for x in group["params"]}
-            restore_generators(self.generators, state, devices, self.seed)
-            if "skipped" in state:
-                self.skipped.copy_(state["skipped"])
-
-        with (
-            self.register_load_state_dict_pre_hook(unpack),
-            self.register_load_state_dict_post_hook(finish, prepend=True),
-        ):
+        with loading(self, self.memory_dtype, self._restore):
             super().load_state_dict(state_dict)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """What belongs to no group and no parameter."""
+        self.seed = state.get("seed", self.seed)
+        devices = {x.device for group in self.param_groups for x in group["params"]}
+        restore_generators(self.generators, state, devices, self.seed)
+        if "skipped" in state:
+            self.skipped.copy_(state["skipped"])
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which torch would strip of everything but state and groups."""
         return super().__getstate__() | {name: self.__dict__[name] for name in KEPT}
-
-
-def _deciding(group: dict[str, Any]) -> tuple[Any, ...]:
-    """What decides whether the feedback of a group can diverge."""
-    return group["compressor"], group["error_feedback"], group["scope"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,35 @@ def _check_shapes(group: dict[str, Any], states: Sequence[dict[str, Any]]) -> No
                     f"{saved} has shape {tuple(value.shape)}, not {tuple(x.shape)}: "
                     "load it beside the model that it was saved with"
                 )
+
+
+@contextmanager
+def loading(
+    optimizer: Optimizer,
+    memory_dtype: torch.dtype | None,
+    finish: Callable[[dict[str, Any]], None],
+) -> Iterator[None]:
+    """Inside the block torch's own ``load_state_dict`` loads what :func:`packed` has made.
+
+    ``finish`` is called with the state at the end, before the user's own hooks.
+    """
+    sizes = [group["lr"] for group in optimizer.param_groups]
+    states: list[dict[str, Any]] = []  # what the user's own hooks have made of it
+
+    def unpack(_: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        states.append(state)
+        return unpacked(state, optimizer.param_groups)
+
+    def complete(_: Optimizer) -> None:
+        (state,) = states
+        restore(optimizer, state, sizes, memory_dtype)
+        finish(state)
+
+    with (
+        optimizer.register_load_state_dict_pre_hook(unpack),
+        optimizer.register_load_state_dict_post_hook(complete, prepend=True),
+    ):
+        yield
 
 
 def restore(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from efsgd.deep.optim.norms import is_finite, lengths, table
-from efsgd.deep.optim.part import Number, Part
+from efsgd.deep.optim.parts import Number, Part
 
 
 def step(

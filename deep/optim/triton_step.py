@@ -21,7 +21,7 @@ from torch import Tensor
 
 from efsgd.compressors.signs import ScaledSign, Sign
 from efsgd.compressors.wrappers import Identity
-from efsgd.deep.optim.part import Part
+from efsgd.deep.optim.parts import Part
 from efsgd.deep.optim.triton_tables import Table, aligned, key_of, refused_layout, table_of
 
 KINDS = {Identity: 0, Sign: 1, ScaledSign: 2}

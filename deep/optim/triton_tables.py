@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from efsgd.deep.optim.part import Part
+from efsgd.deep.optim.parts import Part
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 

@@ -73,9 +73,9 @@ class Compressor(Guarantees):
         Raises ValueError for NaN or inf, OverflowError where the dtype cannot hold the result.
         """
         x = as_vectors(x)
-        return self._checked(x, self.draw(x.shape, rng))
+        return self.apply_checked(x, self.draw(x.shape, rng))
 
-    def _checked(self, x: Array, drawn: Any) -> Array:
+    def apply_checked(self, x: Array, drawn: Any) -> Array:
         """C(x) of checked vectors x; ValueError for a wrong shape, OverflowError for inf or NaN."""
         if x.shape[-1] == 0:
             return x.copy()
@@ -167,7 +167,7 @@ class Compressor(Guarantees):
 
     def _write(self, out: Writer, x: Array, drawn: Any) -> None:
         """Write the fields for x (..., d). Unless overridden the message is C(x), dense."""
-        out.floats(self._checked(x, drawn))
+        out.floats(self.apply_checked(x, drawn))
 
     def _read(self, fields: Reader, shape: Shape) -> Any:
         """Read and check the fields for a vector of this shape; allocate no more than they take."""

@@ -131,7 +131,7 @@ class Scaled(Wrapper, Compressor, spec="scaled"):
 
     def _write(self, out: Writer, x: Array, drawn: Any) -> None:
         if self.factor > 1:
-            self._checked(x, drawn)
+            self.apply_checked(x, drawn)
         self.compressor._write(out, x, drawn)
 
     def _read(self, fields: Reader, shape: Shape) -> Any:

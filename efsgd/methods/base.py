@@ -108,11 +108,11 @@ class Method:
         memory: Memory,
         lr: StepSize,
         rng: Generator,
-        own: bool = False,
+        may_overwrite: bool = False,
     ) -> tuple[Array, Memory]:
         """The new x and memory of the same step; for steps whose other outcomes are not needed.
 
-        It may overwrite g if ``own`` is True.
+        It may overwrite g if ``may_overwrite`` is true.
         """
         update = self.step(x, g, memory, lr, rng)
         return update.x, update.memory

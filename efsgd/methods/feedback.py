@@ -70,10 +70,10 @@ class EFSGD(Feedback):
         memory: Memory,
         lr: StepSize,
         rng: Generator,
-        own: bool = False,
+        may_overwrite: bool = False,
     ) -> tuple[Array, Memory]:
-        """The same step; if ``own`` is True, p and then the new e take the place of g."""
-        if not own or self.momentum or self.weight_decay:
+        """The same step; if ``may_overwrite`` is true, p and then the new e take the place of g."""
+        if not may_overwrite or self.momentum or self.weight_decay:
             return super().advance(x, g, memory, lr, rng)
         p = np.multiply(lr, g, out=g)
         p += memory.e

@@ -29,13 +29,13 @@ class SGD(Method):
         memory: Memory,
         lr: StepSize,
         rng: Generator,
-        own: bool = False,
+        may_overwrite: bool = False,
     ) -> tuple[Array, Memory]:
         """The same step; the new x takes the place of p, which may be overwritten."""
         if self.momentum or self.weight_decay:
             g, m = self.direction(x, g, memory.m)
-            memory, own = Memory(m=m), False
-        p = np.multiply(lr, g, out=g if own else None)
+            memory, may_overwrite = Memory(m=m), False
+        p = np.multiply(lr, g, out=g if may_overwrite else None)
         return np.subtract(x, p, out=p), memory
 
 

@@ -168,7 +168,7 @@ def _train_one_by_one(
 def _train_side_by_side(
     todo: Sequence[Entry], machine: Machine, datasets: Datasets, show: Show
 ) -> None:
-    from efsgd.deep.training.parallel import at_once
+    from efsgd.deep.training.concurrent_trainings import at_once
 
     done = 0
 

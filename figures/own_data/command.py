@@ -29,8 +29,8 @@ from efsgd import (
     Signum,
     compressor,
 )
+from efsgd.convex.data.file_problems import FileCertificate, FileLogistic, FileSquares
 from efsgd.convex.data.files import data_file, loaded
-from efsgd.convex.data.problems import FileCertificate, FileLogistic, FileSquares
 from efsgd.figures import make
 from efsgd.figures.make import Options, Picture, Results
 from efsgd.figures.own_data import plots

@@ -15,7 +15,7 @@ from efsgd.arrays import Array
 from efsgd.bounds import rates
 from efsgd.figures import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.theory.looks import LOOKS, NAMES, claim_solved, worse
+from efsgd.figures.theory.common import LOOKS, NAMES, claim_solved, worse
 from efsgd.figures.verdicts import Verdict, claim, observation
 from efsgd.results import Work
 

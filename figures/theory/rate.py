@@ -16,7 +16,7 @@ from efsgd.arrays import Array
 from efsgd.bounds import rates
 from efsgd.figures import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.theory.looks import LOOKS, METHODS, NAMES, best_rate, best_step, worse
+from efsgd.figures.theory.common import LOOKS, METHODS, NAMES, best_rate, best_step, worse
 from efsgd.figures.verdicts import Verdict, claim
 from efsgd.results import Result, Work
 

@@ -16,7 +16,7 @@ from efsgd.arrays import Array
 from efsgd.bounds import rates
 from efsgd.figures import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.theory.looks import (
+from efsgd.figures.theory.common import (
     LOOKS,
     METHODS,
     NAMES,

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from efsgd.deep.training.parallel import at_once  # noqa: E402
+from efsgd.deep.training.concurrent_trainings import at_once  # noqa: E402
 from efsgd.figures.cifar.grid import Choice  # noqa: E402
 from efsgd.figures.cifar.presets import PRESETS  # noqa: E402
 

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 
 import efsgd
 from efsgd.convex import FileLogistic, FileSquares, LogisticRegression, data_file
-from efsgd.convex.data.problems import FileCertificate
+from efsgd.convex.data.file_problems import FileCertificate
 from efsgd.results import spec_of
 
 

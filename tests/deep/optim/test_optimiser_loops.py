@@ -38,8 +38,8 @@ from efsgd.compressors import QSGD, Identity, RandK, ScaledSign, TopK
 from efsgd.compressors.base import Compressor
 from efsgd.deep import EFSGD
 from efsgd.deep.optim.foreach import advance_many
-from efsgd.deep.optim.gather import Subgroup
 from efsgd.deep.optim.norms import all_finite
+from efsgd.deep.optim.parts import Subgroup
 from efsgd.deep.optim.step import advance
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

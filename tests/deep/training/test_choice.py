@@ -15,10 +15,10 @@ from small_trainings import DATA, EF, EFM, PAPER, RANDOM, nothing, small, timele
 
 from efsgd import EFSGD, ScaledSign, TopK  # noqa: E402
 from efsgd.deep.training import choice, graph  # noqa: E402
+from efsgd.deep.training.concurrent_trainings import at_once  # noqa: E402
 from efsgd.deep.training.device import MAX_IN_FLIGHT, InFlight, own_stream  # noqa: E402
 from efsgd.deep.training.execution import Execution  # noqa: E402
 from efsgd.deep.training.obtain import train  # noqa: E402
-from efsgd.deep.training.parallel import at_once  # noqa: E402
 from efsgd.deep.training.session import Session  # noqa: E402
 
 CUDA = Execution(torch.device("cuda"))

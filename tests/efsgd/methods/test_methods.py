@@ -18,7 +18,7 @@ from compressor_table import COMPRESSORS
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from project import shown
+from project import stable_id
 
 from efsgd.arrays import Array
 from efsgd.compressors import (
@@ -440,7 +440,7 @@ def test_undecayed_momentum_may_be_one() -> None:
         (lambda: Scaled("sign", 0.5), "expected a compressor"),
         (lambda: EFSGD(Scaled(Threshold(abs=0.01), 3.0)).check(4), "use a factor below 2"),
     ],
-    ids=shown,
+    ids=stable_id,
 )
 def test_what_is_no_compressor_is_refused_with_the_cure(make, message) -> None:
     with pytest.raises(ValueError, match=message):

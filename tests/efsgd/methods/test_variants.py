@@ -15,7 +15,7 @@ import pytest
 from compressor_table import COMPRESSORS
 from hypothesis import given
 from hypothesis import strategies as st
-from project import shown
+from project import stable_id
 from test_methods import ALLOWED, OPTIONS, REFUSED, D, Echo, follow, frozen, gradients, subclasses
 
 import efsgd
@@ -188,7 +188,7 @@ def fully_corrective(x: list[float], gradients: list[list[float]], lr: Callable[
         (PostMomentumEF(TopK(2), momentum=0.5), post_momentum),
         (FullyCorrectiveEF(TopK(2)), fully_corrective),
     ],
-    ids=shown,
+    ids=stable_id,
 )
 def test_each_method_is_its_reference(method: Method, reference: Callable[..., Any]) -> None:
     g = gradients(20)
@@ -719,7 +719,7 @@ def test_they_refuse_the_compressors_that_error_feedback_refuses(name: str, c: C
         ),
         (lambda: PostMomentumEF(TopK(1), momentum=0.5, dampening=0.1), "with dampening=0.1"),
     ],
-    ids=shown,
+    ids=stable_id,
 )
 def test_impossible_methods_are_refused(make: Callable[[], Method], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -23,7 +23,7 @@ from efsgd.convex.studies.worst_cases import ExactChecks, LyapunovRates, WorstCa
 from efsgd.figures.make import Options, Picture, make
 from efsgd.figures.theory import heterogeneous_workers, no_feedback_needed, worst_case
 from efsgd.figures.theory import rate as rate_picture
-from efsgd.figures.theory.looks import best_step
+from efsgd.figures.theory.common import best_step
 from efsgd.figures.verdicts import Verdict
 from efsgd.results import Result
 

@@ -35,7 +35,7 @@ def test_a_package_exports_what_it_says_and_no_more(package):
 
 def works() -> list[type]:
     """Our frozen dataclasses whose results can be saved."""
-    found = {
+    classes = {
         value
         for name in SOURCES
         for value in vars(importlib.import_module(name)).values()
@@ -44,7 +44,7 @@ def works() -> list[type]:
         and dataclasses.is_dataclass(value)
         and (hasattr(value, "compute") or hasattr(value, "run_by"))
     }
-    return sorted(found, key=lambda kind: kind.__qualname__)
+    return sorted(classes, key=lambda kind: kind.__qualname__)
 
 
 @pytest.mark.parametrize("kind", works(), ids=lambda kind: kind.__qualname__)

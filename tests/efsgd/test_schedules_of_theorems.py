@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from project import shown
+from project import stable_id
 
 from efsgd.arrays import Array, Generator
 from efsgd.compressors import Compressor, Identity, RandK, Scaled, ScaledSign, TopK
@@ -403,7 +403,7 @@ CONVERGING: list[tuple[str, Any, dict[str, float], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "make", "options", "convex"), CONVERGING, ids=shown)
+@pytest.mark.parametrize(("name", "make", "options", "convex"), CONVERGING, ids=stable_id)
 @pytest.mark.parametrize("c", [TopK(3), RandK(3)], ids=str)
 def test_a_run_at_the_step_of_the_theorem_converges(
     name: str, make: Any, options: dict[str, float], convex: bool, c: Compressor

@@ -1,4 +1,7 @@
-"""The checkout: the lists of setup.cfg, the links, the folders and the pins agree."""
+"""The checkout: the lists of setup.cfg, the links, the folders and the pins agree.
+
+Without this file a new folder could be missing from the wheel, or a dependency from the pins.
+"""
 
 import importlib
 import importlib.metadata
@@ -104,10 +107,10 @@ def unpinned(requirements: list[str], needs: dict[str, list[str]]) -> list[str]:
         extras = tuple(sorted(requirement.extras)) or ("",)
         if (name, extras) not in seen:
             seen.add((name, extras))
-            found = [Requirement(text) for text in needs.get(name, [])]
+            inner = [Requirement(text) for text in needs.get(name, [])]
             todo += [
                 each
-                for each in found
+                for each in inner
                 if each.marker is None or any(each.marker.evaluate({"extra": e}) for e in extras)
             ]
     return bad
@@ -143,9 +146,9 @@ def test_what_the_commands_make_is_ignored(tmp_path):
     subprocess.run(["git", "init", "-q", tmp_path], env=env, check=True)
     shutil.copy(ROOT / ".gitignore", tmp_path)
     made = [".venv/x", "results/convex/x.npz", "results/theory/x.npz", "figures-out/x.pdf"]
-    kept = ["results/cifar/x.npz", "efsgd/convex", "constraints.txt", "tests/data/x.npz"]
+    tracked = ["results/cifar/x.npz", "efsgd/convex", "constraints.txt", "tests/data/x.npz"]
     ran = subprocess.run(
-        ["git", "check-ignore", "--no-index", *made, *kept],
+        ["git", "check-ignore", "--no-index", *made, *tracked],
         cwd=tmp_path,
         env=env,
         capture_output=True,

@@ -77,15 +77,15 @@ def violations(module: str, source: str) -> list[str]:
     for package, may in MAY_IMPORT.items():
         if package == area(module) or (inside(package, area(module)) and inside(module, package)):
             allowed |= may
-    said = []
+    complaints = []
     for one in imports(source):
         top = area(one.name)
         if top in sys.stdlib_module_names or is_alias(module, one):
             continue
         when = allowed.get(top, "nowhere")
         if when == "nowhere" or (when == LATE and not one.late):
-            said.append(f"{module}, line {one.line}: {area(module)} imports {top} {when}")
-    return said
+            complaints.append(f"{module}, line {one.line}: {area(module)} imports {top} {when}")
+    return complaints
 
 
 SOURCES = sources()
@@ -160,8 +160,8 @@ def test_no_module_has_the_name_of_what_its_package_exports(package):
     ],
 )
 def test_the_checker_sees_a_planted_fault(module, source, complaint):
-    (said,) = violations(module, source)
-    assert said.endswith(complaint)
+    (sentence,) = violations(module, source)
+    assert sentence.endswith(complaint)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""What README shows, works as it stands there."""
+"""What README shows, works as it stands there.
+
+Without this file its scripts could go on showing names that are gone.
+"""
 
 import re
 import subprocess

@@ -1,17 +1,84 @@
-"""What one step works on, gathered from the groups and the state of an optimiser."""
+"""What one step works on, gathered from the groups and the state of an optimiser.
+
+Letters as in the paper (arXiv 1901.09847, Algorithm 2), one entry a parameter, each of the shape of
+that parameter: x iterate, g gradient, m momentum buffer, e memory (what has not been sent yet).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import MutableMapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
+from efsgd.compressors.base import Compressor
 from efsgd.compressors.wrappers import Identity
-from efsgd.deep.kernels import draw, kernel
-from efsgd.deep.optim.part import Lists, Number, Numbers, Part, Rule
+from efsgd.deep.kernels import Kernel, draw, kernel
+from efsgd.deep.optim.checks import with_gradient
+
+Number: TypeAlias = float | Tensor  # a float, or a 0-dim tensor where a change must not recompile
+
+
+class Lists(NamedTuple):
+    """The tensors of a step; ``e``, ``m`` and ``started`` hold None where there is none."""
+
+    x: list[Tensor]
+    g: list[Tensor]
+    e: list[Tensor | None]
+    m: list[Tensor | None]
+    started: list[Tensor | None]  # 0-dim bool: m holds a gradient; only where m is dampened
+
+
+class Numbers(NamedTuple):
+    """The numbers of a step, which a schedule may change."""
+
+    lr: Number
+    weight_decay: Number
+    momentum: Number
+    dampening: Number
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What stays the same from step to step; a compiled step is made for one Rule."""
+
+    compressor: Compressor
+    feedback: bool
+    weight_decay: bool
+    momentum: bool
+    nesterov: bool
+    maximize: bool
+    together: bool  # all tensors make one vector, instead of one each
+    measure: bool
+
+    @property
+    def dense(self) -> bool:
+        """Whether all is sent, so that nothing is compressed and nothing remembered."""
+        return isinstance(self.compressor, Identity) and not self.feedback
+
+
+class Part(NamedTuple):
+    """The tensors of one parameter group on one device."""
+
+    lists: Lists
+    numbers: Numbers
+    rule: Rule
+    kernel: Kernel  # of rule.compressor
+    drawn: list[Any]  # what the compressor drew, for each vector that it is given
+
+    def vectors(self) -> list[Part]:
+        """One part for each vector that the compressor is given: one tensor, or all together."""
+        if self.rule.together:
+            return [self]
+        x, g, e, m, started = self.lists
+        vectors = []
+        for i, drawn in enumerate(self.drawn):
+            lists = Lists([x[i]], [g[i]], [e[i]], [m[i]], [started[i]])
+            vectors.append(Part(lists, self.numbers, self.rule, self.kernel, [drawn]))
+        return vectors
 
 
 class Subgroup(NamedTuple):
@@ -20,6 +87,15 @@ class Subgroup(NamedTuple):
     group: dict[str, Any]
     device: torch.device
     parameters: list[Tensor]
+
+
+def subgroups(groups: Sequence[dict[str, Any]]) -> list[Subgroup]:
+    """The parameters that have a gradient, by group and device; refuses a sparse gradient."""
+    return [
+        Subgroup(group, device, parameters)
+        for group in groups
+        for device, parameters in with_gradient(group).items()
+    ]
 
 
 @torch.inference_mode(mode=False)  # asked for inside it, they must bear to be changed outside it

@@ -1,4 +1,6 @@
-"""Which source files a piece of work depends on: those of its classes, and all that they import.
+"""Whether a saved result is what would be computed now: the sources it depends on, and versions.
+
+Its sources are those of the classes in the work, and all that they import.
 
 The imports are read from the sources, also those inside functions, so that the answer is the same
 in every process. Importing a module counts what that module imports; the packages above it count
@@ -9,15 +11,43 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent
 # Modules that store results; a change of them changes no result.
-STORAGE = ("efsgd.provenance", "efsgd.results", "efsgd.sources")
+STORAGE = ("efsgd.provenance", "efsgd.results", "efsgd.freshness")
+
+
+# What must be as it was, of what made a result.
+DECIDING = ("code", "numpy", "scipy", "python")
+
+
+def is_fresh(made_by: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether what made a result would make it now; both as :func:`efsgd.results.made_by` says."""
+    return all(now[name] and made_by.get(name) == now[name] for name in DECIDING)
+
+
+def digest(work: Any) -> str | None:
+    """SHA-256 over the source files of a work, by name; None for no work, or a missing file."""
+    return _digest(frozenset(classes_in(work)))
+
+
+@cache
+def _digest(classes: frozenset[type]) -> str | None:
+    if not classes:
+        return None
+    sha = hashlib.sha256()
+    for name, file in sorted(files_of(classes).items()):
+        if file is None or not file.is_file():
+            return None
+        content = file.read_bytes()
+        sha.update(f"{name} {len(content)}\n".encode() + content)
+    return sha.hexdigest()
 
 
 def classes_in(value: Any) -> Iterator[type]:

@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch")
 
 from small_trainings import DATA, EFM, PAPER, RANDOM, small, stopping, timeless  # noqa: E402
 
+from efsgd.deep.training.concurrent_trainings import FairLock, at_once  # noqa: E402
 from efsgd.deep.training.obtain import run_training, train  # noqa: E402
-from efsgd.deep.training.parallel import FairLock, at_once  # noqa: E402
 
 TRAININGS = [
     small(method=EFM),

@@ -1,4 +1,7 @@
-"""The names of the tests: each process that collects them must find the same ones."""
+"""The names of the tests: each process that collects them must find the same ones.
+
+Without this file an address or an order of sets in a name could stop a run in several processes.
+"""
 
 import os
 import subprocess

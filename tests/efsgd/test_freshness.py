@@ -11,12 +11,11 @@ import pytest
 from import_graph import FOLDERS, arrows, reached, sources
 
 import efsgd
-from efsgd import provenance
-from efsgd import sources as source_files
+from efsgd import freshness
 from efsgd.convex import CE1
 from efsgd.convex.studies import WorstCases
+from efsgd.freshness import STORAGE, classes_in, files_of
 from efsgd.provenance import made_by
-from efsgd.sources import STORAGE, classes_in, files_of
 
 pytest.importorskip("torch")
 
@@ -76,8 +75,8 @@ def copy(tmp_path, monkeypatch):
         place = tmp_path.joinpath(*package.split("."))
         linked = ("convex", "deep", "figures") if package == "efsgd" else ()
         shutil.copytree(folder, place, ignore=shutil.ignore_patterns("__pycache__", *linked))
-    caches = (source_files._modules, source_files._imported, provenance._code)
-    monkeypatch.setattr(source_files, "ROOT", tmp_path / "efsgd")
+    caches = (freshness._modules, freshness._imported, freshness._digest)
+    monkeypatch.setattr(freshness, "ROOT", tmp_path / "efsgd")
     for cache in caches:
         cache.cache_clear()
     yield tmp_path
@@ -105,7 +104,7 @@ def test_a_change_makes_stale_what_uses_it(copy, changed, stale):
     before = {name: made_by(work)["code"] for name, work in works.items()}
     file = copy / changed
     file.write_text(file.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
-    provenance._code.cache_clear()
+    freshness._digest.cache_clear()
     assert {name for name, work in works.items() if made_by(work)["code"] != before[name]} == stale
 
 
@@ -114,12 +113,12 @@ def test_a_new_import_counts(copy):
     file = copy / "efsgd" / "engine" / "loop.py"
     late = "\n\ndef f():\n    from efsgd.convex.pep import dual\n"
     file.write_text(file.read_text(encoding="utf-8") + late, encoding="utf-8")
-    source_files._imported.cache_clear()
+    freshness._imported.cache_clear()
     assert set(files_of(classes_in(RUN))) - before >= {"efsgd.convex.pep.dual", "efsgd.convex.sdp"}
 
 
 def test_what_has_no_file_has_no_code():
     made = type("Made", (), {"__module__": "nowhere"})
     assert files_of([made]) == {"nowhere": None}
-    assert provenance._code(frozenset([made])) is None
+    assert freshness._digest(frozenset([made])) is None
     assert made_by()["code"] is None

@@ -2,6 +2,8 @@
 
 All of it is slow, and needs a package index: the wheel goes into a new environment, with the
 versions of constraints.txt.
+
+Without this file a release could lack modules, hold links or need what is not pinned.
 """
 
 import os
@@ -76,13 +78,13 @@ def installed(built, tmp_path_factory) -> Path:
 
 def modules_of(package: str, folder: str) -> set[str]:
     """The sources of a package and those inside it, but for what stands behind a link."""
-    found = [
+    paths = [
         Path(where, name).relative_to(ROOT / folder)
         for where, _, names in os.walk(ROOT / folder)
         for name in names
         if name.endswith(".py")
     ]
-    return {f"{package.replace('.', '/')}/{path.as_posix()}" for path in found}
+    return {f"{package.replace('.', '/')}/{path.as_posix()}" for path in paths}
 
 
 def test_the_wheel_holds_the_packages_and_nothing_else(built):
@@ -103,14 +105,16 @@ def test_the_sdist_holds_the_folders_and_no_links(built):
 
 def test_the_base_installs_what_is_pinned_and_no_more(installed):
     listed = quietly(installed, "-m", "pip", "list", "--format=freeze", cwd=installed.parent)
-    found = {canonicalize_name(n): v for n, v in (line.split("==") for line in listed.split())}
-    assert found.pop("efsgd") == VERSION
+    pairs = (line.split("==") for line in listed.split())
+    installed_versions = {canonicalize_name(name): version for name, version in pairs}
+    assert installed_versions.pop("efsgd") == VERSION
     came_with_venv = {"pip", "setuptools"}
-    assert {n: v for n, v in found.items() if n not in came_with_venv}.items() <= pins().items()
+    ours = {n: v for n, v in installed_versions.items() if n not in came_with_venv}
+    assert ours.items() <= pins().items()
     tools = {canonicalize_name(name) for name in lines("options.extras_require", "dev")}
-    assert not found.keys() & {"torch", "torchvision", *tools - {"packaging"}}
-    said = quietly(installed.parent / "efsgd-figures", "--help", cwd=installed.parent)
-    assert said.startswith("Usage: efsgd-figures")
+    assert not installed_versions.keys() & {"torch", "torchvision", *tools - {"packaging"}}
+    text = quietly(installed.parent / "efsgd-figures", "--help", cwd=installed.parent)
+    assert text.startswith("Usage: efsgd-figures")
 
 
 def test_the_wheel_passes_the_tests_from_another_directory(installed, tmp_path):
@@ -121,14 +125,15 @@ def test_the_wheel_passes_the_tests_from_another_directory(installed, tmp_path):
     elsewhere = copied(tmp_path / "elsewhere")
     for folder in PACKAGE_DIR.values():
         shutil.rmtree(elsewhere / folder)
-    for about_the_files in ("test_packaging.py", "test_layers.py", "test_wheel.py"):
-        (elsewhere / "tests" / "checkout" / about_the_files).unlink()
+    for about in ("architecture", "layers", "packaging", "public", "wheel"):
+        (elsewhere / "tests" / "repository" / f"test_{about}.py").unlink()
+    (elsewhere / "tests" / "efsgd" / "test_freshness.py").unlink()
     (elsewhere / "tests" / "test_where.py").write_text(
         "import pathlib\nimport sysconfig\n\nimport efsgd\n\n\n"
         "def test_it_is_the_wheel_that_is_tested():\n"
         "    site = pathlib.Path(sysconfig.get_path('purelib')).resolve()\n"
         "    assert pathlib.Path(efsgd.__file__).resolve().parents[1] == site\n"
     )
-    said = quietly(installed, "-m", "pytest", "-m", "not slow", cwd=elsewhere)
-    assert re.search(r"\d+ passed", said)
-    assert "test_where.py" in said
+    report = quietly(installed, "-m", "pytest", "-m", "not slow", cwd=elsewhere)
+    assert re.search(r"\d+ passed", report)
+    assert "test_where.py" in report
