@@ -1,7 +1,8 @@
 """The bug museum, the hall of other libraries: each formula as it stood, and what catches it.
 
 Formulas are written afresh, with the compressors of efsgd; several workers are rows of one array.
-docs/bug-museum.md tells the stories.
+docs/bug-museum.md tells the stories. Without this file a mistake that users of other libraries met
+could come back in ours.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The bug museum, the hall of the paper's own code: each formula as it stood, and what catches it.
 
-docs/bug-museum.md tells the stories.
+docs/bug-museum.md tells the stories. Without this file a mistake of the paper's own code could come
+back in ours.
 """
 
 from __future__ import annotations
