@@ -31,8 +31,17 @@ from efsgd.methods.base import Method
 
 # what copies and pickles need besides state and groups
 KEPT = (
-    *("capturable", "nonfinite", "memory_dtype", "measure", "seed", "generators"),
-    *("_validated", "_forms", "_skipped", "_measured", "_at_virtual"),
+    "capturable",
+    "nonfinite",
+    "memory_dtype",
+    "measure",
+    "seed",
+    "generators",
+    "_validated",
+    "_forms",
+    "_skipped",
+    "_measured",
+    "_at_virtual",
 )
 
 

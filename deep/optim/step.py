@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,33 +18,39 @@ from efsgd.deep.optim.norms import is_finite, lengths, table
 from efsgd.deep.optim.parts import Number, Part
 
 
-def step(
-    parts: Sequence[Part], check: bool, ok: Tensor | None = None
-) -> tuple[Tensor | None, list[Tensor | None]]:
-    """One step of every part, in place; nothing changes where ``ok`` is false.
+class Change(NamedTuple):
+    """What a step does to tensor i of a part."""
 
-    With ``check`` ok is whether all gradients are finite; the device decides it. Returns ok and, of
-    each part whose rule measures, the norms (4, n) of :func:`efsgd.deep.optim.norms.table`.
+    part: Part
+    i: int
+    p: Tensor  # what the compressor was given: lr d + e, or d itself without feedback
+    sent: Tensor
+    m: Tensor | None  # the new momentum buffer
+
+
+def step(parts: Sequence[Part], check: bool) -> tuple[Tensor | None, list[Tensor | None]]:
+    """One step of every part, in place; returns whether it was taken, and the norms of each part.
+
+    With ``check`` nothing changes unless all gradients are finite; the device decides it. Norms
+    (:func:`efsgd.deep.optim.norms.table`) are there of parts whose rule measures.
     """
     # This is what is compiled: all is read before anything changes, and the check of a gradient
     # stands beside what is made of it, so that both become one pass over the tensor.
-    changes: list[tuple[Part, int, Tensor, Tensor, Tensor | None]] = []
+    all_changes: list[Change] = []
     norms: list[list[list[Tensor]]] = [[] for _ in parts]
     finite: list[Tensor] = []
     for part, columns in zip(parts, norms, strict=True):
         for vector in part.vectors():
-            pairs = [to_send(vector, i) for i in range(len(vector.lists.x))]
-            sent = compressed(vector, [p for p, _ in pairs])
-            for i, (p, m) in enumerate(pairs):
-                changes.append((vector, i, p, sent[i], m))
-                g = vector.lists.g[i]
+            for change in changes(vector):
+                all_changes.append(change)
+                g = vector.lists.g[change.i]
                 if part.rule.measure:
-                    columns.append(lengths(g, p))
+                    columns.append(lengths(g, change.p))
                 if check:
                     finite.append(is_finite(g).to(parts[0].lists.x[0].device))
-    ok = reduce(torch.logical_and, finite) if check else ok
-    for change in changes:
-        assign(*change, ok)
+    ok = reduce(torch.logical_and, finite) if check else None
+    for change in all_changes:
+        assign(change, ok)
     tables = [
         table(part, columns, ok) if part.rule.measure else None
         for part, columns in zip(parts, norms, strict=True)
@@ -52,10 +59,25 @@ def step(
 
 
 def advance(part: Part, ok: Tensor | None = None) -> Tensor | None:
-    """The step of one part, one vector after the other, so that no more than one is held twice."""
-    tables = [step([vector], check=False, ok=ok)[1][0] for vector in part.vectors()]
-    norms = [norms for norms in tables if norms is not None]
-    return torch.cat(norms, dim=1) if norms else None
+    """The step of one part, one vector after the other, so that no more than one is held twice.
+
+    Where ``ok`` is given nothing changes unless it is true. Returns the norms if the rule measures.
+    """
+    ok = None if ok is None else ok.to(part.lists.x[0].device)
+    columns = []
+    for vector in part.vectors():
+        for change in changes(vector):
+            if part.rule.measure:
+                columns.append(lengths(vector.lists.g[change.i], change.p))
+            assign(change, ok)
+    return table(part, columns, ok) if part.rule.measure else None
+
+
+def changes(vector: Part) -> list[Change]:
+    """Algorithm 2 without its assignments, for the tensors that are compressed together."""
+    pairs = [to_send(vector, i) for i in range(len(vector.lists.x))]
+    sent = compressed(vector, [p for p, _ in pairs])
+    return [Change(vector, i, p, sent[i], m) for i, (p, m) in enumerate(pairs)]
 
 
 def to_send(part: Part, i: int) -> tuple[Tensor, Tensor | None]:
@@ -90,12 +112,10 @@ def compressed(part: Part, ps: list[Tensor]) -> list[Tensor]:
     return [part.kernel(p.flatten(), drawn).view(p.shape) for p, drawn in pairs]
 
 
-def assign(
-    part: Part, i: int, p: Tensor, sent: Tensor, m: Tensor | None, ok: Tensor | None
-) -> None:
+def assign(change: Change, ok: Tensor | None) -> None:
     """x <- x - sent and e <- p - sent (without feedback x <- x - lr sent), and the new m."""
+    part, i, p, sent, m = change
     x, e, lr = part.lists.x[i], part.lists.e[i], part.numbers.lr
-    ok = None if ok is None else ok.to(x.device)
     if e is not None:
         minus(x, x, sent, ok)
         minus(e, p, sent, ok)

@@ -23,6 +23,7 @@ from efsgd.deep.training.interruptions import Check, Stopped, deferred_signals
 from efsgd.deep.training.machine import merge_machines
 from efsgd.deep.training.session import Session
 from efsgd.deep.training.training import Training
+from efsgd.freshness import digest
 from efsgd.provenance import Json, as_text, made_by, spec_of
 from efsgd.results import Result
 
@@ -193,7 +194,7 @@ def run_training(
 
 def is_stale(result: Result, training: Training) -> bool:
     """Whether a result of this training was made, in part or whole, by other code than today's."""
-    now = made_by(training)["code"]
+    now = digest(training)
     return now is None or result.made_by.get("code") != now
 
 

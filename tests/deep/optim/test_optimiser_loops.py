@@ -479,12 +479,18 @@ def devices_at_hand(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @loop_and_foreach
 @scopes
+@pytest.mark.parametrize("measure", [False, True])
 @pytest.mark.parametrize("devices", [(0, 0, 0), (0, 1, 0)], ids=["one", "two"])
 def test_no_step_waits_for_a_device(
-    monkeypatch: pytest.MonkeyPatch, devices: tuple[int, ...], scope: Any, foreach: bool
+    monkeypatch: pytest.MonkeyPatch,
+    devices: tuple[int, ...],
+    measure: bool,
+    scope: Any,
+    foreach: bool,
 ) -> None:
     """The kernels have such a test of their own, with every compressor."""
     options = {"scope": scope, "foreach": foreach, "fused": False, "memory_dtype": torch.bfloat16}
+    options |= {"measure": measure}
     numbers = {"momentum": 0.9, "dampening": 0.1, "weight_decay": 0.1, "maximize": True}
     with devices_at_hand(monkeypatch):
         for c, feedback in ((ScaledSign(), True), (TopK(2), False), (Identity(), False)):
