@@ -51,7 +51,7 @@ DEEP = (
     click.option(
         "--precision",
         type=click.Choice(("fp32", "tf32", "bf16")),
-        help="tf32 needs a GPU.  [default: bf16 for the presets short and small, else fp32]",
+        help="tf32 needs a GPU.  [default: bf16 for the preset short, else fp32]",
     ),
     click.option("--compile", is_flag=True, help="Run the model through torch.compile."),
     click.option(
