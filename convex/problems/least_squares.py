@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.convex.problems.linear_map import minimum_norm
+from efsgd.convex.problems.least_norm import minimum_norm
 from efsgd.convex.problems.linear_model import LinearModel, Samples
+from efsgd.convex.problems.optima import unit
 from efsgd.engine.problem import Optimum
 
 
@@ -63,10 +64,12 @@ class Regression(LinearModel):
         return Optimum(w, float(self.loss(w[None])[0]))
 
     def expression(self, x: Any) -> Any:
-        """f as a cvxpy expression of the variable x, (d,)."""
+        """f as a cvxpy expression of the variable x, (d,); residuals are in a unit near |y|."""
         import cvxpy as cp
 
-        return cp.sum_squares(self.data.train.matrix @ x - self.data.y) / (2 * self.n)
+        size = unit(float(np.sqrt(np.mean(self.data.y**2))))
+        residual = (self.data.train.matrix @ x - self.data.y) / size
+        return cp.sum_squares(residual) * (size**2 / (2 * self.n))
 
     def _residual(self, x: Array) -> Array:
         """Xw - y of each replicate as a column, (n, R); a fresh array."""

@@ -1,4 +1,4 @@
-"""Products of one matrix with many vectors at once, and minimum-norm least squares.
+"""Products of one matrix with many vectors at once.
 
 x is (R, d), one row a replicate. A sparse matrix stays sparse and is cut to its nonzero columns,
 because a batch of products is bound by memory: on the data of section 5 (100 x 1200, about
@@ -22,10 +22,7 @@ Matrix: TypeAlias = "Array | csr_array"  # any scipy.sparse matrix is accepted, 
 
 Slopes: TypeAlias = Callable[[Array, Array], Array]
 
-STATIONARY = 1e-8  # relative |A'(Aw - y)| of a minimiser of |Aw - y|
 COSTLY = 8  # entries for each column; a product with as many is worth caching
-LSQR_WORK = 2 * 10**10  # entries that LSQR may read: a minute or so
-DENSE_LIMIT = 4_000_000  # entries; up to here the minimum-norm solution uses a dense SVD
 
 
 class LinearMap:
@@ -123,53 +120,3 @@ def as_rows(matrix: Any) -> Any:
         indices, indptr = rows.indices.astype(np.int32), rows.indptr.astype(np.int32)
         rows = csr_array((rows.data, indices, indptr), shape=rows.shape)
     return rows
-
-
-def minimum_norm(matrix: Matrix, y: Array) -> Array:
-    """The minimiser w (d,) of |Aw - y|^2 of least norm: dense SVD, or LSQR from 0 if A is large.
-
-    Raises ArithmeticError where LSQR has not converged. :func:`optimality` checks the result.
-    """
-    from scipy.linalg import lstsq
-
-    rows = as_rows(matrix)
-    w = np.zeros(rows.shape[1])
-    touched = np.unique(rows.indices) if is_sparse(rows) else np.arange(w.size)
-    if rows.shape[0] * touched.size <= DENSE_LIMIT:
-        dense = rows[:, touched].toarray() if is_sparse(rows) else rows
-        w[touched] = lstsq(dense, y)[0]
-        return w
-    w = _lsqr(rows, y)
-    residual = _stationarity(rows, y, w)
-    if residual > STATIONARY:
-        raise ArithmeticError(
-            f"LSQR stopped at a relative |A'(Aw - y)| of {residual:.1e}: scale the columns of A"
-        )
-    return w
-
-
-def optimality(matrix: Matrix, y: Array, w: Array) -> tuple[float, float]:
-    """How far w is from the minimum-norm solution of min |Aw - y|: two relative numbers.
-
-    |A'(Aw - y)| / (|A| |y|), 0 at a minimiser, and the share of w outside the span of the rows of
-    A, 0 at the minimiser of least norm; together the two conditions are necessary and sufficient.
-    """
-    rows = as_rows(matrix)
-    outside = float(np.linalg.norm(rows.T @ _lsqr(rows.T, w) - w))
-    return _stationarity(rows, y, w), outside / (float(np.linalg.norm(w)) or 1.0)
-
-
-def _stationarity(rows: Any, y: Array, w: Array) -> float:
-    """|A'(Aw - y)| / (|A| |y|), with the Frobenius norm of A."""
-    scale = float(np.linalg.norm(rows.data if is_sparse(rows) else rows)) * float(np.linalg.norm(y))
-    return float(np.linalg.norm(rows.T @ (rows @ w - y))) / (scale or 1.0)
-
-
-def _lsqr(matrix: Any, y: Array) -> Array:
-    """LSQR from 0, to rounding: its iterates stay in the row span of the matrix."""
-    from scipy.sparse.linalg import lsqr
-
-    entries = matrix.nnz if is_sparse(matrix) else matrix.size
-    limit = min(10 * sum(matrix.shape), max(1000, LSQR_WORK // max(entries, 1)))
-    solution: Array = lsqr(matrix, y, atol=1e-15, btol=1e-15, conlim=0, iter_lim=limit)[0]
-    return solution

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,14 +33,19 @@ class Certificate:
     gap: float  # f(claimed optimum) - dual
     status: str
     solver: str
+    unit: float = 1.0  # of values of f, if they are very large or small
 
     def holds(self, tolerance: float = 1e-7) -> bool:
-        """Whether |gap| <= tolerance * max(1, |f|)."""
-        return abs(self.gap) <= tolerance * max(1.0, abs(self.f))
+        """Whether |gap| <= tolerance * max(unit, |f|)."""
+        return abs(self.gap) <= tolerance * max(self.unit, abs(self.f))
 
 
-def certify(problem: Certifiable) -> Certificate:
+def certify(problem: Certifiable, scales: Array | None = None) -> Certificate:
     """Solve ``problem`` with Clarabel and compare with the ``problem.optimum`` it claims.
+
+    The solver's tolerances are absolute. So it works on x times ``scales`` (d,), positive, where
+    they are given, and on x and f in units near their sizes, where these are below 1e-3 or above
+    1e3.
 
     Raises RuntimeError for every solver status but "optimal", ValueError where none is claimed.
     """
@@ -49,11 +54,35 @@ def certify(problem: Certifiable) -> Certificate:
     optimum = problem.optimum
     if optimum is None:
         raise ValueError("a problem without an optimum has nothing to certify: give it one")
-    x = cp.Variable(problem.d, name="x")
+    x = _scaled_variable(optimum.x, scales)
     constraints = problem.constraints(x) if hasattr(problem, "constraints") else []
-    programme = cp.Problem(cp.Minimize(problem.expression(x)), constraints)
     claimed = float(problem.loss(optimum.x[None])[0])
-    return solve(programme, x, claimed)
+    size = unit(_size(problem, claimed))
+    programme = cp.Problem(cp.Minimize(problem.expression(x) / size), constraints)
+    found = solve(programme, x, claimed / size)
+    return replace(found, f=size * found.f, dual=size * found.dual, gap=size * found.gap, unit=size)
+
+
+def unit(size: float) -> float:
+    """A power of two near ``size``, for values of that size; 1 for sizes from 1e-3 to 1e3."""
+    return 1.0 if not 0 < size < np.inf or 1e-3 <= size <= 1e3 else float(2.0 ** np.frexp(size)[1])
+
+
+def _scaled_variable(claimed: Array, scales: Array | None) -> Any:
+    """x as a cvxpy expression of a variable of size 1 near the claimed minimiser."""
+    import cvxpy as cp
+
+    variable = cp.Variable(len(claimed), name="x")
+    scales = np.ones(len(claimed)) if scales is None else scales
+    factors = unit(float(np.abs(scales * claimed).max())) / scales
+    return variable if (factors == 1).all() else cp.multiply(factors, variable)
+
+
+def _size(problem: Certifiable, claimed: float) -> float:
+    """The larger of |f| at the start and at the optimum."""
+    rng = np.random.default_rng(0)
+    start = problem.x0(rng, 1) if hasattr(problem, "x0") else np.zeros((1, problem.d))
+    return max(abs(float(problem.loss(start)[0])), abs(claimed))
 
 
 def certify_minimum_norm(matrix: Any, y: Array, w: Array) -> Certificate:

@@ -35,6 +35,7 @@ SPECS = (  # every built-in compressor
     "threshold:abs=0.1",
     "qsgd:2",
     "qsgd:64",
+    "contractive,qsgd:2",
     "terngrad",
     "natural",
     "natural:nearest",

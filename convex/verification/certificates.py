@@ -17,6 +17,7 @@ import numpy as np
 from efsgd.compressors import (
     QSGD,
     Blockwise,
+    Contractive,
     Identity,
     LowRank,
     Natural,
@@ -69,8 +70,14 @@ class DeltaCertificate:
         return self.kind not in UNSOLVED
 
     def holds(self) -> bool:
-        """Whether the claim is proven, to the accuracy of the solver."""
-        return self.gap <= TOLERANCE * abs(self.claimed) + ROUNDING
+        """Whether the claim is proven, to the accuracy of the solver.
+
+        That is absolute, so that of a tiny delta at least half has to be proven.
+        """
+        accuracy = TOLERANCE * abs(self.claimed) + ROUNDING
+        if self.quantity == "delta" and self.claimed > 0:
+            accuracy = min(accuracy, self.claimed / 2)
+        return self.gap <= accuracy
 
     def __str__(self) -> str:
         """One line."""
@@ -114,7 +121,10 @@ def as_certificate(proof: Proof | None, c: Compressor, d: int) -> DeltaCertifica
 def proof_of(c: Compressor, d: int) -> Proof | None:
     """The proof of delta, or of omega for an unbiased compressor; None where there is none."""
     if type(c) is Scaled:
-        return proof_of_scaled(c.compressor, c.factor, d)
+        same = c.factor == 1  # then an unbiased one is proven by its omega
+        return proof_of(c.compressor, d) if same else proof_of_scaled(c.compressor, c.factor, d)
+    if type(c) is Contractive:
+        return proof_of_scaled(c.compressor, c.factor(d), d)
     if type(c) is Blockwise:
         proofs = [proof_of(c.compressor, b) for b in sorted(set(c.block_sizes(d)))]
         return _weakest(proofs, greatest=c.guarantee == "unbiased")
@@ -127,10 +137,10 @@ def proof_of_scaled(inner: Compressor, a: float, d: int) -> Proof | None:
     derived here): 2a - a^2(1+omega) if C is unbiased, a(2-a) delta if it is a projection or the
     scaled sign, else 1 - (a sqrt(1-delta) + |1-a|)^2.
     """
-    if a == 1:
-        return proof_of(inner, d)
     if type(inner) is Scaled:
         return proof_of_scaled(inner.compressor, a * inner.factor, d)
+    if type(inner) is Contractive:
+        return proof_of_scaled(inner.compressor, a * inner.factor(d), d)
     if type(inner) is Blockwise:
         sizes = sorted(set(inner.block_sizes(d)))
         proofs = [proof_of_scaled(inner.compressor, a, b) for b in sizes]

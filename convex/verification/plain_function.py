@@ -51,10 +51,11 @@ class PlainFunction(Compressor):
 
 
 def _real(sent: Any) -> Array:
-    """What a function returned, as float64."""
+    """What a function returned, in its own dtype if it is one of floats, else as float64."""
     if np.iscomplexobj(sent):
         raise ValueError("it is complex: return real numbers")
-    return np.asarray(sent, np.float64)
+    array = np.asarray(sent)
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
 def _takes_generator(function: Callable[..., Any]) -> bool:

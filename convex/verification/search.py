@@ -7,8 +7,8 @@ import numpy as np
 from efsgd.arrays import Array, Generator, achieved_delta
 from efsgd.compressors.base import Compressor
 from efsgd.convex.verification.plain_function import PlainFunction
+from efsgd.convex.verification.precision import precision_of
 
-ROUNDING = 1e-9  # of a claimed delta
 SIMPLE = 1e-7  # relative: of losses as close as that, the simplest vector is reported
 ERRORS = 4.0  # standard errors; what looks like a violation is drawn again before it is called one
 ROUNDS, RANDOM_ROUNDS = 40, 6  # of the ascent
@@ -26,6 +26,7 @@ class Search:
     def __init__(self, c: Compressor, d: int, rng: Generator, samples: int) -> None:
         self.c, self.d, self.rng = c, d, rng
         self.samples = min(samples, max(LEAST, DRAWN // d))
+        self.precision = precision_of(c, d)
         self.unbiased = c.guarantee == "unbiased"
         silent = c.guarantee in ("absolute", "none")
         defines_bound = (type(c).delta, type(c).omega) != (Compressor.delta, Compressor.omega)
@@ -78,7 +79,8 @@ class Search:
 
     def exceeds(self, loss: float, error: float) -> bool:
         """Whether a loss lies above what is claimed, beyond chance and rounding."""
-        return not loss - ERRORS * error <= self.bound + ROUNDING  # NaN is above
+        most = self.bound + self.precision.rounding
+        return not loss - ERRORS * error <= most  # NaN is above
 
     def worst_index(self, loss: Array) -> int:
         """Where the loss is greatest; NaN is greatest.
@@ -130,12 +132,16 @@ class Search:
         first = np.arange(self.d) < ones
         a = np.linspace(0.0, 1.0, GRID + 1)[1:]
         for _ in range(ZOOMS):
-            at = int(np.argmax(self.loss(np.where(first, 1.0, a[:, None]))[0]))
+            at = int(np.argmax(self.loss(self._held(first, a[:, None]))[0]))
             low = a[at - 1] if at else max(0.0, 2 * a[0] - a[1])
             best = a[at]
             a = np.linspace(low, a[min(at + 1, len(a) - 1)], GRID + 1)
             a = np.append(a[a > 0], best)
-        return np.where(first, 1.0, best)
+        return self._held(first, best)
+
+    def _held(self, first: Array, a: Array | float) -> Array:
+        """The vectors with 1 at the first entries and a at the others."""
+        return self.precision.fit(np.where(first, 1.0, a))
 
     def climb(self, points: Array) -> Array:
         """Local ascent from every point, by random changes of all or of single entries; the best.
@@ -148,7 +154,7 @@ class Search:
             size = 0.7 ** (i % 20)
             noise = self.rng.standard_normal(best.shape)
             changed = self.rng.random(best.shape) < (1.0 if i % 2 else 2.0 / self.d)
-            tried = best * np.where(changed, np.exp(size * noise), 1.0)
+            tried = self.precision.fit(best * np.where(changed, np.exp(size * noise), 1.0))
             loss, _ = self.loss(tried, draws)
             won = loss > score
             best[won], score[won] = tried[won], loss[won]

@@ -28,7 +28,6 @@ from efsgd.convex.verification.search import ERRORS, Search
 
 LARGEST = 2**17  # dimension: minutes, and a gigabyte
 NEAR = 1e-6  # how near the claim the worst case has to come to count as attained
-SCALES = (1e-309, 1e-150, 1e150)
 EXTREME = " where |x|^2 underflows or overflows: divide by max|x| before taking norms"
 
 
@@ -97,7 +96,8 @@ def verify(
     random one is judged by means over ``samples`` draws, fewer for d > 4000. Checked are the bound,
     also at the vector that is said to attain it and in float32; for unbiased compressors the mean;
     for those that can be encoded, that messages decode to C(x) and are no longer than ``bits(d)``
-    says; that C of several vectors is C of each; and the flags ``projection`` and ``fixed_size``.
+    says; that C of several vectors is C of each; and the flags ``projection`` and ``fixed_size``. A
+    C(x) that comes back in float32 or float16 is held to the bound within that dtype's rounding.
 
     With ``certify`` the bound of a built-in compressor is also proven by
     :func:`efsgd.convex.certificate`, which imports cvxpy; the verdict is "certified" where a
@@ -153,8 +153,8 @@ def _certified(verification: Verification, c: Compressor, rng: Generator) -> Ver
 def _judged(search: Search) -> Verification:
     """The verdict on all promises: those beside the bound first, as they take no search."""
     c, d, rng = search.c, search.d, search.rng
-    points = candidates(d, rng)
-    extreme = np.concatenate([points[::4] * scale for scale in SCALES])
+    points = search.precision.fit(candidates(d, rng))
+    extreme = np.concatenate([points[::4] * scale for scale in search.precision.scales])
     verification = _verification(search, "claims nothing", points[0])
     broken = promises.check_output(c, points, rng)
     if broken is None and not isinstance(c, PlainFunction):
@@ -184,7 +184,7 @@ def _bounded(
     ``verification`` is what is known so far.
     """
     c, rng = search.c, search.rng
-    points = np.concatenate([points, *search.named(), search.swept()])
+    points = np.concatenate([points, *map(search.precision.fit, search.named()), search.swept()])
     points = np.concatenate([points, search.climb(points)])
     loss, error = search.loss(points)
     judged = _violated(search, points, loss, error, "")
@@ -210,7 +210,7 @@ def _at_worst(search: Search, points: Array, loss: Array) -> Verification:
     x, mean, error = search.worst(points, loss)
     if search.exceeds(mean, error):
         return _verification(search, "VIOLATED", x, "the bound does not hold", mean, error)
-    attained = search.bound - mean <= NEAR + ERRORS * error
+    attained = search.bound - mean <= max(NEAR, search.precision.rounding) + ERRORS * error
     return _verification(search, "attained" if attained else "not violated", x, "", mean, error)
 
 

@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.linalg import lstsq
 from scipy.sparse import csr_array
 
+import efsgd
 from efsgd.arrays import Array
-from efsgd.convex.problems import linear_map
+from efsgd.convex.problems import least_norm
 from efsgd.convex.problems.counterexamples import CE1, CE2, CE3
+from efsgd.convex.problems.known_curvature import KnownSquares
+from efsgd.convex.problems.least_norm import accuracy, minimum_norm
 from efsgd.convex.problems.least_squares import LeastSquares, WilsonLeastSquares
-from efsgd.convex.problems.linear_map import minimum_norm, optimality
 from efsgd.convex.problems.optima import certify, certify_minimum_norm
 from efsgd.convex.problems.sparse_noise import SparseNoise
 from efsgd.convex.problems.theorem_one import TheoremOne
@@ -27,6 +30,12 @@ from efsgd.engine.problem import Optimum
 def matrix(n: int, d: int, rank: int, seed: int = 0) -> Array:
     rng = np.random.default_rng(seed)
     return rng.standard_normal((n, rank)) @ rng.standard_normal((rank, d))
+
+
+def left_to_lsqr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No matrix is factorised from now on."""
+    monkeypatch.setattr(least_norm, "DENSE_LIMIT", 0)
+    monkeypatch.setattr(least_norm, "TALL_LIMIT", 0)
 
 
 def regression(n: int, d: int, rank: int, sparse: bool = False) -> LeastSquares:
@@ -103,16 +112,18 @@ CASES = [(8, 20, 8), (20, 8, 8), (20, 20, 5), (6, 9, 3)]
 
 
 @pytest.mark.parametrize(("n", "d", "rank"), CASES)
-@pytest.mark.parametrize("solver", ["svd", "lsqr"])
+@pytest.mark.parametrize("solver", ["factors", "lsqr"])
 def test_minimum_norm_meets_its_optimality_conditions(
     n: int, d: int, rank: int, solver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if solver == "lsqr":
-        monkeypatch.setattr(linear_map, "DENSE_LIMIT", 0)
+        left_to_lsqr(monkeypatch)
     X, y = matrix(n, d, rank), np.random.default_rng(1).standard_normal(n)
     for form in (X, csr_array(X)):
         w = minimum_norm(form, y)
-        assert max(optimality(form, y, w)) < 1e-10
+        judged = accuracy(form, y, w)
+        assert judged.error < 1e-10
+        assert judged.proven == (solver == "factors")
         np.testing.assert_allclose(w, np.linalg.pinv(X, rcond=1e-10) @ y, atol=1e-9)
 
 
@@ -131,25 +142,96 @@ def test_minimum_norm_against_cvxpy(n: int, d: int, rank: int) -> None:
 def test_the_wilson_optimum_has_least_norm(seed: int) -> None:
     problem = WilsonLeastSquares(rows=20, seed=seed)
     X, y, w = problem.data.X, problem.data.y, problem.optimum.x
-    assert max(optimality(X, y, w)) < 1e-12
+    assert accuracy(X, y, w).error < 1e-12
     assert certify_minimum_norm(X, y, w).holds()
 
 
-def test_optimality_sees_both_failures() -> None:
+@pytest.mark.parametrize("solver", ["factors", "lsqr"])
+def test_accuracy_sees_each_failure(solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if solver == "lsqr":
+        left_to_lsqr(monkeypatch)
     X, y = matrix(5, 9, 5), np.ones(5)
     w = minimum_norm(X, y)
     across = np.linalg.svd(X)[2][-1]  # a unit vector orthogonal to every row
-    stationarity, outside = optimality(X, y, w + across)
-    assert stationarity < 1e-12  # still a minimiser, but not the shortest
-    assert outside == pytest.approx(1 / np.hypot(1, np.linalg.norm(w)), rel=1e-9)
-    assert optimality(X, y, w + X[0])[0] > 1e-3
+    judged = accuracy(X, y, w + across)
+    assert judged.stationarity < 1e-12  # still a minimiser, but not the shortest
+    assert judged.outside == pytest.approx(1 / np.hypot(1, np.linalg.norm(w)), rel=1e-9)
+    assert accuracy(X, y, w + X[0]).stationarity > 1e-3
+    if solver == "factors":
+        assert judged.distance == pytest.approx(1 / np.linalg.norm(w), rel=1e-9)
+        assert accuracy(X, y, w + X[0]).value > 1e-3
+
+
+def test_no_column_is_hidden_by_a_large_one() -> None:
+    """w = 0 in the first column is wrong, though |A'(Aw - y)| is small beside |A||y|."""
+    X = matrix(30, 2, 2) * [1.0, 1e12]
+    y = X @ [1.0, 1e-12]
+    w = np.array([0.0, (X[:, 1] @ y) / (X[:, 1] @ X[:, 1])])
+    slopes = X.T @ (X @ w - y)
+    assert np.linalg.norm(slopes) < 1e-8 * np.linalg.norm(X) * np.linalg.norm(y)
+    expected = abs(slopes[0]) / (np.linalg.norm(X[:, 0]) * np.linalg.norm(y))
+    judged = accuracy(X, y, w)
+    assert judged.stationarity == pytest.approx(expected, rel=1e-6)
+    assert judged.error > 1e-2
+    np.testing.assert_allclose(minimum_norm(X, y), [1.0, 1e-12], rtol=1e-9)
+
+
+def test_columns_that_depend_up_to_rounding_are_counted() -> None:
+    X = np.column_stack((matrix(30, 3, 3), matrix(30, 3, 3) @ [0.1, 0.2, 0.3]))
+    judged = accuracy(X, np.ones(30), minimum_norm(X, np.ones(30)))
+    assert judged.dependent == 1
+    assert accuracy(X[:, :3], np.ones(30), minimum_norm(X[:, :3], np.ones(30))).dependent == 0
+
+
+@pytest.mark.parametrize("problem", [WilsonLeastSquares(rows=40), KnownSquares(n=40, d=9)])
+def test_ordinary_optima_are_those_of_lapack_to_the_bit(problem: Any) -> None:
+    """The published distances were measured from them."""
+    X = problem.data.X
+    X = X if isinstance(X, np.ndarray) else X.toarray()
+    columns = X.any(axis=0)
+    w, *_ = lstsq(X[:, columns], problem.data.y)
+    np.testing.assert_array_equal(problem.optimum.x[columns], w)
+    assert not problem.optimum.x[~columns].any()
+
+
+def test_a_run_goes_on_where_no_optimum_can_be_certified() -> None:
+    """Without the distance; a distance that was asked for is refused."""
+    a, b, y = matrix(3, 30, 3)
+    run = efsgd.Run(LeastSquares(np.column_stack((a, a + 1e-13 * b)), y), efsgd.SGD(), 0.1, 3)
+    history = efsgd.run(run)
+    assert "distance" not in history
+    assert history["loss"][-1] < history["loss"][0]
+    with pytest.raises(ArithmeticError, match="scale the columns"):
+        efsgd.run(replace(run, metrics=("loss", "distance")))
 
 
 def test_lsqr_that_does_not_converge_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_map, "DENSE_LIMIT", 0)
-    monkeypatch.setattr(linear_map, "_lsqr", lambda rows, y: np.ones(rows.shape[1]))
+    left_to_lsqr(monkeypatch)
+    monkeypatch.setattr(least_norm, "_lsqr", lambda rows, y: np.ones(rows.shape[1]))
     with pytest.raises(ArithmeticError, match="scale the columns"):
         minimum_norm(matrix(5, 3, 3), np.ones(5))
+
+
+class NineTenths(LeastSquares):
+    """Claims a minimiser that is a tenth too short."""
+
+    @property
+    def optimum(self) -> Optimum:  # type: ignore[override]
+        w = 0.9 * minimum_norm(self.X, self.y)
+        return Optimum(w, float(self.loss(w[None])[0]))
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_a_certificate_is_no_blinder_for_small_or_large_values(scale: float) -> None:
+    """The same data in other units: Clarabel's tolerances and those of ``holds`` are absolute."""
+    data = regression(30, 6, 6)
+    problem = LeastSquares(data.X, scale * data.y)
+    assert certify(problem).holds()
+    wrong = certify(NineTenths(data.X, scale * data.y))
+    predicted = data.X @ problem.optimum.x
+    gap = 0.1**2 * float(predicted @ predicted) / 60  # f is a parabola along w
+    assert wrong.gap == pytest.approx(gap, rel=1e-5)
+    assert not wrong.holds()
 
 
 def test_certificates_do_not_depend_on_the_start() -> None:

@@ -16,6 +16,7 @@ from compressor_table import COMPRESSORS, LIBRARY, expected_error, square
 from efsgd import (
     QSGD,
     Blockwise,
+    Contractive,
     Identity,
     LowRank,
     Natural,
@@ -55,6 +56,11 @@ KINDS = [  # which programme certifies which compressor: derived here
     (Scaled(Natural(nearest=True), 1.2), "piecewise quadratic"),
     (QSGD(2), "one-variable dual"),  # 16 >= 4 s^2
     (QSGD(2).contractive(16), "one-variable dual"),
+    (Contractive(QSGD(2)), "one-variable dual"),
+    (Scaled(Contractive(TernGrad()), 0.5), "LMI"),
+    (Blockwise(Contractive(QSGD(1)), 5), "one-variable dual"),
+    (Contractive(Blockwise(QSGD(1), 5)), "one-variable dual"),
+    (Scaled(Scaled(QSGD(2), 0.5), 2.0), "one-variable dual"),  # whose delta is 0 here
     (QSGD(7), "enumeration"),
     (RandK(3), "identity"),
     (RandK(3, unbiased=True), "identity"),
@@ -67,7 +73,7 @@ KINDS = [  # which programme certifies which compressor: derived here
 
 
 def test_every_class_that_claims_a_bound_has_a_proof():
-    assert {*PROOFS, Sign, Scaled, Blockwise} == set(LIBRARY)
+    assert {*PROOFS, Sign, Scaled, Contractive, Blockwise} == set(LIBRARY)
     assert {type(c) for c, _ in KINDS} | {Sign} == set(LIBRARY)
 
 
@@ -175,6 +181,16 @@ def power_step(M, Q):
     size = np.linalg.norm(MQ)
     P = np.linalg.qr(MQ)[0] if size > 0 else np.zeros_like(MQ)
     return P @ (P.T @ M)
+
+
+@pytest.mark.parametrize("claimed", [1e-3, 1e-9, 1e-12])
+def test_a_proof_of_nothing_certifies_no_delta(claimed):
+    """The solver's accuracy is absolute: a tiny delta must not hide in it."""
+    proof = DeltaCertificate(
+        kind="LP", quantity="delta", value=0.0, claimed=claimed, dual=0.0, seconds=0.0, text=""
+    )
+    assert not proof.holds()
+    assert replace(proof, value=claimed * (1 - 1e-8)).holds()
 
 
 @pytest.mark.parametrize("r", [1, 2, 5])

@@ -220,7 +220,7 @@ def test_the_simplest_of_the_worst_vectors_is_shown():
 
 
 def test_plain_qsgd_is_refused_behind_feedback():
-    with pytest.raises(ValueError, match=r"contractive\(100\)"):
+    with pytest.raises(ValueError, match="use contractive,qsgd:1"):
         efsgd.EFSGD(QSGD(1)).check(100)
 
 
@@ -260,6 +260,26 @@ def test_a_plain_function_is_held_to_its_delta(function, delta, verdict):
     verification = verify(function, 6, delta=delta)
     assert verification.verdict == verdict
     assert bool(verification) == (verdict != "VIOLATED")
+
+
+@pytest.mark.parametrize("d", [1, 4, 30])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_a_function_may_return_any_dtype_of_floats(dtype, d):
+    """Half of x is .75 of it to the rounding of that dtype, and no more; scaled sign is 1/d."""
+
+    def half_of_it(x):
+        return (0.5 * x).astype(dtype)
+
+    def scaled_sign(x):
+        x = x.astype(dtype)
+        largest = np.abs(x).max()
+        return largest * np.abs(x / largest).mean() * np.sign(x) if largest else x
+
+    assert verify(half_of_it, d, delta=0.75).verdict == "attained"
+    assert verify(half_of_it, d, delta=0.7).verdict in ("attained", "not violated")
+    assert verify(half_of_it, d, delta=0.8).verdict == "VIOLATED"
+    assert verify(lambda x: x.astype(dtype), d, delta=1.0).verdict == "attained"
+    assert verify(scaled_sign, d, delta=1 / d).verdict == "attained"
 
 
 def test_the_answer_reads_well_and_repeats():
