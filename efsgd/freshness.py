@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent
 # Modules that store results; a change of them changes no result.
-STORAGE = ("efsgd.provenance", "efsgd.results", "efsgd.freshness")
+STORAGE = ("efsgd.provenance", "efsgd.results", "efsgd.freshness", "efsgd.temporary")
 
 
 # What must be as it was, of what made a result.

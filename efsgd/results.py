@@ -7,24 +7,29 @@ process it runs. The same work on the same machine and versions gives the same b
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import secrets
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from efsgd.archives import DAMAGE, read_array, reason
+from efsgd.archives import (
+    Damaged,
+    is_sealed,
+    open_regular,
+    parsing,
+    read_arrays,
+    write_sealed,
+)
 from efsgd.arrays import Array
 from efsgd.freshness import is_fresh
 from efsgd.provenance import Json, as_text, key, made_by, spec_of
+from efsgd.temporary import replacing
 
 __all__ = [
     "Result",
@@ -40,7 +45,6 @@ __all__ = [
     "spec_of",
 ]
 
-ABANDONED = 3600.0  # seconds without a write: fsync may keep a living writer waiting
 TEXTS = ("made_by", "spec")  # the members that are JSON
 
 
@@ -108,72 +112,44 @@ def save(path: str | Path, arrays: Mapping[str, Array], spec: Json, made_by: Jso
         if name in TEXTS or array.dtype.hasobject:
             raise ValueError(f"a result cannot hold {name!r} of dtype {array.dtype}: rename it")
     members |= {"spec": np.array(as_text(spec)), "made_by": np.array(as_text(made_by))}
-    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
         for name, array in members.items():
             info = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: same arrays, same bytes
             info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, 3
             info.external_attr = 0o644 << 16
             with archive.open(info, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
+    with replacing(path) as file:
+        write_sealed(file, content.getbuffer())
 
 
 def load(path: str | Path) -> Result:
     """Read a result. Raises ValueError for a damaged or foreign file, OSError for no file."""
     path = Path(path)
-    with open(path, "rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                arrays: dict[str, Any] = {
-                    name.removesuffix(".npy"): read_array(archive, name)
-                    for name in archive.namelist()
-                }
-            made_by, spec = (json.loads(str(arrays.pop(name))) for name in TEXTS)
-            if not (isinstance(spec, dict) and isinstance(made_by, dict)):
-                raise ValueError("spec or made_by is no JSON object")
-        except KeyError as error:
-            raise ValueError(
-                f"{path} holds no {error.args[0]!r}: name a file that efsgd wrote"
-            ) from error
-        except DAMAGE as error:
-            raise ValueError(
-                f"{path} is damaged or no result ({reason(error)}): name another"
-            ) from error
+    try:
+        arrays = _read(path)
+        missing = [name for name in TEXTS if name not in arrays]
+        if missing:
+            raise ValueError(f"{path} holds no {missing[0]!r}: name a file that efsgd wrote")
+        made_by, spec = (_object(arrays.pop(name)) for name in TEXTS)
+    except Damaged as error:
+        raise ValueError(f"{path} is damaged or no result ({error}): name another") from error
     return Result(arrays, spec, made_by, path)
 
 
-@contextmanager
-def replacing(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of ``path`` once it is whole and on disk, or leaves it.
-
-    Makes missing folders, and clears away what writers of ``path`` that were killed over an hour
-    ago left beside it. Raises OSError with one sentence that names the path.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            _remove_abandoned(path, os.fstat(file.fileno()).st_mtime)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        cause = error.strerror or error
-        raise OSError(
-            f"cannot write {path} ({cause}): make room or choose another folder"
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+def _read(path: Path) -> dict[str, Array]:
+    """All arrays of a file; its digest is that of the bytes from which they are made."""
+    with open_regular(path) as file, parsing():
+        content = file.read()
+    is_sealed(content)  # results of earlier versions are not, and have the checksums of zip only
+    return read_arrays(io.BytesIO(content))
 
 
-def _remove_abandoned(path: Path, now: float) -> None:
-    """Remove the temporary files of ``path`` that nobody has written to for an hour.
-
-    ``now`` is by the clock of the file system, which need not be that of this machine.
-    """
-    for temporary in path.parent.glob(f".{escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
-        with suppress(OSError):  # another process was faster, or it may not be removed
-            if now - temporary.lstat().st_mtime > ABANDONED:
-                temporary.unlink()
+def _object(array: Array) -> Json:
+    """A JSON object out of its text."""
+    with parsing():
+        value = json.loads(str(array))
+    if not isinstance(value, dict):
+        raise Damaged("spec or made_by is no JSON object")
+    return value

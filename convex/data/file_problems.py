@@ -11,13 +11,15 @@ import numpy as np
 from efsgd.arrays import Array
 from efsgd.checks import positive
 from efsgd.convex.data.files import DataFile, problem
+from efsgd.convex.problems.factors import ADVICE, column_exponents
+from efsgd.convex.problems.least_norm import TOLERANCE, accuracy
 from efsgd.convex.problems.least_squares import LeastSquares, Regression
-from efsgd.convex.problems.linear_map import STATIONARY, optimality
+from efsgd.convex.problems.logistic import TOLERANCE as GAP
 from efsgd.convex.problems.logistic import Logistic, LogisticRegression
 from efsgd.convex.problems.optima import certify
 from efsgd.engine.problem import Optimum
 
-SOLVER_ACCURACY = 1e-7  # to which Clarabel is trusted, over 1 + f
+SOLVER_ACCURACY = 1e-7  # to which Clarabel is trusted, over f(0)
 CVXPY_LIMIT = 100_000  # entries n*d; up to here Clarabel gives a second certificate in seconds
 
 
@@ -64,49 +66,65 @@ class FileLogistic(Logistic):
 class FileCertificate:
     """What certifies the optimum of a problem on a file.
 
-    Logistic regression: the duality gap. Least squares: the residual of the normal equations and
-    the share of the optimum outside the span of the rows, both relative (:func:`optimality`): if
-    both are 0 it is the minimiser of least norm.
+    Logistic regression: the duality gap. Least squares: its :class:`Accuracy`, all of whose numbers
+    are 0 at the minimiser of least norm.
     """
 
     problem: FileSquares | FileLogistic
     cost: ClassVar[float] = 1e6  # starts first: it may take longest
 
     def compute(self) -> dict[str, Array]:
-        """The numbers "f", "error", "tolerance" and "solver_gap".
+        """The numbers "f", "error", "tolerance", "proven", "dependent" and "solver_gap".
 
-        "error" is the duality gap over f, or the larger residual. "solver_gap" is the gap to
-        Clarabel's dual value over 1 + f, NaN beyond CVXPY_LIMIT and where badly scaled data makes
-        Clarabel fail. All but the tolerance are NaN where no optimum was found.
+        "error" is the duality gap over f, or the largest number of the Accuracy. "proven" is 0
+        where only stationarity is known, else 1; "dependent" counts the columns that depend on
+        others up to rounding. "solver_gap" is the gap to Clarabel's dual value over f(0), NaN
+        beyond CVXPY_LIMIT and where Clarabel fails.
+
+        Raises ArithmeticError where no optimum can be certified and scaling the columns may help;
+        all but the tolerance are NaN where they have been scaled.
         """
-        tolerance = 1e-10 if isinstance(self.problem, FileLogistic) else STATIONARY
+        tolerance = GAP if isinstance(self.problem, FileLogistic) else TOLERANCE
+        numbers = dict.fromkeys(("f", "error", "proven", "dependent", "solver_gap"), np.nan)
         try:
-            f, error = self._optimum_error()
-            small = self.problem.n * self.problem.d <= CVXPY_LIMIT
-            solver_gap = self._solver_gap(f) if small else np.nan
-        except ArithmeticError:
-            f = error = solver_gap = np.nan
-        numbers = {"f": f, "error": error, "solver_gap": solver_gap, "tolerance": tolerance}
+            numbers |= self._certified()
+        except ArithmeticError as error:
+            if not self.problem.source.standardise:
+                raise ArithmeticError(
+                    f"no optimum of {self.problem.source.path} can be certified, as {error}; "
+                    "--standardise scales them"
+                ) from error
+        numbers["tolerance"] = tolerance
         return {name: np.array(number) for name, number in numbers.items()}
 
-    def _solver_gap(self, f: float) -> float:
-        """The gap to Clarabel's dual value over 1 + f; NaN where the solver fails.
+    def _certified(self) -> dict[str, float]:
+        """The numbers of :meth:`compute` but the tolerance; ArithmeticError without an optimum."""
+        problem = self.problem
+        if isinstance(problem, FileLogistic):
+            certificate = problem.data.certificate()
+            numbers = {"f": certificate.f, "error": certificate.gap / certificate.f}
+            numbers |= {"proven": 1.0, "dependent": 0.0}
+        else:
+            best = problem.optimum
+            judged = accuracy(problem.data.train.matrix, problem.data.y, best.x)
+            if not judged.error <= TOLERANCE:
+                raise ArithmeticError(f"it has a relative error of {judged.error:.0e}: {ADVICE}")
+            numbers = {"f": best.f, "error": judged.error}
+            numbers |= {"proven": float(judged.proven), "dependent": float(judged.dependent)}
+        small = problem.n * problem.d <= CVXPY_LIMIT
+        return numbers | {"solver_gap": self._solver_gap() if small else np.nan}
+
+    def _solver_gap(self) -> float:
+        """The gap to Clarabel's dual value over f(0); NaN where the solver fails.
 
         A dual value above an f that was attained is false: then it is the solver that failed.
         """
         from cvxpy.error import SolverError
 
+        start = float(self.problem.loss(np.zeros((1, self.problem.d)))[0])
+        scales = np.ldexp(1.0, column_exponents(self.problem.data.train.matrix))
         try:
-            gap = certify(self.problem).gap / (1 + f)
+            gap = certify(self.problem, scales).gap / (start or 1.0)
         except (RuntimeError, SolverError):
             return float("nan")
         return abs(gap) if gap >= -SOLVER_ACCURACY else float("nan")
-
-    def _optimum_error(self) -> tuple[float, float]:
-        """f at the optimum, and "error" of :meth:`compute`."""
-        problem = self.problem
-        if isinstance(problem, FileLogistic):
-            certificate = problem.data.certificate()
-            return certificate.f, certificate.gap / certificate.f
-        best = problem.optimum
-        return best.f, max(optimality(problem.data.train.matrix, problem.data.y, best.x))

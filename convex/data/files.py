@@ -8,18 +8,25 @@ centred.
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
 
-from efsgd.archives import DAMAGE, reason
+from efsgd.archives import (
+    Damaged,
+    Expanding,
+    expansion_limit,
+    member_names,
+    open_regular,
+    read_arrays,
+)
 from efsgd.arrays import Array
 from efsgd.convex.data import libsvm
+from efsgd.convex.data.delimited import refuse_delimited
 from efsgd.convex.data.preprocessing import (
     same_columns,
     smaller_sparse,
@@ -61,8 +68,11 @@ class DataFile:
         if not 0 <= self.test < 1:
             raise ValueError(f"the test share must lie in [0, 1), not {self.test}: try 0.2")
 
-    def load(self) -> Samples:
-        """The rows, read anew. Raises ValueError where the file has changed or is malformed."""
+    def load(self, *, classes: bool = False) -> Samples:
+        """The rows, read anew; with ``classes`` y names the class of each row and is never centred.
+
+        Raises ValueError where the file has changed or is malformed.
+        """
         X, y = _unchanged(self.path, self.sha256)
         if self.test_path is None:
             train, test = split(len(y), self.test, self.seed)
@@ -70,7 +80,7 @@ class DataFile:
         else:
             parts = same_columns((X, y), _unchanged(self.test_path, str(self.test_sha256)))
         if self.standardise:
-            parts = standardised(parts)
+            parts = standardised(parts, centre_targets=not classes)
         if self.intercept:
             parts = [(with_ones(X), y) for X, y in parts]
         (X, y), *test_part = parts
@@ -97,7 +107,7 @@ def read(path: str | Path) -> tuple[Matrix, Array]:
     Raises ValueError with one sentence that names the file, and the line where there is one;
     OSError for no file.
     """
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         if not (magic := file.read(6)):
             raise ValueError(f"{path} is empty: name a file with data")
         file.seek(0)
@@ -139,7 +149,7 @@ def two_classes(y: Array, where: str) -> Array:
     """
     classes = np.unique(y)
     if len(classes) != 2:
-        labels = ", ".join(f"{c:g}" for c in classes[:4]) + ", ..." * (len(classes) > 4)
+        labels = ", ".join(f"{c:.15g}" for c in classes[:4]) + ", ..." * (len(classes) > 4)
         raise ValueError(
             f"{where} has {len(classes)} different labels ({labels}), and logistic regression "
             "needs two classes: keep two of them or use least squares"
@@ -148,15 +158,15 @@ def two_classes(y: Array, where: str) -> Array:
 
 
 @lru_cache(maxsize=1)
-def loaded(source: DataFile) -> Samples:
-    """``source.load()``; the last one is cached."""
-    return source.load()
+def loaded(source: DataFile, *, classes: bool = False) -> Samples:
+    """``source.load(classes=classes)``; the last one is cached."""
+    return source.load(classes=classes)
 
 
 @lru_cache(maxsize=1)
 def problem(source: DataFile, loss: Loss, l2: float) -> LeastSquares | LogisticRegression:
     """The problem on a file; the last one is cached, with its prepared matrices and optimum."""
-    rows = loaded(source)
+    rows = loaded(source, classes=loss == "logistic")
     if loss == "squares":
         return LeastSquares(rows.X, rows.y, rows.X_test, rows.y_test)
     y = rows.y if rows.y_test is None else np.concatenate((rows.y, rows.y_test))
@@ -165,7 +175,7 @@ def problem(source: DataFile, loss: Loss, l2: float) -> LeastSquares | LogisticR
     train = labels[: len(rows.y)]
     if len(np.unique(train)) < 2:
         raise ValueError(
-            f"{source.path}: all {len(train)} training rows have the label {rows.y[0]:g}: "
+            f"{source.path}: all {len(train)} training rows have the label {rows.y[0]:.15g}: "
             "train on both, by another seed or test share"
         )
     test = None if rows.y_test is None else labels[len(rows.y) :]
@@ -174,8 +184,16 @@ def problem(source: DataFile, loss: Loss, l2: float) -> LeastSquares | LogisticR
 
 def _sha256(path: str | Path) -> str:
     """The hexadecimal digest of a file."""
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _opened(path: str | Path) -> BufferedReader:
+    """The file, open for reading; ValueError for a pipe, which cannot be read twice."""
+    try:
+        return open_regular(path)
+    except Damaged as error:
+        raise ValueError(f"{path} cannot be read ({error}): save it in a file first") from error
 
 
 def _unchanged(path: str, sha256: str) -> tuple[Matrix, Array]:
@@ -194,35 +212,33 @@ def _read_text(file: IO[bytes], magic: bytes, path: str | Path) -> tuple[Any, Ar
     openers = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
     opener: Any = next((o for start, o in openers.items() if magic.startswith(start)), None)
     if opener is None:
+        refuse_delimited(file, path)
         return libsvm.parse(file, str(path))
+    limit = expansion_limit(file)
+    file.seek(0)
     try:
         with opener(file) as text:
-            return libsvm.parse(text, str(path))
-    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+            return libsvm.parse(Expanding(text, limit), str(path))
+    except Damaged as error:
         raise ValueError(f"{path} is truncated or damaged ({error}): fetch it again") from error
 
 
 def _read_npz(file: IO[bytes], path: str | Path) -> tuple[Matrix, Array]:
     """X and y of an .npz archive, in float64."""
     try:
-        with zipfile.ZipFile(file):  # or NumPy would take the file for a pickle
-            file.seek(0)
-        with np.load(file, allow_pickle=False) as archive:
-            names = ", ".join(archive.files) or "nothing"
-            arrays = [archive[name] for name in ("X", "y") if name in archive.files]
-    except DAMAGE as error:
-        why = reason(error)
-        if why.startswith("Object arrays"):
-            raise ValueError(
-                f"{path} holds Python objects: save X and y as numbers, sparse data as LIBSVM text"
-            ) from error
-        raise ValueError(f"{path} is truncated or damaged ({why}): save it again") from error
+        arrays = read_arrays(file, ("X", "y"))
+        names = member_names(file)
+    except Damaged as error:
+        raise ValueError(
+            f"{path} is damaged or holds no numbers ({error}): save it with np.savez(path, X=X, "
+            "y=y), and sparse data as LIBSVM text"
+        ) from error
     if len(arrays) < 2:
         raise ValueError(
             f"{path} holds {names}: save it with np.savez(path, X=X, y=y), and sparse data as "
             "LIBSVM text"
         )
-    X, y = arrays
+    X, y = arrays["X"], arrays["y"]
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     try:
         Samples(X=X, y=y)

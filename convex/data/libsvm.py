@@ -2,8 +2,9 @@
 
 A block of lines is parsed in bulk, by array code that accepts only the usual form; a block that it
 does not accept is parsed line by line, which names the first malformed line, if there is one. What
-follows ``#`` is a comment; empty lines and a byte order mark are skipped. ``qid:`` of ranking data
-is refused, and so is a largest index so far beyond the features that occur that it must be a typo.
+follows ``#`` is a comment; empty lines, a byte order mark and blanks behind a colon are skipped.
+``qid:`` of ranking data is refused, and so is a largest index so far beyond the features that occur
+that it must be a typo.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from efsgd.archives import Expanding
 from efsgd.arrays import Array
 
 BLOCK = 2**22  # bytes parsed at once
 LARGEST = 2**31 - 1  # index
 WIDE, USED = 10**7, 0.01  # a wider X in which fewer of the features occur is refused
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # with which some editors begin a text
+BLANKS_BEHIND_COLON = re.compile(rb":[^\S\n]+")  # as protein of the LIBSVM site has them
 EXAMPLE = "give lines such as '1 3:0.5 7:2'"
 
 
@@ -34,7 +37,7 @@ class Rows(NamedTuple):
     values: Array  # (nnz,)
 
 
-def parse(file: IO[bytes], name: str) -> tuple[Any, Array]:
+def parse(file: IO[bytes] | Expanding, name: str) -> tuple[Any, Array]:
     """X (n, d) as scipy CSR with d the largest index, and y (n,).
 
     Raises ValueError with ``name`` and, where a line is malformed, its number.
@@ -46,6 +49,7 @@ def parse(file: IO[bytes], name: str) -> tuple[Any, Array]:
         if line == 1:
             block = block.removeprefix(BYTE_ORDER_MARK)
             _refuse_binary(block, name)
+        block = BLANKS_BEHIND_COLON.sub(b":", block)
         rows = parse_in_bulk(block)
         parts.append(parse_line_by_line(block, name, line) if rows is None else rows)
         line += block.count(b"\n")
@@ -73,7 +77,7 @@ def _dimension(columns: Array, name: str) -> int:
     return d
 
 
-def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+def _blocks(file: IO[bytes] | Expanding) -> Iterator[bytes]:
     """The text in pieces of whole lines, each ending in a newline."""
     rest: list[bytes] = []
     while piece := file.read(BLOCK):

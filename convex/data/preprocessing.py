@@ -43,11 +43,12 @@ def _widened(X: Any, d: int, sparse: bool) -> Any:
     return X
 
 
-def standardised(parts: list[Rows]) -> list[Rows]:
+def standardised(parts: list[Rows], *, centre_targets: bool = True) -> list[Rows]:
     """Each feature divided by its standard deviation in the first pair; dense ones centred first.
 
-    So are the targets y of dense data, if they have more than two values. A feature that is
-    constant in the first pair keeps its scale.
+    So are the targets y of dense data, if they have more than two values; not with
+    ``centre_targets`` false, where y holds classes. A feature that is constant in the first pair
+    keeps its scale.
     """
     X, y = parts[0]
     if is_sparse(X):
@@ -56,7 +57,7 @@ def standardised(parts: list[Rows]) -> list[Rows]:
     constant = X.max(0) == X.min(0)
     mean = np.where(constant, X[0], X.mean(0))  # a mean of equal numbers may round
     deviation = _or_one((X - mean).std(0), mean, constant)
-    centre = float(y.mean()) if len(np.unique(y)) > 2 else 0.0
+    centre = float(y.mean()) if centre_targets and len(np.unique(y)) > 2 else 0.0
     return [((X - mean) / deviation, y - centre) for X, y in parts]
 
 

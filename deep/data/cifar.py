@@ -18,13 +18,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from http.client import HTTPException
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 
 from efsgd.arrays import Array
+from efsgd.temporary import clear, temporary_folder
 
 __all__ = ["CIFAR", "cifar", "torchvision"]
 
@@ -83,6 +83,7 @@ def cifar(name: str, directory: Path, download: bool) -> tuple[dict[str, Array],
     names a damaged archive, OSError for a folder that cannot be used.
     """
     kind = getattr(torchvision().datasets, CIFAR[name])
+    clear(directory)
     try:
         sets = _sets(name, kind, directory, download)
     except OSError as error:
@@ -137,7 +138,7 @@ def _download(name: str, kind: Any, directory: Path, download: bool) -> None:
     if not download:
         raise FileNotFoundError(f"{missing}, and downloading is switched off: {remedy}")
     directory.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".download-", dir=directory) as temporary:
+    with temporary_folder(directory, "download") as temporary:
         try:
             with _timeout(), redirect_stdout(sys.stderr):
                 utils.download_url(kind.url, temporary, kind.filename)
@@ -145,7 +146,7 @@ def _download(name: str, kind: Any, directory: Path, download: bool) -> None:
             reason = " ".join(str(error).split())
             failure = f"{missing}, and {kind.url} cannot be downloaded ({reason})"
             raise FileNotFoundError(f"{failure}: {remedy}") from error
-        fetched = Path(temporary, kind.filename)
+        fetched = temporary / kind.filename
         if not utils.check_integrity(fetched, kind.tgz_md5):
             raise ValueError(f"{kind.url} sent a file with a wrong checksum: try again, {by_hand}")
         os.replace(fetched, directory / kind.filename)
@@ -167,7 +168,7 @@ def _unpack(kind: Any, archive: Path) -> None:
     utils = torchvision().datasets.utils
     if not utils.check_integrity(archive, kind.tgz_md5):
         raise ValueError(f"{archive} has a wrong checksum: delete it, and it is fetched anew")
-    with TemporaryDirectory(prefix=".unpack-", dir=archive.parent) as temporary:
+    with temporary_folder(archive.parent, "unpack") as temporary:
         try:
             with tarfile.open(archive, "r:gz") as tar:
                 tar.extractall(temporary, filter="data")
@@ -177,5 +178,5 @@ def _unpack(kind: Any, archive: Path) -> None:
             ) from error
         folder = archive.parent / kind.base_folder
         folder.mkdir(exist_ok=True)
-        for path in Path(temporary, kind.base_folder).glob("*"):
+        for path in (temporary / kind.base_folder).glob("*"):
             os.replace(path, folder / path.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import sqrt
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from efsgd.archives import DAMAGE, read_array, reason
+from efsgd.archives import Damaged, open_regular, read_arrays, reason
 from efsgd.arrays import Array
 from efsgd.deep.data import cifar
 
@@ -179,22 +178,17 @@ def _from_file(path: Path) -> Dataset:
 
 def _arrays_of(path: Path) -> dict[str, Array]:
     """The members of the file that make up a data set."""
-    arrays = {}
     try:
-        if path.exists() and not path.is_file():  # reading a pipe would wait for a writer
-            raise ValueError("it is a folder, a pipe or a device")
-        with zipfile.ZipFile(path) as archive:
-            for name in {f"{name}.npy" for name in (*ARRAYS, "classes")} & {*archive.namelist()}:
-                arrays[name.removesuffix(".npy")] = read_array(archive, name)
+        with open_regular(path) as file:
+            return read_arrays(file, (*ARRAYS, "classes"))
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"there is no file {path}: name one with {', '.join(ARRAYS)}, or load cifar10"
         ) from error
-    except DAMAGE as error:
+    except (OSError, Damaged) as error:
         raise ValueError(
             f"{path} is damaged or no .npz file ({reason(error)}): save it anew with numpy.savez"
         ) from error
-    return arrays
 
 
 def _standin(train: int = 2000, test: int = 500, seed: int = 0) -> Dataset:

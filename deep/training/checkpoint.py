@@ -1,12 +1,13 @@
 """Checkpoints: the state of a training under way in one file, written completely or not at all.
 
-A checkpoint holds plain tensors, numbers and strings, so that it loads without running any code.
+A checkpoint holds plain tensors, numbers and strings, so that it loads without running any code. A
+digest of all its bytes ends it: torch reads a damaged archive without a word.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,23 +15,21 @@ from typing import Any
 
 import torch
 
-from efsgd import archives
-from efsgd.archives import reason
+from efsgd.archives import (
+    Damaged,
+    is_sealed,
+    open_regular,
+    parsing,
+    reason,
+    shortened,
+    write_sealed,
+)
 from efsgd.provenance import key, spec_of
-from efsgd.results import replacing
+from efsgd.temporary import replacing
 
 State = dict[str, Any]
 
 FORMAT = 3  # raised whenever what a checkpoint holds, or what it means, changes
-# The exceptions of reading a damaged or foreign file: those of archives, and torch's.
-DAMAGE = (
-    *archives.DAMAGE,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    pickle.UnpicklingError,
-)
 
 
 def save(path: str | Path, spec: str, data: str, state: Mapping[str, Any]) -> None:
@@ -38,13 +37,10 @@ def save(path: str | Path, spec: str, data: str, state: Mapping[str, Any]) -> No
 
     Raises OSError with the path if it cannot be written; the previous checkpoint then stays.
     """
+    content = io.BytesIO()
+    torch.save({"format": FORMAT, "spec": spec, "data": data, "state": dict(state)}, content)
     with replacing(path) as file:
-        try:
-            torch.save({"format": FORMAT, "spec": spec, "data": data, "state": dict(state)}, file)
-        except RuntimeError as error:  # after an OSError torch closes its archive, and fails again
-            if isinstance(error.__context__, OSError):
-                raise error.__context__ from None
-            raise
+        write_sealed(file, content.getbuffer())
 
 
 def load(path: str | Path, spec: str, data: str) -> State | None:
@@ -57,14 +53,16 @@ def load(path: str | Path, spec: str, data: str) -> State | None:
         content = _read(path)
     except FileNotFoundError:
         return None
-    except DAMAGE as error:
+    except (OSError, Damaged) as error:
         raise refusal(path, f"is damaged or no checkpoint ({reason(error)})") from error
     if content.get("format") != FORMAT:
-        raise refusal(path, f"has the format {content.get('format')!r}, not {FORMAT}")
+        written = shortened(repr(content.get("format")))
+        raise refusal(path, f"has the format {written}, not {FORMAT}")
     if content.get("spec") != spec:
         raise refusal(path, f"belongs to another training ({_difference(spec, content)})")
     if content.get("data") != data:
-        raise refusal(path, f"belongs to other data, of SHA-256 {content.get('data')}")
+        other = shortened(str(content.get("data")))
+        raise refusal(path, f"belongs to other data, of SHA-256 {other}")
     state = content.get("state")
     if not isinstance(state, dict):
         raise refusal(path, "is damaged or no checkpoint (it holds no state)")
@@ -89,21 +87,24 @@ def refusal(path: str | Path, why: str) -> ValueError:
 def _difference(spec: str, content: State) -> str:
     """The names of the fields in which a spec and that of a checkpoint differ."""
     try:
-        ours, theirs = json.loads(spec), dict(json.loads(content["spec"]))
-    except DAMAGE:
+        with parsing():
+            ours, theirs = json.loads(spec), dict(json.loads(content["spec"]))
+            names = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
+    except Damaged:
         return "with no spec of ours"
-    names = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
-    return f"with another {', '.join(names)}"
+    return f"with another {shortened(', '.join(names))}"
 
 
 def _read(path: Path) -> State:
-    with open(path, "rb") as file:
-        with zipfile.ZipFile(file) as archive:  # torch itself compares no checksums
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"{damaged} does not match its checksum")
-        file.seek(0)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    if not isinstance(content, dict):
-        raise ValueError("it holds no dictionary")
-    return content
+    """What a file holds, out of the very bytes whose digest was compared."""
+    with open_regular(path) as file, parsing():
+        content = file.read()
+        if not is_sealed(content):
+            raise Damaged("it does not end in a digest: an earlier efsgd wrote it, or it was cut")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(info.file_size for info in archive.infolist()) > len(content):
+                raise Damaged("it promises more than it holds")
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if not isinstance(loaded, dict):
+        raise Damaged("it holds no dictionary")
+    return loaded

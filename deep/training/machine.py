@@ -31,11 +31,13 @@ class Lineage:
     def restore(self, code: str | None, machines: list[Json], begun: bool, done: bool) -> None:
         """Take over those of a saved state; where it is ``done``, this session adds nothing.
 
-        Raises ValueError where ``machines`` cannot be those of a training that has ``begun``.
+        Raises ValueError where they cannot be those of a training that has ``begun``.
         """
-        names = machine(self.execution, "").keys()
-        if (begun and not machines) or any(earlier.keys() != names for earlier in machines):
+        kinds = _kinds(machine(self.execution, ""))
+        if (begun and not machines) or any(_kinds(earlier) != kinds for earlier in machines):
             raise ValueError("it names no machine")
+        if code is not None and not isinstance(code, str):
+            raise ValueError("its code is no digest")
         self.machines = machines
         self.code = code if done or code == self.code else None
 
@@ -49,6 +51,10 @@ class Lineage:
         if self.machines and (changes := difference(self.machines[-1], current)):
             log.info("the training goes on with %s: its last bits may differ", changes)
         self.machines = [earlier for earlier in self.machines if earlier != current] + [current]
+
+
+def _kinds(entry: Json) -> dict[str, type]:
+    return {name: type(value) for name, value in entry.items()}
 
 
 def machine(execution: Execution, form: str) -> Json:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from efsgd import results
-from efsgd.archives import reason
+from efsgd.archives import Damaged, parsing
 from efsgd.arrays import Array
 from efsgd.deep.data.dataset import Dataset
 from efsgd.deep.training import checkpoint as checkpoints
@@ -26,6 +26,7 @@ from efsgd.deep.training.training import Training
 from efsgd.freshness import digest
 from efsgd.provenance import Json, as_text, made_by, spec_of
 from efsgd.results import Result
+from efsgd.temporary import clear
 
 EVERY = 60.0  # seconds between two checkpoints
 
@@ -131,9 +132,10 @@ def _restore(session: Session, path: Path, data: str) -> None:
     if state is None:
         return
     try:
-        session.restore(state)
-    except checkpoints.DAMAGE as error:
-        why = f"does not fit this model ({reason(error).strip(' .:')})"
+        with parsing():
+            session.restore(state)
+    except Damaged as error:
+        why = f"does not fit this model ({str(error).strip(' .:')})"
         raise checkpoints.refusal(path, why) from error
 
 
@@ -172,6 +174,7 @@ def run_training(
     """
     path, spec = results.place(training, directory), spec_of(training)
     checkpoint_path = checkpoints.place(training, directory)
+    clear(path.parent, checkpoint_path.parent)
     saved = None if again else _saved(path, spec)
     if saved is not None:
         if saved.made_by.get("data") not in (None, dataset.digest):  # obtain notes no digest

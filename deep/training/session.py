@@ -14,7 +14,7 @@ from efsgd.deep import models
 from efsgd.deep.data.dataset import Dataset
 from efsgd.deep.data.loader import Feed, Loader
 from efsgd.deep.optim.optimiser import EFSGD
-from efsgd.deep.training import evaluate, history
+from efsgd.deep.training import evaluate, history, saved_state
 from efsgd.deep.training.device import MAX_IN_FLIGHT, InFlight, library_flags
 from efsgd.deep.training.events import Measured, Progress, Report, Stopwatch
 from efsgd.deep.training.execution import FORMS, Execution
@@ -234,15 +234,15 @@ class Session:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a state; raises one of ``checkpoint.DAMAGE`` for an invalid one."""
+        """Go back to a state; what this raises for an invalid one may be any exception."""
+        saved_state.check(state, self.state(), self.training.epochs, self.batches)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.means.restore(state["sums"], state["counts"])
-        self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
-        self.diverged = bool(state["diverged"])
+        self.epoch, self.batch, self.diverged = state["epoch"], state["batch"], state["diverged"]
         begun = self.epoch > 0 or self.batch > 0
         self.lineage.restore(state["code"], state["machines"], begun, self.done)
-        self.skipped = int(self.optimizer.skipped) - int(state["skipped"])
-        self.epoch_watch, self.steps_watch = (Stopwatch(float(s)) for s in state["seconds"])
+        self.skipped = int(self.optimizer.skipped) - state["skipped"]
+        self.epoch_watch, self.steps_watch = (Stopwatch(s) for s in state["seconds"])
         for name, values in self.history.items():
             values[:] = state["history"][name].numpy()

@@ -54,33 +54,71 @@ def test_both_classes_have_to_be_trained_on(tmp_path: Path) -> None:
         FileLogistic(third, 0.1).loss(np.zeros((1, 2)))
 
 
-@pytest.mark.parametrize(("scale", "l2"), [(1e-10, None), (1e19, None), (1.0, 1e300)])
-@pytest.mark.filterwarnings("ignore:Solution may be inaccurate")  # of cvxpy, about Clarabel
-def test_data_that_defeats_the_solver_is_no_failed_claim(
-    tmp_path: Path, scale: float, l2: float | None
-) -> None:
-    """The first certificate has no such trouble."""
+@pytest.mark.parametrize(
+    ("scale", "l2"), [(1e-10, None), (1e19, None), ([1.0, 1e-8, 1e9], None), ([1.0, 1e3, 1e6], 0.1)]
+)
+def test_any_scale_is_certified_twice(tmp_path: Path, scale: Any, l2: float | None) -> None:
     rng = np.random.default_rng(0)
-    X = scale * rng.standard_normal((20, 3))
+    X = rng.standard_normal((20, 3)) * scale
     y = np.sign(rng.standard_normal(20))
     source = data_file(written(tmp_path / "a", text_of(X, y)), test=0)
     problem = FileSquares(source) if l2 is None else FileLogistic(source, l2)
     certificate = FileCertificate(problem).compute()
-    assert np.isnan(certificate["solver_gap"])
+    assert certificate["error"] <= certificate["tolerance"]
+    assert certificate["solver_gap"] <= 1e-7
+    assert certificate["proven"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:Solution may be inaccurate")  # of cvxpy, about Clarabel
+def test_data_that_defeats_the_solver_is_no_failed_claim(tmp_path: Path) -> None:
+    """The first certificate has no such trouble."""
+    rng = np.random.default_rng(0)
+    rows = text_of(rng.standard_normal((20, 3)), np.sign(rng.standard_normal(20)))
+    source = data_file(written(tmp_path / "a", rows), test=0)
+    certificate = FileCertificate(FileLogistic(source, 1e300)).compute()
+    assert np.isnan(certificate["solver_gap"]) or certificate["solver_gap"] <= 1e-7
     assert certificate["error"] <= certificate["tolerance"]
 
 
-def test_an_optimum_that_is_none_has_a_gap(tmp_path: Path, monkeypatch: Any) -> None:
-    """A value above the dual one is the optimum's fault, not the solver's."""
+@pytest.mark.parametrize("standardise", [False, True])
+def test_no_certificate_is_a_refusal_while_scaling_may_help(
+    tmp_path: Path, standardise: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    a, b, y = rng.standard_normal((3, 20))
+    rows = text_of(np.column_stack((a, a + 1e-13 * b)), y)
+    source = data_file(written(tmp_path / "a", rows), test=0, standardise=standardise)
+    work = FileCertificate(FileSquares(source))
+    if standardise:
+        assert np.isnan(work.compute()["error"])
+    else:
+        with pytest.raises(ArithmeticError, match=r"no optimum of .*a can .*: scale the columns"):
+            work.compute()
+
+
+def test_an_optimum_that_is_none_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((20, 3)), rng.standard_normal(20)
     problem = FileSquares(data_file(written(tmp_path / "a", text_of(X, y)), test=0))
     assert FileCertificate(problem).compute()["solver_gap"] < 1e-7
     monkeypatch.setattr("efsgd.convex.problems.least_squares.minimum_norm", lambda *_: np.zeros(3))
     wrong = FileSquares(data_file(tmp_path / "a", test=0, seed=1))
-    certificate = FileCertificate(wrong).compute()
-    assert certificate["solver_gap"] > 1e-3
-    assert certificate["error"] > certificate["tolerance"]
+    assert FileCertificate(wrong)._solver_gap() > 1e-3
+    with pytest.raises(ArithmeticError, match=r"relative error of 1e\+00"):
+        FileCertificate(wrong).compute()
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_labels_are_shown_as_in_the_file(tmp_path: Path, standardise: bool) -> None:
+    """Classes are no targets: they are never centred."""
+    X = np.random.default_rng(0).standard_normal((9, 2))
+    y = np.array([0.0, 1, 2, 0, 1, 2, 0, 1, 1000001])
+    path = written(tmp_path / "a", text_of(X, y))
+    source = data_file(path, test=0, standardise=standardise)
+    with pytest.raises(ValueError, match=r"4 different labels \(0, 1, 2, 1000001\)"):
+        FileLogistic(source, 0.1).loss(np.zeros((1, 2)))
+    centre = y.mean() if standardise else 0.0
+    np.testing.assert_allclose(FileSquares(source).data.y, y - centre, rtol=1e-12)
 
 
 def test_two_classes_are_mapped_in_order(tmp_path: Path) -> None:

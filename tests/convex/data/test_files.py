@@ -7,14 +7,17 @@ like any other.
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from damaged_files import archive, check_all_are_read_or_refused, mutant_counts, mutants
 from data_files import COMPRESSIONS, TEXT, dense, saved, written
 from scipy.sparse import csr_array
 
+from efsgd import archives
 from efsgd.convex import LeastSquares, data_file, read
 from efsgd.convex.data.files import split
 
@@ -30,7 +33,7 @@ from efsgd.convex.data.files import split
             for compress in list(COMPRESSIONS.values())[1:]
         ),
         (gzip.compress(b"1 1:2\n1 2:x\n"), "line 2"),
-        (b"PK\x03\x04 and then nothing", "truncated or damaged"),
+        (b"PK\x03\x04 and then nothing", "is damaged or holds no numbers"),
     ],
 )
 def test_a_file_without_data_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
@@ -39,6 +42,47 @@ def test_a_file_without_data_is_refused(tmp_path: Path, content: bytes, words: s
         read(path)
     assert str(refused.value).startswith(str(path))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["a.svm", "a.npz"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    """A digest needs the content once and the numbers once more, which a pipe cannot give."""
+    os.mkfifo(tmp_path / name)
+    good = written(tmp_path / "good", TEXT)
+    refusal = rf"{name} cannot be read \(it is a pipe or a device, .*\): save it in a file first$"
+    with pytest.raises(ValueError, match=refusal):
+        read(tmp_path / name)
+    with pytest.raises(ValueError, match=refusal):
+        data_file(tmp_path / name)
+    with pytest.raises(ValueError, match=refusal):
+        data_file(good, test=tmp_path / name)
+    source = data_file(good)
+    good.unlink()
+    os.mkfifo(good)
+    with pytest.raises(ValueError, match=r"good cannot be read \(it is a pipe"):
+        source.load()
+
+
+@mutant_counts
+@pytest.mark.parametrize("kind", ["npz", *COMPRESSIONS])
+def test_damaged_files(tmp_path: Path, kind: str, count: int) -> None:
+    arrays = {"X": np.eye(3)[:2], "y": np.ones(2)}
+    content = archive(arrays) if kind == "npz" else COMPRESSIONS[kind](TEXT * 3)
+    check_all_are_read_or_refused(read, tmp_path / "a", mutants(content, count // 3))
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_text_that_expands_without_end_stops_at_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    text = b"1 1:1\n" * 30_000
+    path = written(tmp_path / "a", COMPRESSIONS[kind](text))
+    X, _ = read(path)
+    assert X.shape == (30_000, 1)
+    monkeypatch.setattr(archives, "EXPANDED", len(text) - 1)
+    monkeypatch.setattr(archives, "RATIO", 1)
+    with pytest.raises(ValueError, match=r"truncated or damaged \(it would expand to more than"):
+        read(path)
 
 
 def test_npz_is_read(tmp_path: Path) -> None:
@@ -59,7 +103,10 @@ def test_npz_is_read(tmp_path: Path) -> None:
         ({"X": np.eye(2), "y": np.array(["a", "b"])}, "y holds <U1"),
         ({"X": np.ones((2, 0)), "y": np.ones(2)}, "X has no columns"),
         ({}, "holds nothing"),
-        ({"X": np.array([[object()]]), "y": np.ones(1)}, "Python objects: save X and y as numbers"),
+        (
+            {"X": np.array([[object()]]), "y": np.ones(1)},
+            r"it holds Python objects\): save it with np.savez",
+        ),
         ({"X": csr_array(np.eye(2)), "y": np.ones(2)}, "sparse data as LIBSVM text"),
         ({"data": np.ones(2), "indices": [0, 1]}, "and sparse data as LIBSVM text"),
     ],
@@ -73,7 +120,7 @@ def test_npz_that_does_not_fit_is_refused(tmp_path: Path, arrays: Any, words: st
 def test_a_truncated_npz_is_refused(tmp_path: Path) -> None:
     content = saved(tmp_path / "a.npz", X=np.eye(30), y=np.ones(30)).read_bytes()
     for end in (2, 3, 5, 700, len(content) - 3):
-        with pytest.raises(ValueError, match=r"truncated or damaged \(.*\): save it again"):
+        with pytest.raises(ValueError, match=r"damaged or holds no numbers \(.*\): save it with"):
             read(written(tmp_path / "a.npz", content[:end]))
 
 

@@ -63,6 +63,19 @@ def test_parsing_in_bulk_and_line_by_line_agree_to_the_bit(rows: Any) -> None:
         assert array.dtype == expected.dtype
 
 
+def test_blanks_behind_a_colon_are_skipped() -> None:
+    """The file protein of the LIBSVM site has them; one in front of a colon stays a mistake."""
+    text = b"0 1: .5 63:  .50\r\n2 5:\t1 # 7: 8\n1 4:\t -2e1 5: 3\n"
+    X, y = libsvm.parse(io.BytesIO(text), "a")
+    expected = np.zeros((3, 63))
+    expected[0, [0, 62]], expected[1, 4], expected[2, [3, 4]] = 0.5, 1, [-20, 3]
+    np.testing.assert_array_equal(X.toarray(), expected)
+    np.testing.assert_array_equal(y, [0, 2, 1])
+    for line, word in ((b"1 3 :4", "'3' is not"), (b"1 3:\n4:5", "''"), (b"1 3: 4:5", "'4:5'")):
+        with pytest.raises(ValueError, match=f"^a, line 2: .*{word}"):
+            libsvm.parse(io.BytesIO(b"1 1: 2\n" + line), "a")
+
+
 @pytest.mark.parametrize("block", [1, 7, 64])
 def test_blocks_change_nothing(monkeypatch: Any, block: int) -> None:
     monkeypatch.setattr(libsvm, "BLOCK", block)

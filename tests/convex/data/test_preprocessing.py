@@ -37,6 +37,9 @@ def test_standardised_by_the_training_rows(sparse: bool) -> None:
         assert train.nnz == pairs[0][0].nnz
     labels = np.where(y > 3, 2.0, 1.0)  # classes are left alone
     assert set(standardised([(matrix(X), labels)])[0][1]) == {1.0, 2.0}
+    labels[0] = 0.0
+    ((_, kept),) = standardised([(matrix(X), labels)], centre_targets=False)
+    assert set(kept) == {0.0, 1.0, 2.0}
 
 
 @pytest.mark.parametrize("sparse", [False, True])

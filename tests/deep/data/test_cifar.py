@@ -173,6 +173,18 @@ def test_the_archive_or_the_folder_alone_is_enough(
     assert server.requests == []
 
 
+def test_what_a_killed_download_left_goes_with_the_next_load(cifar: Cifar, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    load("cifar10", folder)
+    before = sorted(folder.iterdir())
+    for name in ("download", "unpack"):
+        left = folder / f".{name}.012345.efsgd"
+        (left / "sub").mkdir(parents=True)
+        (left / "sub" / "half").write_bytes(b"half")
+    load("cifar10", folder, download=False)
+    assert sorted(folder.iterdir()) == before
+
+
 def test_a_damaged_folder_is_unpacked_anew(cifar: Cifar, tmp_path: Path) -> None:
     first = load("cifar10", tmp_path)
     (tmp_path / cifar.kind.base_folder / "data_batch_3").write_bytes(b"torn")

@@ -3,18 +3,18 @@
 Without this file a torn or foreign checkpoint could be continued as if it were the right one.
 """
 
+import io
 import json
+import math
 import os
 import re
 import zipfile
-from contextlib import suppress
 
 import pytest
+from damaged_files import check_all_are_read_or_refused, mutants, sealed, with_flipped_bit
 
 torch = pytest.importorskip("torch")
 
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
 from small_trainings import DATA, EFM, nothing, small, stopping, tiny  # noqa: E402
 
 from efsgd.deep.training import checkpoint  # noqa: E402
@@ -122,43 +122,77 @@ def test_torn_and_foreign_files_are_refused(tmp_path):
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    torch.save(torch.zeros(3), tmp_path / "tensor")
     torch.save({"a": 1}, tmp_path / "legacy", _use_new_zipfile_serialization=False)
-    torch.save({"object": small()}, tmp_path / "object")
-    with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
-        archive.writestr("a.npy", b"")
+    for name, foreign in {"tensor": torch.zeros(3), "object": {"a": small()}}.items():
+        (tmp_path / name).write_bytes(sealed(archive(foreign)))
+    with zipfile.ZipFile(tmp_path / "zip", "w") as other:
+        other.writestr("a.npy", b"")
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")  # nobody writes into it: who opened it would wait for ever
+    (tmp_path / "unsealed").write_bytes(archive({"format": checkpoint.FORMAT}))
+    (tmp_path / "bomb").write_bytes(sealed(bomb()))
     for path in set(tmp_path.iterdir()) - {good}:
         assert "is damaged or no checkpoint" in refusal(path), path.name
 
 
+def archive(content):
+    """The archive that torch makes of it."""
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def bomb():
+    """An archive of torch's form whose members are larger than itself."""
+    file, plain = io.BytesIO(), io.BytesIO(archive({"weights": torch.zeros(9999)}))
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as new, zipfile.ZipFile(plain) as old:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    return file.getvalue()
+
+
 def test_files_of_others_are_refused(tmp_path):
     path = tmp_path / "a.pt"
-    torch.save({"model": {}}, path)
+
+    def put(**content):
+        path.write_bytes(sealed(archive(content)))
+
+    put(model={})
     assert f"has the format None, not {checkpoint.FORMAT}" in refusal(path)
-    torch.save({"format": 1}, path)
+    put(format=1)
     assert f"has the format 1, not {checkpoint.FORMAT}" in refusal(path)
-    torch.save({"format": checkpoint.FORMAT, "spec": 5}, path)
-    assert "another training (with no spec of ours)" in refusal(path)
-    torch.save({"format": checkpoint.FORMAT, "spec": SPEC, "data": SHA}, path)
+    for foreign in ({}, {"spec": 5}, {"spec": "[[1, 2]]"}, {"spec": "[" * 10**5}):
+        put(format=checkpoint.FORMAT, **foreign)
+        assert "another training (with no spec of ours)" in refusal(path)
+    put(format=checkpoint.FORMAT, spec=SPEC, data=SHA)
     assert "it holds no state" in refusal(path)
     checkpoint.save(path, SPEC, SHA, STATE)
     assert "another training (with another lr)" in refusal(path, spec='{"lr":0.2,"seed":0}')
     assert f"other data, of SHA-256 {SHA}" in refusal(path, sha="e" * 64)
 
 
-@settings(max_examples=60)
-@given(st.data())
-def test_a_damaged_byte_is_noticed_or_does_not_matter(tmp_path_factory, data):
-    path = tmp_path_factory.mktemp("damage") / "a.pt"
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
+def test_each_flipped_bit_is_refused(tmp_path, step):
+    """9 visits nearly all bytes. One bit in the directory makes torch skip the bytes of a tensor:
+
+    it then gives whatever is in memory, and every checksum of the archive is right.
+    """
+    path = tmp_path / "a.pt"
     checkpoint.save(path, SPEC, SHA, STATE)
-    content = bytearray(path.read_bytes())
-    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
-    path.write_bytes(content)
-    with suppress(ValueError):
-        state = checkpoint.load(path, SPEC, SHA)
-        assert state["epoch"] == 3
-        assert torch.equal(state["weights"], STATE["weights"])
+    content = path.read_bytes()
+    for bit in range(0, 8 * len(content), step):
+        path.write_bytes(with_flipped_bit(content, bit))
+        with pytest.raises(ValueError, match=r"is damaged or no checkpoint \(it.*: delete it to"):
+            checkpoint.load(path, SPEC, SHA)
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(5000, marks=pytest.mark.slow)])
+def test_damaged_checkpoints_with_a_right_digest(tmp_path, count):
+    content = archive({"format": checkpoint.FORMAT, "spec": SPEC, "data": SHA, "state": STATE})
+    damaged = (sealed(mutant) for mutant in mutants(content, count) if len(mutant) > 1)
+    check_all_are_read_or_refused(
+        lambda path: checkpoint.load(path, SPEC, SHA), tmp_path / "a.pt", damaged
+    )
 
 
 # -- in a training --------------------------------------------------------------------------------
@@ -208,6 +242,30 @@ def test_a_torn_checkpoint_is_not_continued(stopped, tmp_path):
         lambda state: state.update(machines=[]),
         lambda state: state.update(machines=["here"]),
         lambda state: state.update(machines=[{}]),
+        lambda state: state["machines"][0].update(threads=torch.zeros(3)),
+        lambda state: state.update(code=torch.zeros(3)),
+        lambda state: state.update(epoch=3),
+        lambda state: state.update(epoch=-1),
+        lambda state: state.update(epoch=0.0),
+        lambda state: state.update(epoch=10**30),
+        lambda state: state.update(epoch=2),  # and two batches of the next
+        lambda state: state.update(batch=4),
+        lambda state: state.update(batch=-1),
+        lambda state: state.update(diverged=True),
+        lambda state: state.update(diverged="no"),
+        lambda state: state.update(skipped=3),
+        lambda state: state.update(seconds=[math.nan, 1.0]),
+        lambda state: state.update(seconds=[1.0, -1.0]),
+        lambda state: state.update(seconds=[1.0]),
+        lambda state: state["sums"].fill_(math.inf),
+        lambda state: state["counts"].fill_(-1),
+        lambda state: state["history"].update(lr=torch.zeros(1, dtype=torch.float64)),
+        lambda state: state["history"]["epoch"].fill_(7),
+        lambda state: state["model"].update({next(iter(state["model"])): torch.zeros(1)}),
+        lambda state: state["optimizer"].update(param_groups=[]),
+        lambda state: state["optimizer"]["param_groups"][0].update(maximize=True),
+        lambda state: state["optimizer"].update(state=[]),
+        lambda state: state["optimizer"].update(skipped=None),
     ],
 )
 def test_a_state_of_another_program_is_refused(stopped, tmp_path, spoil):

@@ -153,6 +153,17 @@ def test_a_damaged_result_is_trained_anew(tmp_path):
     )
 
 
+def test_what_a_killed_training_left_goes_though_its_result_is_there(tmp_path):
+    """Nobody writes the checkpoint again then."""
+    run_training(small(epochs=1), DATA, tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    for path in (tmp_path / ".a.npz.012345.efsgd", tmp_path / "checkpoints" / ".a.pt.6789ab.efsgd"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    run_training(small(epochs=1), DATA, tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_result_is_found_again(tmp_path):
     training = small(data="standin", epochs=1, train_size=16, test_size=4)
     result = run_training(training, load("standin"), tmp_path)

@@ -17,7 +17,7 @@ from small_trainings import DATA, EFM, LR, PAPER, RANDOM, frozen, nothing, small
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes  # noqa: E402
 
 import efsgd  # noqa: E402
-from efsgd.deep import models  # noqa: E402
+from efsgd.deep import EFSGD, models  # noqa: E402
 from efsgd.deep.optim import compiled as fused  # noqa: E402
 from efsgd.deep.training import Measured, Progress, Stopped, device, evaluate  # noqa: E402
 from efsgd.deep.training.history import INTEGERS, MEANS, NAMES, SCORES  # noqa: E402
@@ -177,8 +177,9 @@ def test_the_step_size_stays_where_a_captured_step_reads_it():
     """Also after a checkpoint of an eager training, which has a number there."""
     session = Session(small(drops=(1,)), DATA)
     state = copy.deepcopy(session.state())
-    group = session.optimizer.param_groups[0]
-    lr = group["lr"] = torch.tensor(0.0, dtype=torch.float64)
+    group = dict(session.optimizer.param_groups[0], lr=torch.tensor(0.0, dtype=torch.float64))
+    session.optimizer = EFSGD([group], 1.0)
+    lr = session.optimizer.param_groups[0]["lr"]
     session.restore(state)
     session._set_lr(session.training.lr_at(1))
     assert session.optimizer.param_groups[0]["lr"] is lr
