@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from efsgd.compressors import QSGD, Blockwise, Natural, RandK, Scaled, TernGrad
+from efsgd.compressors import QSGD, Blockwise, Contractive, Natural, RandK, Scaled, TernGrad
 from efsgd.compressors.base import Compressor, instance
 from efsgd.compressors.packing import Shape
 from efsgd.compressors.selection import count
@@ -84,8 +84,9 @@ def _rand_k(c: RandK, shape: Shape, generator: Generator | None, device: Any) ->
     return numbers.topk(count(c.k, shape[-1]), sorted=False).indices.sort(-1).values
 
 
-@draw.register
-def _scaled(c: Scaled, shape: Shape, generator: Generator | None, device: Any) -> Any:
+@draw.register(Scaled)
+@draw.register(Contractive)
+def _inner(c: Any, shape: Shape, generator: Generator | None, device: Any) -> Any:
     """What the inner one draws."""
     return draw(c.compressor, shape, generator, device)
 

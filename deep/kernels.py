@@ -52,7 +52,7 @@ def kernel(c: Compressor) -> Kernel:
     if not registered(c, apply, "apply") or (c.random and not registered(c, draw, "draw")):
         raise missing(c)
     function = apply.dispatch(type(c))
-    wrapper: Any = c if function in (_scaled, _blockwise) else None
+    wrapper: Any = c if function in (_scaled, _contractive, _blockwise) else None
     inner = {"inner": kernel(wrapper.compressor)} if wrapper else {}
 
     def run(x: Tensor, drawn: Any = None) -> Tensor:
@@ -189,6 +189,11 @@ def _low_rank(c: lib.LowRank, x: Tensor, drawn: Any) -> Tensor:
 @_register(lib.Scaled)
 def _scaled(c: lib.Scaled, x: Tensor, drawn: Any, inner: Kernel | None = None) -> Tensor:
     return (inner or kernel(c.compressor))(x, drawn) * c.factor
+
+
+@_register(lib.Contractive)
+def _contractive(c: lib.Contractive, x: Tensor, drawn: Any, inner: Kernel | None = None) -> Tensor:
+    return (inner or kernel(c.compressor))(x, drawn) * c.factor(x.shape[-1])
 
 
 @_register(lib.Blockwise)

@@ -15,6 +15,7 @@ from efsgd.compressors import (
     QSGD,
     Blockwise,
     Compressor,
+    Contractive,
     Identity,
     LowRank,
     Natural,
@@ -29,7 +30,7 @@ from efsgd.compressors import (
     TwoMeans,
     compressor,
 )
-from efsgd.engine import Diverged, Optimum, Problem, Run, run
+from efsgd.engine import METRICS, Diverged, Optimum, Problem, Run, run
 from efsgd.methods import (
     EF21,
     EF21SGDM,
@@ -52,11 +53,13 @@ __all__ = [
     "EF21SGDM",
     "EFSGD",
     "HEADER",
+    "METRICS",
     "QSGD",
     "SGD",
     "Blockwise",
     "CompressedSGD",
     "Compressor",
+    "Contractive",
     "Diverged",
     "EControl",
     "EF21Plus",

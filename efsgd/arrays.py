@@ -7,6 +7,8 @@ underflows near |x| = 1e-162 and overflows near 1e154.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,11 +38,21 @@ def as_vectors(x: Any) -> Array:
     return vectors
 
 
+def pieces(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Indices that cut an array of this shape, in order, into pieces of at most CHUNK entries."""
+    if math.prod(shape) <= CHUNK:
+        yield ()
+        return
+    row = math.prod(shape[1:])
+    step = max(1, CHUNK // row)
+    for start in range(0, shape[0], step):
+        for rest in pieces(shape[1:]) if row > CHUNK else [()]:
+            yield slice(start, start + step), *rest
+
+
 def all_finite(x: Array) -> bool:
     """Whether no entry is NaN or infinite; works through the array in cache-sized pieces."""
-    flat = x.reshape(-1)
-    pieces = (flat[start : start + CHUNK] for start in range(0, flat.size, CHUNK))
-    return all(bool(np.isfinite(piece).all()) for piece in pieces)
+    return all(bool(np.isfinite(x[piece]).all()) for piece in pieces(x.shape))
 
 
 def mean_abs(x: Array) -> Array:

@@ -13,6 +13,7 @@ from efsgd.compressors import (
     QSGD,
     Blockwise,
     Compressor,
+    Contractive,
     Identity,
     LowRank,
     Natural,
@@ -62,6 +63,13 @@ INSTANCES: dict[type[Compressor], tuple[Compressor, ...]] = {
         Scaled(ScaledSign(zero=0), 1.5),
         Scaled(Scaled(ScaledSign(), 0.5), 1.5),
         Scaled(Blockwise(TernGrad(), 4), 0.5),
+        Scaled(Contractive(QSGD(2)), 1.5),
+    ),
+    Contractive: (
+        Contractive(QSGD(1)),
+        Contractive(RandK(2, unbiased=True)),
+        Contractive(Blockwise(TernGrad(), 3)),
+        Contractive(Scaled(Natural(), 1.0)),
     ),
     Blockwise: (
         Blockwise(ScaledSign(), 4),
@@ -75,6 +83,7 @@ INSTANCES: dict[type[Compressor], tuple[Compressor, ...]] = {
         Blockwise(Threshold(l2=0.8), 3),
         Blockwise(Scaled(TernGrad(), 0.5), 4),
         Blockwise(Blockwise(SignTopK(2), 3), 7),
+        Blockwise(Contractive(QSGD(1)), 5),
     ),
 }
 COMPRESSORS = [c for cls in LIBRARY for c in INSTANCES.get(cls, ())]
@@ -160,6 +169,10 @@ def expected_error(c: Compressor, x: Array) -> Array:
             return np.sum([expected_error(c.compressor, block) for block in blocks], axis=0)
         case Scaled(compressor=Scaled() as inner):
             return expected_error(Scaled(inner.compressor, c.factor * inner.factor), x)
+        case Contractive(compressor=inner):
+            return expected_error(Scaled(inner, 1 / (1 + inner.omega(d))), x)
+        case Scaled(compressor=Contractive(compressor=inner), factor=a):
+            return expected_error(Scaled(inner, a / (1 + inner.omega(d))), x)
         case Scaled(compressor=inner, factor=a) if inner.guarantee == "unbiased":
             return a**2 * expected_error(inner, x) + (1 - a) ** 2 * square(x)
         case Scaled(compressor=RandK() as inner, factor=a):

@@ -20,12 +20,14 @@ def options_of(method: Method) -> dict[str, Any]:
         cure = "give an efsgd.SGD, CompressedSGD or EFSGD"
         raise ValueError(f"no torch optimiser is known for {method!r}: {cure}")
     if method.form == "undecayed":
-        raise ValueError("undecayed momentum exists in NumPy only: use heavy-ball or nesterov")
+        raise ValueError(
+            "undecayed momentum exists in NumPy only: leave form out, or use nesterov=True"
+        )
     return {
         "compressor": method.compresses,
         "momentum": method.momentum,
         "dampening": method.dampening,
         "weight_decay": method.weight_decay,
-        "nesterov": method.form == "nesterov",
+        "nesterov": method.nesterov,
         "error_feedback": method.feeds_back,
     }

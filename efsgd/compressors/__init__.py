@@ -9,12 +9,13 @@ from efsgd.compressors.quantise import QSGD, TernGrad
 from efsgd.compressors.signs import ScaledSign, Sign, TwoMeans
 from efsgd.compressors.sparse import RandK, SignTopK, TopK
 from efsgd.compressors.threshold import Threshold
-from efsgd.compressors.wrappers import Identity, Scaled
+from efsgd.compressors.wrappers import Contractive, Identity, Scaled
 
 __all__ = [
     "QSGD",
     "Blockwise",
     "Compressor",
+    "Contractive",
     "Guarantee",
     "Identity",
     "LowRank",

@@ -19,7 +19,7 @@ from efsgd.checks import dimension
 from efsgd.compressors.frame import LONGEST_SPEC, pack
 from efsgd.compressors.guarantee import Guarantees
 from efsgd.compressors.packing import Reader, Shape, Writer
-from efsgd.compressors.spec import arguments, format_spec
+from efsgd.compressors.spec import arguments, format_spec, split, unknown
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,18 @@ class Compressor(Guarantees):
         """Whether len(encode(x)) depends on d and the dtype only."""
         return False
 
+    @property
+    def _may_overflow(self) -> bool:
+        """Whether fields that are finite may stand for numbers beyond the dtype."""
+        return False
+
     # -- its guarantee: see Guarantees -----------------------------------------------------------
 
     def contractive(self, d: int) -> Compressor:
         """The compressor that error feedback may use at dimension d: C/(1+omega) if unbiased.
 
-        Theorem IV of arXiv 1901.09847: U/k has delta = 1/k when E|U(x)|^2 <= k|x|^2.
+        Theorem IV of arXiv 1901.09847: U/k has delta = 1/k when E|U(x)|^2 <= k|x|^2. For vectors of
+        several dimensions use :class:`efsgd.Contractive`.
         """
         if self.guarantee == "unbiased":
             from efsgd.compressors.wrappers import Scaled
@@ -174,7 +180,7 @@ class Compressor(Guarantees):
         return fields.floats(shape)
 
     def _fill(self, out: Array, message: Any) -> None:
-        """Write C(x) into ``out``, from what ``_read`` returned."""
+        """Write C(x) into ``out``, which may be a view, from what ``_read`` returned."""
         out[...] = message
 
     # -- the spec --------------------------------------------------------------------------------
@@ -185,9 +191,10 @@ class Compressor(Guarantees):
 
     @classmethod
     def _from_words(cls, rest: str) -> Self:
-        """Build from what follows the colon of a spec; a compressor among the fields comes last."""
-        nested: list[str] = _nested(cls)  # type: ignore[arg-type]
-        plain = [field for field in fields(cls) if field.name not in nested]
+        """Build from what follows the name in a spec."""
+        names: list[str] = _nested(cls)  # type: ignore[arg-type]
+        nested = [field for field in fields(cls) if field.name in names]
+        plain = [field for field in fields(cls) if field.name not in names]
         values = arguments(rest, plain, nested, compressor)
         try:
             return cls(**values)
@@ -203,10 +210,9 @@ def _nested(cls: type[Compressor]) -> list[str]:
 
 def compressor(spec: str) -> Compressor:
     """The compressor that a spec such as ``topk:0.01`` or ``scaled:0.5,natural`` names."""
-    name, _, rest = spec.partition(":")
+    name, rest = split(spec)
     if name not in Compressor.registry:
-        known = " ".join(sorted(Compressor.registry))
-        raise ValueError(f"no compressor is called {name!r}: known are {known}")
+        raise ValueError(unknown(name, Compressor.registry))
     try:
         return Compressor.registry[name]._from_words(rest)
     except (ValueError, OverflowError) as error:

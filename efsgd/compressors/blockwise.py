@@ -125,6 +125,4 @@ class Blockwise(Wrapper, Compressor, spec="blockwise"):
 
     def _fill(self, out: Array, message: Any) -> None:
         for (view, shape), part in zip(self._slices(out), message, strict=True):
-            blocks = np.empty(shape, out.dtype)
-            self.compressor._fill(blocks, part)
-            view[...] = blocks.reshape(view.shape)
+            self.compressor._fill(view.reshape(shape), part)  # a view: only the last axis is split

@@ -15,7 +15,7 @@ import numpy as np
 
 VERSION = 1
 HEADER = 128  # bytes that header and padding never exceed
-LONGEST_SPEC = 96
+LONGEST_SPEC = 96  # characters; it bounds how deep compressors can be nested
 _START = struct.Struct("<2sBBI")  # magic, version, item size, checksum
 _DTYPES: dict[int, np.dtype] = {4: np.dtype(np.float32), 8: np.dtype(np.float64)}
 
@@ -58,6 +58,8 @@ def unpack(data: memoryview) -> Frame:
         spec = bytes(body[1:end]).decode("ascii")
     except UnicodeDecodeError as error:
         raise ValueError(f"the message names no compressor: {error}") from None
+    if len(spec) > LONGEST_SPEC:  # no encoder writes one, and each wrapper named in it takes time
+        raise ValueError(f"the message's spec is longer than {LONGEST_SPEC} characters")
     return Frame(spec, _DTYPES[item], body[end:])
 
 

@@ -28,6 +28,7 @@ class LowRank(Compressor, spec="lowrank"):
     shape: tuple[int, int] | None = None
     fixed_size = True
     projection = True
+    _may_overflow = True
 
     def __post_init__(self) -> None:
         """Refuse an impossible rank or shape."""
@@ -73,9 +74,9 @@ class LowRank(Compressor, spec="lowrank"):
         return scaled.astype(x.dtype), np.ldexp(right[..., :r, :], k - k // 2).astype(x.dtype)
 
     @staticmethod
-    def _product(left: Array, right: Array) -> Array:
+    def _product(left: Array, right: Array, out: Array | None = None) -> Array:
         """left @ right, its terms added in the order of the columns of left."""
-        out = left[..., :, :1] * right[..., :1, :]
+        out = np.multiply(left[..., :, :1], right[..., :1, :], out=out)
         for j in range(1, left.shape[-1]):
             out += left[..., :, j : j + 1] * right[..., j : j + 1, :]
         return out
@@ -102,6 +103,8 @@ class LowRank(Compressor, spec="lowrank"):
 
     def _fill(self, out: Array, message: Any) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
-            out[...] = self._product(*message).reshape(out.shape)
+            left, right = message
+            matrices = out.reshape(*out.shape[:-1], *self.sides(out.shape[-1]))
+            self._product(left, right, out=matrices)
         if not all_finite(out):
             raise ValueError(f"the message of {self} holds numbers beyond {out.dtype}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from efsgd.arrays import Array, Generator
+from efsgd.arrays import Array, Generator, pieces
 from efsgd.compressors.base import Compressor, need
 from efsgd.compressors.guarantee import Guarantee
 from efsgd.compressors.packing import Reader, Shape, Writer
@@ -100,7 +100,8 @@ class Natural(Compressor, spec="natural"):
 
     def _fill(self, out: Array, message: Any) -> None:
         least, codes = message
-        steps = codes >> 1
-        power = np.ldexp(np.ones((), out.dtype), np.where(steps, steps + least - 2, 0))
-        signed = np.where(codes & 1, -power, power)
-        out[...] = np.where(steps > 0, signed, np.zeros((), out.dtype))
+        for piece in pieces(codes.shape):
+            steps = codes[piece].astype(np.int64) >> 1
+            power = np.ldexp(np.ones((), out.dtype), np.where(steps, steps + least - 2, 0))
+            signed = np.where(codes[piece] & 1, -power, power)
+            out[piece] = np.where(steps > 0, signed, np.zeros((), out.dtype))

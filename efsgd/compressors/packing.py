@@ -2,16 +2,19 @@
 
 A :class:`Writer` collects fields, a :class:`Reader` takes them back in the same order. Every read
 first checks that the payload still holds as many bytes as the field needs, so that a hostile length
-never leads to a large allocation. All numbers are little-endian; every field starts on a byte.
+never leads to a large allocation, and gives back the smallest integers that hold the field: few
+messages may take more memory than the vector that they stand for. All numbers are little-endian;
+every field starts on a byte.
 """
 
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from efsgd.arrays import Array
+from efsgd.arrays import CHUNK, Array, all_finite, pieces
 
 TRITS = 5  # in a byte: 3^5 = 243
 _POWERS = 3 ** np.arange(TRITS, dtype=np.uint8)
@@ -109,7 +112,7 @@ class Reader:
         """Read finite numbers of the message's dtype."""
         raw = self.take(prod(shape) * self.dtype.itemsize)
         values = np.frombuffer(raw, self.dtype.newbyteorder("<")).astype(self.dtype).reshape(shape)
-        if not np.isfinite(values).all():
+        if not all_finite(values):
             raise ValueError("the message holds NaN or inf, which no compressor sends")
         return values
 
@@ -139,41 +142,85 @@ class Reader:
         return codes[:count].reshape(shape)
 
     def codes(self, shape: Shape, width: int) -> Array:
-        """Read non-negative integers below 2^width, as int64."""
-        count = prod(shape)
-        rest = width % 8
-        planes = [
-            np.frombuffer(self.take(count), np.uint8).astype(np.int64) << shift
-            for shift in range(0, width - 7, 8)
-        ]
-        if rest:
-            planes.append(self._small_codes(count, rest) << (width - rest))
-        return sum(planes, np.zeros(count, np.int64)).reshape(shape)
+        """Read non-negative integers below 2^width, in the least unsigned dtype; int64 at last."""
+        count, rest = prod(shape), width % 8
+        planes = [np.frombuffer(self.take(count), np.uint8) for _ in range(width // 8)]
+        planes += [self._small_codes(count, rest)] if rest else []
+        codes = np.zeros(count, _dtype(width))
+        for place, plane in enumerate(planes):
+            codes |= plane.astype(codes.dtype) << (8 * place)
+        return codes.reshape(shape)
 
     def _small_codes(self, count: int, width: int) -> Array:
         """Read ``count`` integers of fewer than 8 bits each, eight of them to ``width`` bytes."""
         raw = np.frombuffer(self.take(-(-count * width // 8)), np.uint8)
-        groups = -(-count // 8)
-        words = np.zeros((groups, 8), np.uint8)
-        filled = np.zeros(groups * width, np.uint8)
-        filled[: raw.size] = raw
-        words[:, :width] = filled.reshape(groups, width)
-        shifts = np.arange(8, dtype=np.uint64) * np.uint64(width)
-        split = (words.view("<u8") >> shifts) & np.uint64(2**width - 1)
-        codes: Array = split.astype(np.int64).reshape(-1)
+        codes = np.empty(-(-count // 8) * 8, np.uint8)
+        at_once = CHUNK // 8  # groups of eight codes
+        for start in range(0, codes.size // 8, at_once):
+            packed = raw[start * width : (start + at_once) * width]
+            codes[8 * start : 8 * (start + at_once)] = _split(packed, width)
         padding = raw.size * 8 - count * width
         if codes[count:].any() or (padding and raw[-1] >> (8 - padding)):
             raise ValueError("the message has bits set in its padding")
         return codes[:count]
 
     def subset(self, lead: Shape, k: int, d: int) -> Array:
-        """Read increasing positions below d, shape (*lead, k)."""
+        """Read k positions below d: increasing indices (*lead, k), or a mask (*lead, d)."""
         if k * index_width(d) <= d:
             indices = self.codes((*lead, k), index_width(d))
-            if indices.size and (indices.max() >= d or (np.diff(indices, axis=-1) <= 0).any()):
+            falls = indices[..., 1:] <= indices[..., :-1]
+            if indices.size and (indices.max() >= d or falls.any()):
                 raise ValueError(f"the message's indices do not increase strictly below {d}")
             return indices
         flags = self.bits((*lead, d))
-        if (flags.sum(-1) != k).any():
+        if (np.count_nonzero(flags, axis=-1) != k).any():
             raise ValueError(f"the message does not mark {k} of {d} positions")
-        return np.nonzero(flags)[-1].reshape(*lead, k)
+        return flags
+
+
+def place(out: Array, positions: Array, values: Array) -> None:
+    """Fill ``out`` (..., d) with zeros, and ``values`` (..., k) at what ``subset`` has read."""
+    if positions.dtype == bool:
+        place_marked(out, positions, values.reshape(-1))
+        return
+    out[...] = 0
+    for rows in pieces(positions.shape[:-1]):
+        np.put_along_axis(out[rows], positions[rows], values[rows], axis=-1)
+
+
+def place_marked(out: Array, mask: Array, values: Array) -> None:
+    """Fill ``out`` with zeros, and where ``mask`` is set, of the same shape, with ``values``."""
+    out[...] = 0
+    if out.flags.c_contiguous:
+        out, mask = out.reshape(-1), mask.reshape(-1)
+    start = 0
+    for piece in pieces(mask.shape):
+        marked = np.nonzero(mask[piece])
+        out[piece][marked] = values[start : start + marked[0].size]
+        start += marked[0].size
+
+
+def fill_trits(out: Array, size: Array, trits: Array) -> None:
+    """Fill ``out`` (..., d) with 0, ``size`` or -``size`` (..., 1) where ``trits`` are 0, 1, 2."""
+    size = size + np.zeros((), size.dtype)  # it may be -0.0, and 0 times that would be, too
+    for piece in pieces(trits.shape):
+        codes = trits[piece]
+        out[piece] = (codes == 1).view(np.int8) - (codes == 2).view(np.int8)
+        out[piece] *= size[piece[: trits.ndim - 1]]
+
+
+def _dtype(width: int) -> np.dtype[Any]:
+    """The integers that hold ``width`` bits."""
+    return np.dtype("u1" if width <= 8 else "u2" if width <= 16 else "u4" if width <= 32 else "i8")
+
+
+def _split(packed: Array, width: int) -> Array:
+    """The integers of ``width`` < 8 bits in bytes, eight of them in ``width`` bytes."""
+    groups = -(-packed.size // width)
+    filled = np.zeros(groups * width, np.uint8)
+    filled[: packed.size] = packed
+    words = np.zeros((groups, 8), np.uint8)
+    words[:, :width] = filled.reshape(groups, width)
+    shifts = np.arange(8, dtype=np.uint64) * np.uint64(width)
+    codes: Array = (words.view("<u8") >> shifts) & np.uint64(2**width - 1)
+    return codes.astype(np.uint8).reshape(-1)

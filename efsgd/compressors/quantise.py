@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from efsgd.arrays import Array, Generator, max_abs, norm, unit_scale
+from efsgd.arrays import Array, Generator, max_abs, norm, pieces, unit_scale
 from efsgd.checks import whole
 from efsgd.compressors.base import Compressor, need
 from efsgd.compressors.guarantee import Guarantee
-from efsgd.compressors.packing import Reader, Shape, Writer, trit_bits
+from efsgd.compressors.packing import Reader, Shape, Writer, fill_trits, trit_bits
 
 
 @dataclass(frozen=True)
@@ -90,19 +90,23 @@ class QSGD(Compressor, spec="qsgd"):
 
     def _fill(self, out: Array, message: Any) -> None:
         size, codes = message
-        levels = codes >> 1
-        out[...] = self._dense(size, np.where(codes & 1, -levels, levels))
+        for piece in pieces(codes.shape):
+            levels = codes[piece].astype(np.int64) >> 1
+            signed = np.where(codes[piece] & 1, -levels, levels)
+            out[piece] = self._dense(size[piece[: codes.ndim - 1]], signed)
 
 
 def _odd_sums(d: int, s: int) -> list[int]:
     """The sums of d odd squares nearest to 4s^2 on either side; all are d modulo 8."""
     if d == 1:
         return [(2 * s - 1) ** 2]
-    if d == 2:
-        first = np.arange(1, 2 * s + 2, 2, dtype=np.int64)
-        rest = np.sqrt(np.maximum(4 * s**2 - first**2, 0))
-        second = np.maximum((rest - 1) // 2 * 2 + 1, 1).astype(np.int64)  # nearest odd below
-        return [int(t) for t in np.concatenate([first**2 + (second + 2 * i) ** 2 for i in (0, 1)])]
+    if d == 2:  # in plain numbers: torch.compile reads this, and would trace an array
+        below, above = 2, 8 * s**2 + 2
+        for first in range(1, 2 * s + 1, 2):
+            second = (math.isqrt(4 * s**2 - first**2) - 1) // 2 * 2 + 1  # the nearest odd below
+            below = max(below, first**2 + max(second, 1) ** 2)
+            above = min(above, first**2 + (second + 2) ** 2)
+        return [below, above]
     below = d + (4 * s**2 - d) // 8 * 8
     return [max(below, d), below + 8]
 
@@ -176,6 +180,4 @@ class TernGrad(Compressor, spec="terngrad"):
         return fields.floats((*shape[:-1], 1)), fields.trits(shape)
 
     def _fill(self, out: Array, message: Any) -> None:
-        size, codes = message
-        zero = np.zeros((), out.dtype)
-        out[...] = np.where(codes == 1, size, np.where(codes == 2, -size, zero))
+        fill_trits(out, *message)

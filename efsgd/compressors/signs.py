@@ -15,7 +15,7 @@ import numpy as np
 from efsgd.arrays import Array, mean_abs
 from efsgd.compressors.base import Compressor
 from efsgd.compressors.guarantee import Guarantee
-from efsgd.compressors.packing import Reader, Shape, Writer, trit_bits
+from efsgd.compressors.packing import Reader, Shape, Writer, fill_trits, trit_bits
 
 # row b: the signs that the eight bits of b stand for, least bit first; a set bit is a minus
 _SIGNS = 1.0 - 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], 1, bitorder="little")
@@ -56,8 +56,7 @@ def read_signs(fields: Reader, shape: Shape, zero: int) -> Array:
 def fill_signs(out: Array, size: Array, signs: Array, zero: int) -> None:
     """Write ``size`` (..., 1) with the signs that were read into ``out`` (..., d)."""
     if not zero:
-        values = np.stack([np.zeros_like(size), size, -size], axis=-1)[..., 0, :]
-        out[...] = np.take_along_axis(values, signs.astype(np.intp), axis=-1)
+        fill_trits(out, size, signs)
     elif size.size == 1 and out.flags.c_contiguous:
         table = (_SIGNS * size.reshape(())).astype(out.dtype)
         flat, full = out.reshape(-1), out.size // 8  # bytes without padding
@@ -66,7 +65,8 @@ def fill_signs(out: Array, size: Array, signs: Array, zero: int) -> None:
             flat[8 * full :] = table[signs[full], : out.size % 8]
     else:
         minus = np.unpackbits(signs, count=out.size, bitorder="little").view(bool)
-        out[...] = np.where(minus.reshape(out.shape), -size, size)
+        np.copyto(out, size)
+        np.copyto(out, -size, where=minus.reshape(out.shape))
 
 
 def one_hot(d: int) -> Array:
@@ -243,4 +243,5 @@ class TwoMeans(Compressor, spec="twomeans"):
 
     def _fill(self, out: Array, message: Any) -> None:
         low, high, minus = message
-        out[...] = np.where(minus, low, high)
+        np.copyto(out, high)
+        np.copyto(out, low, where=minus)

@@ -10,7 +10,7 @@ import numpy as np
 from efsgd.arrays import Array, Generator, mean_abs
 from efsgd.compressors.base import Compressor, need
 from efsgd.compressors.guarantee import Guarantee
-from efsgd.compressors.packing import Reader, Shape, Writer, subset_bits
+from efsgd.compressors.packing import Reader, Shape, Writer, place, subset_bits
 from efsgd.compressors.selection import (
     check_count,
     count,
@@ -72,9 +72,8 @@ class _IndexedValues(_Counted):
         return fields.subset(tuple(lead), k, d), values
 
     def _fill(self, out: Array, message: Any) -> None:
-        indices, values = message
-        out[...] = 0
-        np.put_along_axis(out, indices, values, axis=-1)
+        positions, values = message
+        place(out, positions, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,8 +197,7 @@ class SignTopK(_Counted, Compressor, spec="signtopk"):
         return size, fields.subset(tuple(lead), k, d), read_signs(fields, (*lead, k), 1)
 
     def _fill(self, out: Array, message: Any) -> None:
-        size, indices, signs = message
-        values = np.empty(indices.shape, out.dtype)
+        size, positions, signs = message
+        values = np.empty((*out.shape[:-1], self._k(out.shape[-1])), out.dtype)
         fill_signs(values, size, signs, 1)
-        out[...] = 0
-        np.put_along_axis(out, indices, values, axis=-1)
+        place(out, positions, values)

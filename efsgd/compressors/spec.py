@@ -2,16 +2,38 @@
 
 A name, a colon, then the fields in their order, with commas between them: those without a default
 as bare values, the others as ``name=value`` where they differ from it (a true flag as its name).
-A compressor among the fields comes last, as its own spec.
+A compressor among the fields comes last, as its own spec; where it is the only field, a comma may
+stand for the colon, as in ``contractive,qsgd:7``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, Field, fields
+from difflib import get_close_matches
 from typing import Any
 
 _CONSTANTS = {"True": True, "False": False, "None": None}
+
+
+def split(spec: str) -> tuple[str, str]:
+    """The name in a spec, and what follows it, from its colon or comma on."""
+    name = re.split("[:,]", spec, maxsplit=1)[0]
+    return name, spec[len(name) :]
+
+
+def unknown(name: str, known: Collection[str]) -> str:
+    """The refusal of a name that no compressor has."""
+    plain = name.strip().lower().replace("-", "").replace("_", "")
+    near = did_you_mean(plain, known)
+    return f"no compressor is called {name!r}{near}; known are {' '.join(sorted(known))}"
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """The known word that is most like this one, in brackets; nothing where none is like it."""
+    near = get_close_matches(word, known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def format_spec(name: str, value: Any, inner: type) -> str:
@@ -29,14 +51,17 @@ def format_spec(name: str, value: Any, inner: type) -> str:
 
 
 def arguments(
-    text: str, plain: list[Field[Any]], nested: list[str], read: Callable[[str], Any]
+    text: str, plain: list[Field[Any]], nested: list[Field[Any]], read: Callable[[str], Any]
 ) -> dict[str, Any]:
-    """Name -> value of the fields in the text behind a colon; ValueError where it does not fit.
+    """Name -> value of the fields in what follows a name; ValueError where it does not fit.
 
-    ``plain`` are the fields that hold a value, ``nested`` the names of those that hold a compressor
-    (one at most), whose spec ``read`` turns into one.
+    ``plain`` are the fields that hold a value, ``nested`` those that hold a compressor (one at
+    most), whose spec ``read`` turns into one.
     """
     values: dict[str, Any] = {}
+    if text.startswith(",") and (plain or not nested):
+        raise ValueError(f"a colon comes before its fields, not {text[:9]!r}")
+    text = text[1:]
     required = [field.name for field in plain if field.default is MISSING]
     optional = {field.name: field.default for field in plain if field.default is not MISSING}
     while text:
@@ -50,12 +75,14 @@ def arguments(
                 raise ValueError(f"{key} is a flag: write it without a value, not {word!r}")
         elif nested:
             (compressor_field,) = nested
-            values[compressor_field], rest = read(text), ""
+            values[compressor_field.name], rest = read(text), ""
         else:
-            raise ValueError(f"it takes no {word!r}")
+            raise ValueError(f"it takes no {word!r}{did_you_mean(key, optional)}")
         text = rest
     if required:
         raise ValueError(f"it needs {', '.join(required)}")
+    if any(field.default is MISSING and field.name not in values for field in nested):
+        raise ValueError("the compressor inside is missing: its spec comes last")
     return values
 
 

@@ -12,7 +12,7 @@ from efsgd.arrays import Array, max_abs, rms
 from efsgd.checks import positive
 from efsgd.compressors.base import Compressor
 from efsgd.compressors.guarantee import Guarantee
-from efsgd.compressors.packing import Reader, Shape, Writer
+from efsgd.compressors.packing import Reader, Shape, Writer, place_marked
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,9 @@ class Threshold(Compressor, spec="threshold"):
         return fields.subset((), count, size), fields.floats((count,))
 
     def _fill(self, out: Array, message: Any) -> None:
-        indices, values = message
-        out[...] = 0
-        out.reshape(-1)[indices] = values
+        positions, values = message
+        if positions.dtype == bool:
+            place_marked(out, positions.reshape(out.shape), values)
+        else:
+            out[...] = 0
+            out.flat[positions] = values  # out may be a view, of which reshape would make a copy

@@ -1,4 +1,4 @@
-"""Identity, Scaled, and the base of the compressors that are made of another one."""
+"""Identity, Scaled, Contractive, and the base of the compressors that are made of another one."""
 
 from __future__ import annotations
 
@@ -52,6 +52,19 @@ class Wrapper:
         """As the inner one."""
         return self.compressor.fixed_size
 
+    @property
+    def _may_overflow(self) -> bool:
+        """As the inner one."""
+        return self.compressor._may_overflow
+
+    def draw(self, shape: Shape, rng: Generator | None = None, state: Any = None) -> Any:
+        """What the inner one draws."""
+        return self.compressor.draw(shape, rng, state)
+
+    def next_state(self, x: Array, drawn: Any) -> Any:
+        """The inner one's state."""
+        return self.compressor.next_state(x, drawn)
+
 
 @dataclass(frozen=True)
 class Scaled(Wrapper, Compressor, spec="scaled"):
@@ -98,13 +111,10 @@ class Scaled(Wrapper, Compressor, spec="scaled"):
         """Only if nothing is scaled."""
         return self.factor == 1 and self.compressor.projection
 
-    def draw(self, shape: Shape, rng: Generator | None = None, state: Any = None) -> Any:
-        """What the inner one draws."""
-        return self.compressor.draw(shape, rng, state)
-
-    def next_state(self, x: Array, drawn: Any) -> Any:
-        """The inner one's state."""
-        return self.compressor.next_state(x, drawn)
+    @property
+    def _may_overflow(self) -> bool:
+        """As the inner one, and with a factor above 1."""
+        return self.factor > 1 or self.compressor._may_overflow
 
     def apply(self, x: Array, drawn: Any = None) -> Array:
         """The factor times what the inner one sends."""
@@ -143,3 +153,79 @@ class Scaled(Wrapper, Compressor, spec="scaled"):
             out *= np.asarray(self.factor, out.dtype)
         if self.factor > 1 and not all_finite(out):
             raise ValueError(f"the message of {self} holds numbers beyond {out.dtype}")
+
+
+@dataclass(frozen=True)
+class Contractive(Wrapper, Compressor, spec="contractive"):
+    """C(x)/(1 + omega(d)) of an unbiased C, at every dimension d: ``contractive,qsgd:7``.
+
+    delta = 1/(1 + omega(d)) in expectation, attained where C attains its omega (arXiv 1901.09847,
+    Theorem IV). Behind error feedback on tensors of many sizes, or inside ``Blockwise``, each is
+    scaled by its own d, where one ``Scaled`` would scale the small too much or the large too little
+    (``c.contractive(d)`` is the one for a single d). A message holds the factor, so that whoever
+    decodes it need not know omega.
+    """
+
+    compressor: Compressor
+
+    def __post_init__(self) -> None:
+        """Refuse what is not unbiased."""
+        if instance(self.compressor).guarantee != "unbiased":
+            raise ValueError(
+                f"contractive scales an unbiased compressor such as qsgd:7, and {self.compressor} "
+                f"is none: use it without contractive"
+            )
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """In expectation."""
+        return "expectation"
+
+    @property
+    def attained(self) -> bool:
+        """As the inner one."""
+        return self.compressor.attained
+
+    def factor(self, d: int) -> float:
+        """1/(1 + omega(d)), by which C is scaled at dimension d; 1 at d = 0."""
+        return 1.0 / (1.0 + self.compressor.omega(d))
+
+    def apply(self, x: Array, drawn: Any = None) -> Array:
+        """The factor at the dimension of x times what the inner one sends."""
+        factor = np.asarray(self.factor(x.shape[-1]), x.dtype)
+        sent: Array = self.compressor.apply(x, drawn) * factor
+        return sent
+
+    def _delta(self, d: int) -> float:
+        return self.factor(d)
+
+    def _scaled_delta(self, d: int, a: float) -> float:
+        return self.compressor._scaled_delta(d, a * self.factor(d))
+
+    def _attaining_point(self, d: int, within: float) -> Array:
+        return self._scaled_point(d, within, 1.0)
+
+    def _scaled_point(self, d: int, within: float, a: float) -> Array:
+        return self.compressor._scaled_point(d, within, a * self.factor(d))
+
+    def _bits(self, d: int, width: int) -> int:
+        return width + self.compressor._bits(d, width)
+
+    def _write(self, out: Writer, x: Array, drawn: Any) -> None:
+        out.floats(np.array([self.factor(x.shape[-1])], x.dtype))
+        self.compressor._write(out, x, drawn)
+
+    def _read(self, fields: Reader, shape: Shape) -> Any:
+        (factor,) = fields.floats((1,))
+        if not 0 < factor <= 1:
+            raise ValueError(f"the message scales by {factor}, not by a number in (0, 1]")
+        return factor, self.compressor._read(fields, shape)
+
+    def _fill(self, out: Array, message: Any) -> None:
+        factor, inner = message
+        self.compressor._fill(out, inner)
+        out *= factor
+
+    def __str__(self) -> str:
+        """The spec: no field comes between the name and the inner one, so no colon either."""
+        return super().__str__().replace(":", ",", 1)

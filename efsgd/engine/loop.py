@@ -71,7 +71,8 @@ def simulate(
     history.state(row, x, memory)
     if not keep:
         _raise_if_diverged(block.steps, x, memory, history.losses(row + 1, x, interval))
-    return {**history.arrays(), "x_final": method.answer(x, memory)}
+    x_final = np.array(method.answer(x, memory))  # what project returned may be used again
+    return {**history.arrays(), "x_final": x_final}
 
 
 def _diverged(x: Array, g: Array, memory: Memory) -> Array | None:

@@ -1,22 +1,7 @@
 """What is recorded of a run: quantities of the iterate, and of the step taken from it.
 
-================  ===============================================================================
-of (x_t, e_t)
-loss              f(x_t)
-distance          |x_t - x*|, where the problem knows its optimum
-memory_norm       |e_t|, for methods with feedback, in the units that the method names
-span_distance     dist(x_t, x_0 + span{g_0, ..., g_(t-1)}) (arXiv 1901.09847, section 5); by QR
-virtual_residual  |(x_t - e_t) - (x_0 - sum lr g)| relative to the largest |x_s| and |e_s|
-                  recorded up to t: 0 but for rounding, with feedback and without projection
-                  (x MINUS e; ``method.virtual`` where a method has another one)
-bytes             len(encode(...)) of all messages so far
-(others)          whatever ``problem.measure(x)`` returns
-                  (loss, distance, span_distance and these at ``method.answer``, which is x_t for
-                  all methods but FullyCorrectiveEF)
-of the step taken from x_t (NaN in the last row)
-achieved_delta    1 - |C(p_t) - p_t|^2/|p_t|^2
-phi_g, phi_p      density of g_t and of the corrected gradient p_t
-================  ===============================================================================
+:data:`efsgd.METRICS` says what each is; whatever ``problem.measure(x)`` returns joins them. Those
+of a step are NaN in the last row, from which no step is taken.
 """
 
 from __future__ import annotations
@@ -29,9 +14,9 @@ import numpy as np
 from efsgd.arrays import Array, achieved_delta, density
 from efsgd.compressors.base import Compressor, drawn_for
 from efsgd.engine.block import Block
+from efsgd.engine.keys import METRICS, OF_STEPS
 from efsgd.methods.base import Memory, Method, StepSize, Update
 
-OF_STEPS = ("achieved_delta", "phi_g", "phi_p")
 SPAN_TOLERANCE = 1e-10  # a gradient this much out of the span, relatively, extends it
 SPAN_LIMIT = 2**28  # entries of the basis
 
@@ -137,11 +122,9 @@ def _norm(v: Any) -> Array:
 def _chosen(block: Block, extra: tuple[str, ...]) -> tuple[str, ...]:
     """The metrics to record: those asked for, or all that apply but the span distance."""
     feeds_back = block.method.feeds_back
-    asked = block.metrics is None or "distance" in block.metrics
     applies = {
         "loss": True,
-        # Asked for first: the optimum may take long to find.
-        "distance": asked and getattr(block.problem, "optimum", None) is not None,
+        "distance": _has_distance(block),
         "memory_norm": feeds_back,
         "virtual_residual": block.method.has_virtual and not hasattr(block.problem, "project"),
         "achieved_delta": True,
@@ -149,7 +132,7 @@ def _chosen(block: Block, extra: tuple[str, ...]) -> tuple[str, ...]:
         "phi_p": True,
         "bytes": True,
     }
-    clash = {*applies, "step", "x_final", "span_distance"}.intersection(extra)
+    clash = METRICS.keys() & set(extra)
     if clash:
         raise ValueError(f"measure returns {min(clash)!r}, which the history has itself: rename it")
     if isinstance(block.metrics, str):
@@ -164,6 +147,19 @@ def _chosen(block: Block, extra: tuple[str, ...]) -> tuple[str, ...]:
                 f"and span_distance"
             )
     return block.metrics
+
+
+def _has_distance(block: Block) -> bool:
+    """Whether the distance to an optimum can be recorded; one that was asked for has to be found.
+
+    It is not looked for in vain, as that may take long.
+    """
+    if block.metrics is not None:
+        return "distance" in block.metrics and getattr(block.problem, "optimum", None) is not None
+    try:
+        return getattr(block.problem, "optimum", None) is not None
+    except ArithmeticError:  # none can be certified: no reason to refuse a run
+        return False
 
 
 class _Virtual:

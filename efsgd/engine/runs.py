@@ -7,15 +7,15 @@ of a figure see the same noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from efsgd.arrays import Array, Generator
-from efsgd.checks import whole
+from efsgd.checks import scalar, whole
 from efsgd.engine.block import Block
 from efsgd.engine.loop import Diverged, simulate
 from efsgd.engine.problem import Problem
@@ -29,26 +29,28 @@ BLOCK = 2**17  # entries of x that step together: a handful of such arrays stay 
 class Run:
     """One experiment as a value.
 
-    ``lr`` is a number, a :class:`Schedule`, or a tuple with one step size a replicate. ``batch`` is
-    the number of rows a step sees of a finite sum (drawn afresh, without replacement); None calls
-    ``problem.gradient``. ``record``: every so many steps, or these steps, first and last always;
-    None means every step up to 1000 steps and about 1000 evenly spaced ones beyond. ``metrics``:
-    what to record (see :mod:`efsgd.engine.metrics`); None means all that apply but the costly span
-    distance.
+    ``lr`` is a number, a :class:`Schedule`, or a sequence with one step size a replicate. ``batch``
+    is the number of rows a step sees of a finite sum (drawn afresh, without replacement); None
+    calls ``problem.gradient``. ``record``: every so many steps, or a sequence of steps, first and
+    last always; None means every step up to 1000 steps and about 1000 evenly spaced ones beyond.
+    ``metrics``: what to record, names out of ``efsgd.METRICS``, which says what each is; None means
+    all that apply but the costly span distance. Sequences (lists, arrays, ranges) become tuples.
     """
 
     problem: Problem
     method: Method
-    lr: float | Schedule | tuple[float, ...]
+    lr: float | Schedule | Sequence[float] | Array
     steps: int
     seed: int = 0
     replicates: int = 1
     batch: int | None = None
-    record: int | tuple[int, ...] | None = None
-    metrics: tuple[str, ...] | None = None
+    record: int | Sequence[int] | Array | None = None
+    metrics: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot run."""
+        for name in ("lr", "record", "metrics"):
+            object.__setattr__(self, name, _as_tuple(getattr(self, name)))
         for name, least in (("steps", 1), ("replicates", 1), ("seed", 0)):
             whole(name, getattr(self, name), least=least)
         if not isinstance(self.method, Method):
@@ -75,8 +77,6 @@ class Run:
             chosen = [whole("record", t, self.steps, least=0) for t in self.record]
         elif self.record is None and self.steps > 1000:
             chosen = (round(i * self.steps / 1000) for i in range(1001))
-        elif isinstance(self.record, list):
-            raise ValueError(f"record must be a number of steps or a tuple, not {self.record}")
         else:
             interval = 1 if self.record is None else whole("record", self.record)
             chosen = range(0, self.steps, interval)
@@ -90,9 +90,12 @@ class Run:
 def run(run: Run, *, diverged: Literal["raise", "keep"] = "raise") -> dict[str, Array]:
     """Return the history: "step" (T,), the metrics (T, R) in order of steps, "x_final" (R, d).
 
-    Row i belongs to x_t and e_t at t = step[i]. A run that diverges raises :class:`Diverged`, which
-    names the first step at which a replicate is not finite; with ``diverged="keep"`` its replicates
-    go on as inf and NaN beside the others.
+    Row i belongs to x_t and e_t at t = step[i]; ``efsgd.METRICS`` says what each key holds. Those
+    of the step taken from x_t, achieved_delta, phi_g and phi_p, end with NaN, as no step is taken
+    from the last iterate: ``history["phi_g"][:-1]`` are the others.
+
+    A run that diverges raises :class:`Diverged`, which names the first step at which a replicate is
+    not finite; with ``diverged="keep"`` its replicates go on as inf and NaN beside the others.
     """
     if diverged not in ("raise", "keep"):
         raise ValueError(f"diverged must be 'raise' or 'keep', not {diverged!r}")
@@ -146,6 +149,13 @@ def _keep_memory() -> None:
     np.empty(31 * 2**20, np.uint8)  # the threshold grows with what is freed, up to 32 MiB
 
 
+def _as_tuple(value: Any) -> Any:
+    """A list, range or array as a tuple of Python's own numbers; what is none of them as it is."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()  # a number, of an array without axes
+    return tuple(value) if isinstance(value, list | range) else value
+
+
 def _block(run: Run, start: int, rows: int) -> Block:
     """The replicates start, ..., start + rows - 1 of a run."""
     schedule = _schedule(run)
@@ -159,7 +169,7 @@ def _block(run: Run, start: int, rows: int) -> Block:
         replicates=rows,
         recorded=tuple(run.recorded()),
         batch=run.batch,
-        metrics=run.metrics,
+        metrics=None if run.metrics is None else tuple(run.metrics),
     )
 
 
@@ -170,8 +180,12 @@ def _schedule(run: Run) -> Schedule:
         return lr
     if not isinstance(lr, tuple):
         if isinstance(lr, bool) or not isinstance(lr, int | float | np.number):
-            raise ValueError(f"lr must be a number, a tuple of numbers or a Schedule, not {lr!r}")
+            raise ValueError(
+                f"lr must be a number, a sequence of numbers or a Schedule, not {lr!r}"
+            )
         return Constant(float(lr))
+    for rate in lr:
+        scalar("lr", rate)
     if len(lr) != run.replicates:
         raise ValueError(f"lr names {len(lr)} step sizes for {run.replicates} replicates")
     return PerReplicate(lr)

@@ -15,7 +15,7 @@ from efsgd.compressors.base import Compressor
 from efsgd.compressors.wrappers import Identity
 
 StepSize = float | Array  # a number, or (R, 1)
-Form = Literal["heavy-ball", "nesterov", "undecayed"]
+Form = Literal["heavy-ball", "undecayed"]
 
 
 class Memory(NamedTuple):
@@ -44,26 +44,36 @@ class Update(NamedTuple):
 class Method:
     """Base of all methods: weight decay and momentum.
 
-    ``form`` of the momentum mu: "heavy-ball" m = mu*m + (1-dampening)*g, direction m; "nesterov"
-    direction g + mu*m; both as in torch, the first m being g. "undecayed" m = m + mu*g is what the
-    paper's convex code has (its buffer never decays); it is here to reproduce that figure.
+    The momentum mu is heavy-ball, m = mu*m + (1-dampening)*g with the direction m, or with
+    ``nesterov=True`` the direction g + mu*m; both as in torch, the first m being g. ``form=
+    "undecayed"``, m = m + mu*g, is what the paper's convex code has (its buffer never decays); it
+    is here to reproduce that figure. (``form="nesterov"``, as it was spelled, still is read.)
     """
 
     momentum: float = 0.0
     dampening: float = 0.0
     form: Form = "heavy-ball"
     weight_decay: float = 0.0
+    nesterov: bool = False
 
     def __post_init__(self) -> None:
         """Refuse impossible numbers."""
+        if str(self.form) == "nesterov":
+            object.__setattr__(self, "form", "heavy-ball")
+            object.__setattr__(self, "nesterov", True)
         if not 0 <= self.momentum <= 1 or (self.momentum == 1 and self.form != "undecayed"):
             raise ValueError(f"momentum must lie in [0, 1), not {self.momentum}")
-        if self.form not in ("heavy-ball", "nesterov", "undecayed"):
-            raise ValueError(f"form must be heavy-ball, nesterov or undecayed, not {self.form!r}")
+        if self.form not in ("heavy-ball", "undecayed"):
+            raise ValueError(f"form must be heavy-ball or undecayed, not {self.form!r}")
+        if self.nesterov not in (True, False):
+            raise ValueError(f"nesterov must be True or False, not {self.nesterov!r}")
+        object.__setattr__(self, "nesterov", bool(self.nesterov))
         if not 0 <= self.dampening <= 1:
             raise ValueError(f"dampening must lie in [0, 1], not {self.dampening}")
-        if self.form == "nesterov" and (self.momentum == 0 or self.dampening != 0):
+        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError("Nesterov momentum needs momentum > 0 and dampening = 0")
+        if self.nesterov and self.form == "undecayed":
+            raise ValueError("Nesterov momentum decays: leave out form='undecayed'")
         if not 0 <= self.weight_decay < float("inf"):
             raise ValueError(f"weight_decay must be at least 0, not {self.weight_decay}")
 
@@ -138,5 +148,6 @@ class Method:
         if self.form == "undecayed":
             m = self.momentum * g if m is None else m + self.momentum * g
             return m, m
-        m = g if m is None else self.momentum * m + (1 - self.dampening) * g
-        return (g + self.momentum * m if self.form == "nesterov" else m), m
+        # The first m is a copy: who gave g may return it again, with other numbers.
+        m = g.copy() if m is None else self.momentum * m + (1 - self.dampening) * g
+        return (g + self.momentum * m if self.nesterov else m), m

@@ -59,17 +59,17 @@ class EF21SGDM(EF21):
     def __post_init__(self) -> None:
         """Refuse other forms of momentum."""
         super().__post_init__()
-        if self.form != "heavy-ball" or self.dampening:
+        if self.nesterov or self.form != "heavy-ball" or self.dampening:
             raise ValueError(
-                f"EF21SGDM has its own momentum: use EF21 for form={self.form!r} and "
-                f"dampening={self.dampening}"
+                f"EF21SGDM has its own momentum: use EF21 for nesterov={self.nesterov}, "
+                f"form={self.form!r} and dampening={self.dampening}"
             )
 
     def averaged(self, g: Array, m: Array | None) -> tuple[Array, Array | None]:
         """The mean v of the gradients so far, twice."""
         if not self.momentum:
             return g, m
-        v = g if m is None else self.momentum * m + (1 - self.momentum) * g
+        v = g.copy() if m is None else self.momentum * m + (1 - self.momentum) * g
         return v, v
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from efsgd.arrays import Array, Generator
 from efsgd.compressors.base import Compressor, instance
+from efsgd.compressors.blockwise import Blockwise
 from efsgd.compressors.guarantee import Guarantee
 from efsgd.compressors.signs import ScaledSign
-from efsgd.compressors.wrappers import Scaled
+from efsgd.compressors.wrappers import Contractive, Scaled
 from efsgd.methods.base import Memory, Method, StepSize, Update
 
 
@@ -83,8 +84,11 @@ class EFSGD(Feedback):
         return x, Memory(e, warm=warm)
 
 
-def check_feedback(c: Compressor, d: int) -> None:
-    """Raise ValueError for a compressor that error feedback must not use at dimension d."""
+def check_feedback(c: Compressor, d: int, name: str = "") -> None:
+    """Raise ValueError for a compressor that error feedback must not use at dimension d.
+
+    ``name`` says which of several tensors has this dimension.
+    """
     if c.guarantee not in get_args(Guarantee):
         raise ValueError(f"{c} has the guarantee {c.guarantee!r}: use one of {get_args(Guarantee)}")
     if isinstance(c, Scaled) and c.factor >= 2 and c.compressor.guarantee == "absolute":
@@ -93,9 +97,23 @@ def check_feedback(c: Compressor, d: int) -> None:
         )
     if c.guarantee in ("absolute", "none") or c.delta(d) > 0:
         return
+    fault = "has delta = 0"
     if c.guarantee == "unbiased":
-        raise ValueError(
-            f"{c} is unbiased with omega = {c.omega(d):.4g} >= 1 at d = {d}, and error feedback "
-            f"with it can diverge: use its .contractive({d}), which is {c.contractive(d)}"
-        )
-    raise ValueError(f"{c} has delta = 0 at d = {d}, so error feedback with it can diverge")
+        fault = f"is unbiased with omega = {c.omega(d):.4g} >= 1"
+    remedy = _remedy(c, d)
+    cure = f": use {remedy}, whose delta there is {remedy.delta(d):.3g}" if remedy else ""
+    where = f"d = {d}" + (f" ({name})" if name else "")
+    raise ValueError(f"{c} {fault} at {where}, so error feedback with it can diverge{cure}")
+
+
+def _remedy(c: Compressor, d: int) -> Compressor | None:
+    """The compressor nearest to c with delta > 0 at d and, if it scales, at any other d."""
+    if c.guarantee == "unbiased":
+        return Contractive(c)
+    if c.delta(d) > 0:
+        return c
+    if isinstance(c, Scaled):
+        return _remedy(c.compressor, d)
+    if isinstance(c, Blockwise) and (inner := _remedy(c.compressor, min(c.size, d))) is not None:
+        return Blockwise(inner, c.size)
+    return None

@@ -61,7 +61,7 @@ class GradientEF(Feedback):
 class PostMomentumEF(Feedback):
     """EF-SGD with momentum after compression: p = lr g + e, e <- p - C(p), m <- mu m + C(p).
 
-    Then x <- x - m, or x - (C(p) + mu m) if ``form`` is "nesterov". The receiver averages what
+    Then x <- x - m, or x - (C(p) + mu m) with ``nesterov=True``. The receiver averages what
     arrives, as in PowerSGD (Vogels, Karimireddy, Jaggi, arXiv 1905.13727), whose letters are in
     units of g; the memory e and m are in units of x here. With c = mu/(1-mu), Nesterov mu^2/(1-mu),
     the virtual iterate x - c m - e/(1-mu) moves by -lr g/(1-mu) (derived here).
@@ -72,8 +72,8 @@ class PostMomentumEF(Feedback):
         super().__post_init__()
         if self.dampening or self.form == "undecayed":
             raise ValueError(
-                f"momentum after compression is heavy-ball or nesterov without dampening, not "
-                f"{self.form!r} with dampening={self.dampening}"
+                f"momentum after compression is heavy-ball, or nesterov=True, without dampening, "
+                f"not {self.form!r} with dampening={self.dampening}"
             )
 
     def virtual(self, x: Array, memory: Memory) -> Array:
@@ -83,7 +83,7 @@ class PostMomentumEF(Feedback):
         point = x - memory.e / (1 - mu)
         if memory.m is None:
             return point
-        return point - (mu * mu if self.form == "nesterov" else mu) / (1 - mu) * memory.m
+        return point - (mu * mu if self.nesterov else mu) / (1 - mu) * memory.m
 
     def start(self, x: Array) -> Memory:
         """e_0 = 0."""

@@ -34,6 +34,7 @@ from efsgd.arrays import Array, rms
 from efsgd.compressors import (
     QSGD,
     Blockwise,
+    Contractive,
     Identity,
     LowRank,
     Natural,
@@ -63,7 +64,7 @@ SIZES = (0, 1, 2, 5, 17, 64)
 
 
 def innermost(c: Any) -> Compressor:
-    while isinstance(c, Scaled | Blockwise):
+    while isinstance(c, Scaled | Contractive | Blockwise):
         c = c.compressor
     return c  # type: ignore[no-any-return]
 

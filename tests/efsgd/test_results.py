@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
 from dataclasses import dataclass, make_dataclass
 from functools import cached_property
@@ -29,7 +28,7 @@ from project import python_path
 import efsgd
 from efsgd import provenance, results
 from efsgd.provenance import optional
-from efsgd.results import find, key, load, made_by, obtain, place, replacing, save, spec_of
+from efsgd.results import find, key, load, made_by, obtain, place, save, spec_of
 
 SPEC = {"type": "some.Work", "lr": 0.1, "at": [1, 2]}
 
@@ -278,22 +277,6 @@ def test_every_broken_file_is_refused_in_one_sentence(tmp_path):
         assert "\n" not in str(info.value), name
 
 
-@given(st.data())
-def test_a_damaged_byte_is_noticed_or_does_not_matter(tmp_path_factory, data):
-    path = tmp_path_factory.mktemp("damage") / "a.npz"
-    save(path, {"a": np.arange(30.0).reshape(5, 6)}, SPEC, {"code": "c"})
-    content = bytearray(path.read_bytes())
-    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(content)
-    try:
-        damaged = load(path)
-    except ValueError:
-        pass
-    else:
-        assert (damaged.spec, damaged.made_by) == (SPEC, {"code": "c"})
-        np.testing.assert_array_equal(damaged["a"], np.arange(30.0).reshape(5, 6))
-
-
 def test_no_file_is_an_oserror(tmp_path):
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "nowhere.npz")
@@ -315,39 +298,6 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypa
         save(path, {"a": np.ones(2)}, SPEC, {})
     assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
     assert path.read_bytes() == before
-
-
-KILLED = """
-import os, sys
-from efsgd.results import replacing
-with replacing(sys.argv[1]) as file:
-    file.write(bytes(9999))
-    os._exit(9)
-"""
-
-
-def test_what_a_killed_writer_left_goes_once_it_is_old(tmp_path):
-    """A young file may be that of a writer alive; nothing else is touched, however it is called."""
-    ours, other = tmp_path / "[a].npz", tmp_path / "a.npz"
-    for path in (ours, ours, other):
-        assert subprocess.run([sys.executable, "-c", KILLED, path]).returncode == 9
-    old, young = tmp_path.glob(".[[]a*.tmp")
-    stays = {*tmp_path.glob(".a.npz.*.tmp")}
-    stays |= {tmp_path / f".[a].npz.{name}.tmp" for name in ("mine", "b.01234567", "012345678")}
-    for path in (old, young, *stays):
-        path.touch()
-        os.utime(path, (time.time() - (3000 if path == young else 4000),) * 2)
-    save(ours, {"a": np.zeros(2)}, SPEC, {})
-    assert set(tmp_path.iterdir()) == {ours, young, *stays}
-
-
-def test_ages_are_told_by_the_clock_of_the_files(tmp_path, monkeypatch):
-    """That of this machine may be hours ahead, and a living writer's file must stay."""
-    with replacing(tmp_path / "a.npz") as file:
-        file.write(b"1")
-        monkeypatch.setattr(time, "time", lambda before=time.time: before() + 9000)
-        save(tmp_path / "a.npz", {"a": np.zeros(2)}, SPEC, {})
-    assert (tmp_path / "a.npz").read_bytes() == b"1"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SystemExit])

@@ -51,6 +51,9 @@ CASES = [  # spec, dtype, d
     ("blockwise:4,scaledsign", "f4", 11),
     ("blockwise:4,randk:2,unbiased", "f4", 11),
     ("blockwise:5,natural", "f8", 11),
+    ("contractive,qsgd:1", "f4", 11),
+    ("contractive,randk:6,unbiased", "f8", 11),
+    ("blockwise:4,contractive,terngrad", "f4", 11),
 ]
 
 

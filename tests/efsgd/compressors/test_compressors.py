@@ -35,6 +35,7 @@ from efsgd.compressors import (
     QSGD,
     Blockwise,
     Compressor,
+    Contractive,
     Identity,
     LowRank,
     Natural,
@@ -62,9 +63,9 @@ def same(a: Array, b: Array) -> bool:
 
 
 def test_the_library_is_complete() -> None:
-    """Fourteen, each a direct subclass, with a spec and exported."""
+    """Fifteen, each a direct subclass, with a spec and exported."""
     registered = Compressor.registry.values()
-    assert len(LIBRARY) == 14
+    assert len(LIBRARY) == 15
     assert set(LIBRARY) == {c for c in registered if c.__module__.startswith("efsgd.compressors.")}
     assert all(getattr(efsgd, cls.__name__) is cls for cls in LIBRARY)
     assert all(cls.__module__.startswith("efsgd.") for cls in LIBRARY)
@@ -109,6 +110,13 @@ VALUES = [  # by hand from the definitions
     (Threshold(l2=1.0), None, [3, 0, 0, -4]),  # sqrt(26/4) = 2.55
     (Threshold(l2=0.3), None, [3, -1, 0, -4]),  # 0.76
     (Scaled(TopK(1), 0.25), None, [0, 0, 0, -1]),
+    (Contractive(QSGD(1)), HALF, [26**0.5 / 2, 0, 0, -(26**0.5) / 2]),  # omega(4) = 2/1 - 1
+    (Contractive(RandK(2, unbiased=True)), np.array([0, 1]), [3, -1, 0, 0]),  # omega = 4/2 - 1
+    (  # by the two entries of each block: omega(2) = sqrt(2) - 1, |x|_2 = sqrt(10) and 4
+        Blockwise(Contractive(QSGD(1)), 2),
+        [HALF.reshape(2, 2)],
+        [5**0.5, 0, 0, -(8**0.5)],
+    ),
     (Blockwise(ScaledSign(), 3), None, [4 / 3, -4 / 3, 4 / 3, -4]),
     (Blockwise(TopK(1), 2), None, [3, 0, 0, -4]),
     (LowRank(2), None, [3, -1, 0, -4]),
@@ -320,7 +328,7 @@ FITS = [
     c
     for c in COMPRESSORS
     if isinstance(c, TernGrad)
-    or (c.guarantee != "unbiased" and not isinstance(c, Natural | Scaled | Blockwise))
+    or (c.guarantee != "unbiased" and not isinstance(c, Natural | Scaled | Contractive | Blockwise))
 ]
 
 

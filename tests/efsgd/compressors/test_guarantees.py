@@ -29,12 +29,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from efsgd import EFSGD, CompressedSGD, achieved_delta, density
+from efsgd import EFSGD, CompressedSGD, achieved_delta, compressor, density
 from efsgd.arrays import Array
 from efsgd.compressors import (
     QSGD,
     Blockwise,
     Compressor,
+    Contractive,
     Identity,
     LowRank,
     Natural,
@@ -217,6 +218,12 @@ FORMULAS = [  # (compressor, d, delta), each number from the table of theory.md,
     (Scaled(Natural(nearest=True), 0.5), 9, 1 - (1 - 1 / 3) ** 2),
     (Scaled(Natural(nearest=True), 1.2), 9, 1 - 0.6**2),
     (Scaled(Natural(nearest=True), 1.5), 9, 0.0),
+    (Contractive(QSGD(1)), 9, 1 / 3),  # omega = sqrt(9) - 1
+    (Contractive(TernGrad()), 9, 1 / 2),  # omega = (3 - 1)/2
+    (Contractive(Natural()), 9, 8 / 9),
+    (Contractive(RandK(2, unbiased=True)), 9, 2 / 9),
+    (Blockwise(Contractive(QSGD(1)), 4), 9, 1 / 2),  # blocks of 4, 4 and 1
+    (Scaled(Contractive(TernGrad()), 0.5), 9, 0.75 / 2),  # a(2-a) delta
     (Blockwise(ScaledSign(), 4), 9, 1 / 4),
     (Blockwise(ScaledSign(), 100), 9, 1 / 9),
     (Blockwise(TopK(1), 8), 9, 1 / 8),
@@ -447,12 +454,49 @@ def test_unbiased_behind_error_feedback_is_refused_with_its_fix() -> None:
         assert c.delta(d) == 0
         with pytest.raises(ValueError, match=r"unbiased with omega = .* >= 1") as refused:
             check_feedback(c, d)
-        assert f".contractive({d})" in str(refused.value)
-        assert str(c.contractive(d)) in str(refused.value)
+        assert f"use contractive,{c}, whose delta" in str(refused.value)
         with pytest.raises(ValueError, match="contractive"):
             EFSGD(c).check(d)
         check_feedback(c.contractive(d), d)
         CompressedSGD(c).check(d)
+
+
+CURES = [  # what is refused at d = 4096, and what is named instead
+    (QSGD(7), "contractive,qsgd:7"),
+    (Scaled(QSGD(7), 0.5), "contractive,qsgd:7"),  # its greatest factor there is 0.22
+    (QSGD(1).contractive(128), "contractive,qsgd:1"),
+    (Blockwise(Scaled(TernGrad(), 0.9), 99), "blockwise:99,contractive,terngrad"),
+    (Scaled(Blockwise(QSGD(1), 64), 1.5), "contractive,blockwise:64,qsgd:1"),
+    (Scaled(TopK(1), 2.5), "topk:1"),
+]
+
+
+@pytest.mark.parametrize(("c", "cure"), CURES, ids=str)
+def test_the_cure_that_is_named_cures_every_dimension(c: Compressor, cure: str) -> None:
+    with pytest.raises(ValueError, match=r"has delta = 0|is unbiased") as refused:
+        check_feedback(c, 4096, "layer4.weight")
+    assert f" at d = 4096 (layer4.weight), so error feedback with it can diverge: use {cure}, " in (
+        str(refused.value)
+    )
+    for d in (1, 2, 64, 4096, 2_359_296):
+        check_feedback(compressor(cure), d)
+
+
+@pytest.mark.parametrize("d", [1, 2, 16, 300])
+@pytest.mark.parametrize("c", UNBIASED, ids=str)
+def test_contractive_is_the_best_scaling_at_every_dimension(c: Compressor, d: int) -> None:
+    """delta = 1/(1 + omega(d)), which no other factor exceeds (Theorem IV)."""
+    wrapped = Contractive(c)
+    assert wrapped.delta(d) == 1 / (1 + c.omega(d)) == wrapped.factor(d)
+    best = Scaled(c, wrapped.factor(d))
+    assert wrapped.delta(d) == pytest.approx(best.delta(d), rel=1e-14)
+    assert all(
+        Scaled(c, a).delta(d) <= wrapped.delta(d) + 4 * EPS for a in np.linspace(0.01, 2, 50)
+    )
+    x = np.sqrt(np.arange(1.0, d + 1))
+    assert sent(wrapped, x).tobytes() == sent(best, x).tobytes()
+    assert wrapped.contractive(d) is wrapped
+    assert Scaled(wrapped, 0.5).delta(d) == pytest.approx(Scaled(best, 0.5).delta(d), rel=1e-14)
 
 
 def test_what_error_feedback_allows() -> None:

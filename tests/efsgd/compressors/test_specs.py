@@ -21,6 +21,7 @@ from efsgd.compressors import (
     QSGD,
     Blockwise,
     Compressor,
+    Contractive,
     Identity,
     LowRank,
     Natural,
@@ -59,6 +60,11 @@ SPECS = {  # as design.md writes them
     "threshold:linf=1.0": Threshold(linf=1),
     "threshold:abs=1e-05": Threshold(abs=1e-5),
     "scaled:0.5,topk:0.1": Scaled(TopK(0.1), 0.5),
+    "contractive,qsgd:7": Contractive(QSGD(7)),
+    "blockwise:64,contractive,randk:2,unbiased": Blockwise(Contractive(RandK(2, True)), 64),
+    "scaled:0.5,contractive,blockwise:9,terngrad": Scaled(
+        Contractive(Blockwise(TernGrad(), 9)), 0.5
+    ),
     "blockwise:128,scaledsign": Blockwise(ScaledSign(), 128),
     "blockwise:8,scaled:0.25,randk:2,unbiased": Blockwise(Scaled(RandK(2, True), 0.25), 8),
 }
@@ -97,6 +103,10 @@ def test_every_compressor_is_named_by_its_spec(c: Compressor) -> None:
 def test_any_parameters_survive(c: Compressor) -> None:
     assert compressor(str(c)) == c
     assert str(compressor(str(c))) == str(c)
+
+
+def test_a_colon_may_stand_for_the_comma() -> None:
+    assert compressor("contractive:qsgd:7") == compressor("contractive,qsgd:7")
 
 
 def test_numpy_numbers_are_numbers() -> None:
@@ -165,7 +175,18 @@ REFUSED = [  # each with a word that the message must hold
     ("threshold:abs=nan", "not nan"),
     ("threshold:abs=few", "not a compressor"),
     ("threshold:0.5", "takes no '0.5'"),
-    ("scaled:0.5", "missing"),
+    ("scaled:0.5", "the compressor inside is missing: its spec comes last"),
+    ("contractive", "the compressor inside is missing"),
+    ("contractive,", "the compressor inside is missing"),
+    ("contractive,topk:3", "scales an unbiased compressor such as qsgd:7, and topk:3 is none"),
+    ("contractive,contractive,qsgd:1", "and contractive,qsgd:1 is none"),
+    ("topk,3", "a colon comes before its fields, not ',3'"),
+    ("scaled,0.5,sign", "a colon comes before its fields"),
+    ("identity,", "a colon comes before its fields"),
+    ("top-k:3", "no compressor is called 'top-k' (did you mean 'topk'?); known are "),
+    ("scaled:0.5,qsdg:3", "no compressor is called 'qsdg' (did you mean 'qsgd'?)"),
+    ("randk:5,unbaised", "it takes no 'unbaised' (did you mean 'unbiased'?)"),
+    ("threshold:linf2=0.5", "it takes no 'linf2=0.5' (did you mean 'linf'?)"),
     ("scaled:0,identity", "factor must be positive"),
     ("scaled:inf,identity", "factor must be positive"),
     ("scaled:1" + "0" * 400 + ",identity", "not a compressor"),
@@ -178,7 +199,7 @@ REFUSED = [  # each with a word that the message must hold
     ("blockwise:4,topk:0", "not 0"),
     ("blockwise:4,sign,sign", "not a compressor"),
     (" topk:5", "no compressor is called ' topk'"),
-    ("TopK:5", "no compressor is called 'TopK'"),
+    ("TopK:5", "no compressor is called 'TopK' (did you mean 'topk'?)"),
 ]
 
 

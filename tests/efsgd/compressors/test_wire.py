@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compressor_table import COMPRESSORS, DTYPES, LIBRARY, count, drawn_for, vectors
+from compressor_table import COMPRESSORS, DTYPES, INSTANCES, LIBRARY, count, drawn_for, vectors
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -27,6 +27,7 @@ from efsgd.compressors import (
     QSGD,
     Blockwise,
     Compressor,
+    Contractive,
     Identity,
     LowRank,
     Natural,
@@ -202,7 +203,7 @@ def payload_bytes(c: Compressor, d: int, w: int, x: Array) -> int:
     raise NotImplementedError
 
 
-PLAIN = [c for c in COMPRESSORS if not isinstance(c, Scaled | Blockwise)]
+PLAIN = [c for c in COMPRESSORS if not isinstance(c, Scaled | Contractive | Blockwise)]
 
 
 @either
@@ -404,7 +405,7 @@ def test_large_claims_cost_nothing(c: Compressor) -> None:
     """With the default limit: refused before anything of that size is made."""
     with (
         memory(MB),
-        pytest.raises(ValueError, match=r"truncated|too many|claims \d+ bits|increase"),
+        pytest.raises(ValueError, match=r"truncated|too many|claims \d+ bits|increase|scales by 0"),
     ):
         decode(huge(c))
     with memory(MB), pytest.raises(ValueError, match=r"claims 1152921504606846976 entries"):
@@ -461,6 +462,9 @@ INVALID = {  # a message that no compressor sends, and what is said of it
     "shape": (forge("lowrank:1,shape=1x1", 2, floats(1, 1, 1)), "does not hold d = 2"),
     "product": (forge("lowrank:1", 1, floats(1e200, 1e200)), "beyond float64"),
     "product nan": (forge("lowrank:2,shape=2x2", 4, floats(*[-1e200, 1e200] * 4)), "beyond"),
+    "factor 0": (forge("contractive,terngrad", 1, floats(0, 1) + b"\0"), "scales by 0.0, not by"),
+    "factor 2": (forge("contractive,terngrad", 1, floats(2, 1) + b"\0"), "number in (0, 1]"),
+    "factor nan": (forge("contractive,terngrad", 1, floats(np.nan, 1) + b"\0"), "NaN or inf"),
     "scale beyond float32": (forge("scaled:1e300,identity", 1, bytes(4), 4), "beyond float32"),
     "scale": (forge("scaled:1e300,identity", 1, floats(1e300)), "beyond float64"),
 }
@@ -526,7 +530,66 @@ def test_odd_specs_in_messages(spec: str) -> None:
 
 
 def test_the_deepest_nesting_is_quick() -> None:
-    """Nineteen levels that each split in two would be half a million parts."""
-    sizes = ",".join(f"blockwise:{2**i - 1}" for i in range(16, 1, -1))
-    for payload in (b"", bytes(4096)):
-        assert not open_(forge(f"{sizes},sign", 2**17, payload), 2**17)
+    """Seven levels that each split in two, and a spec longer than any that is sent."""
+    sizes = ",".join(f"blockwise:{2**i - 1}" for i in range(8, 2, -1))
+    for spec in (f"{sizes},sign", f"{sizes},{sizes},sign"):
+        for payload in (b"", bytes(4096)):
+            assert not open_(forge(spec, 2**17, payload), 2**17)
+    with pytest.raises(ValueError, match="spec is longer than 96 characters"):
+        decode(forge("blockwise:2000000," * 13 + "topk:1", 2**20, bytes(11)))
+
+
+LIMIT = 4  # times the vector and the message: what decoding may take
+DEEP = [
+    "blockwise:99999," * 5 + "topk:1",
+    "scaled:2.0," * 8 + "topk:1",
+    "blockwise:1," * 6 + "sign",
+    "blockwise:511,blockwise:255,blockwise:127,blockwise:63,qsgd:1",
+    "blockwise:4096,scaled:2.0,blockwise:999,lowrank:1",
+    "blockwise:1,qsgd:1048576",
+    "blockwise:2,threshold:abs=1e-09",
+]
+
+
+@pytest.mark.parametrize("spec", [*(str(cs[-1]) for cs in INSTANCES.values()), *DEEP])
+def test_no_message_multiplies_memory(spec: str) -> None:
+    """One of 280 bytes took 14 times the vector; qsgd and natural took 11 times without nesting."""
+    x = np.random.default_rng(0).standard_normal(2**17).astype(np.float32)
+    data = message(compressor(spec), x)
+    out = np.empty_like(x)
+    with memory(LIMIT * (x.nbytes + len(data)) + MB):
+        decode(data, out=out)
+    assert same(out, decode(data))
+
+
+def test_what_does_not_fit_into_memory_is_refused() -> None:
+    data = forge("topk:1", 2**55, bytes(8) + bytes(7))
+    with pytest.raises(ValueError, match=r"36028797018963968 entries do not fit into memory"):
+        decode(data, max_elements=2**60)
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_a_refused_message_leaves_the_vector_alone(name: str) -> None:
+    """What lies beyond the dtype shows only in the dense vector, which is checked before."""
+    data = INVALID[name][0]
+    for d in range(6):
+        for dtype in (np.float32, np.float64):
+            out = np.full(d, 7, dtype)
+            with pytest.raises(ValueError, match=r"."):
+                decode(data, out=out)
+            assert (out == 7).all()
+
+
+BEYOND = {  # in the second of two blocks, a number that overflows
+    "blockwise:2,scaled:2.0,identity": floats(1, 0, 1e308, 0),
+    "scaled:2.0,blockwise:2,identity": floats(1, 0, 1e308, 0),
+    "blockwise:2,lowrank:1": floats(1, 1e200, 1, 0, 1e200, 0),
+}
+
+
+@pytest.mark.parametrize("spec", BEYOND)
+def test_blocks_beyond_the_dtype_leave_the_vector_alone(spec: str) -> None:
+    out = np.full(4, 7.0)
+    with pytest.raises(ValueError, match="beyond float64"):
+        decode(forge(spec, 4, BEYOND[spec]), out=out)
+    assert (out == 7).all()

@@ -530,7 +530,11 @@ def test_each_block_starts_cold() -> None:
         ({"lr": float("inf")}, "lr must be positive and finite, not inf"),
         ({"lr": (0.1, 0.2)}, "lr names 2 step sizes for 3 replicates"),
         ({"lr": (0.1, 0.2, -0.3)}, "lr must be positive and finite, not -0.3"),
-        ({"lr": [0.1, 0.2, 0.3]}, "lr must be .*"),
+        ({"lr": [0.1, 0.2]}, "lr names 2 step sizes for 3 replicates"),
+        ({"lr": np.full((3, 1), 0.1)}, r"lr must be a single number, not \[0.1\]"),
+        ({"lr": (0.1, "a", 0.3)}, "lr must be a single number, not 'a'"),
+        ({"record": [0, 11]}, "record must be a whole number 0, 1, ..., 10, not 11"),
+        ({"record": np.array([0.5])}, "record must be a whole number 0, 1, ..., 10, not 0.5"),
         ({"record": 0}, "record must be a whole number 1, 2, ..., not 0"),
         ({"record": -1}, "record must be a whole number 1, 2, ..., not -1"),
         ({"record": 2.5}, "record must .* not 2.5"),
@@ -549,6 +553,64 @@ def test_a_run_that_cannot_be_is_refused(options: dict[str, Any], message: str) 
     with pytest.raises(ValueError, match=message) as refusal:
         Run(**arguments | {"replicates": 3} | options)
     assert "\n" not in str(refusal.value)
+
+
+def test_sequences_of_every_kind_are_taken() -> None:
+    """Lists, ranges and arrays are the tuples that they hold, so that the run is the same value."""
+    options: dict[str, Any] = {"problem": Noisy(), "method": SGD(), "steps": 10, "replicates": 3}
+    plain = Run(lr=(0.1, 0.2, 0.3), record=(0, 4, 8), metrics=("loss",), **options)
+    for lr in ([0.1, 0.2, 0.3], np.array([0.1, 0.2, 0.3])):
+        for record in ([0, 4, 8], range(0, 9, 4), np.arange(0, 9, 4)):
+            same = Run(lr=lr, record=record, metrics=["loss"], **options)
+            assert same == plain
+            assert hash(same.lr) == hash(plain.lr)
+            assert same.recorded() == [0, 4, 8, 10]
+    for number in (np.array(0.25), np.float64(0.25)):
+        assert Run(lr=number, **options) == Run(lr=0.25, **options)
+    assert np.array_equal(run(same)["x_final"], run(plain)["x_final"])
+
+
+class Reusing(Noisy):
+    """Returns its gradient, and its projection, in one buffer each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("g", "x"):
+            object.__setattr__(self, name, np.empty((0, 0)))
+
+    def _in(self, name: str, value: Array) -> Array:
+        if getattr(self, name).shape != value.shape:
+            object.__setattr__(self, name, np.empty_like(value))
+        getattr(self, name)[:] = value
+        buffer: Array = getattr(self, name)
+        return buffer
+
+    def gradient(self, x: Array, rng: Generator) -> Array:
+        return self._in("g", super().gradient(x, rng))
+
+    def project(self, x: Array) -> Array:
+        return self._in("x", np.clip(x, -2, 2))
+
+
+class Fresh(Reusing):
+    """The same with new arrays."""
+
+    def _in(self, name: str, value: Array) -> Array:
+        return value
+
+
+@pytest.mark.parametrize("method", [SGD(momentum=0.5), EFSGD(momentum=0.5, weight_decay=0.1)])
+def test_a_problem_may_use_its_buffers_again(method: Method) -> None:
+    histories = []
+    for problem in (Fresh(), Reusing()):
+        first = run(Run(problem, method, 0.1, steps=9, replicates=3))
+        before = {name: series.copy() for name, series in first.items()}
+        run(Run(problem, method, 0.2, steps=9, replicates=3, seed=1))
+        for name, series in first.items():
+            assert np.array_equal(series, before[name], equal_nan=True), name
+        histories.append(first)
+    for name in histories[0]:
+        assert np.array_equal(histories[0][name], histories[1][name], equal_nan=True), name
 
 
 def test_diverged_takes_two_words() -> None:

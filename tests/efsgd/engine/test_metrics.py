@@ -26,6 +26,7 @@ from efsgd.compressors import (
     Threshold,
     TopK,
 )
+from efsgd.engine.keys import METRICS
 from efsgd.engine.problem import Optimum
 from efsgd.engine.runs import Run, run
 from efsgd.methods.base import Method
@@ -462,3 +463,23 @@ def test_the_history_has_the_recorded_steps(record: Any) -> None:
     history = run(recording)
     assert history["step"].tolist() == recording.recorded()
     assert len(history["loss"]) == len(recording.recorded())
+
+
+# -- what the keys are ----------------------------------------------------------------------------
+
+
+def test_every_key_of_a_history_is_explained() -> None:
+    """And only those: a metric without a sentence, or a sentence without its metric, is noticed."""
+    keys: set[str] = set()
+    for method in (EFSGD(TopK(2)), SGD()):
+        keys |= run(Run(WithOptimum(), method, 0.1, steps=3)).keys()
+    costly = Run(Noisy(), SGD(), 0.1, steps=3, metrics=("span_distance",))
+    assert keys | run(costly).keys() == METRICS.keys()
+    assert all(text.endswith(".") and len(text) > 10 for text in METRICS.values())
+
+
+def test_the_keys_that_end_with_nan_say_so() -> None:
+    history = run(Run(WithOptimum(), EFSGD(TopK(2)), 0.1, steps=3))
+    for name, series in history.items():
+        assert np.isnan(series[-1]).any() == ("NaN in the last row" in METRICS[name]), name
+    assert "end with NaN" in str(run.__doc__)
