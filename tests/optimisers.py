@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 from efsgd.compressors.base import Compressor
 from efsgd.deep import EFSGD
 from efsgd.deep.kernels import draw
+from efsgd.deep.optim.entries import STATE
 from efsgd.methods.base import Method
 
 SHAPES = ((3, 4), (5,), ())
@@ -58,9 +60,10 @@ def set_gradients(xs: Sequence[Tensor], gs: Sequence[Tensor | None]) -> None:
 
 
 def states(optimizer: EFSGD) -> list[dict[str, Any]]:
-    """A copy of the state of each parameter, in order."""
+    """A copy of the state of each parameter, in order, without what all of them share."""
     xs = [x for group in optimizer.param_groups for x in group["params"]]
-    return copy.deepcopy([dict(optimizer.state.get(x, {})) for x in xs])
+    each = [optimizer.state.get(x, {}) for x in xs]
+    return copy.deepcopy([{k: v for k, v in state.items() if k in STATE} for state in each])
 
 
 def same(a: Any, b: Any) -> bool:
@@ -79,6 +82,30 @@ def bits(x: Tensor) -> Any:
     """The bits of a tensor as whole numbers."""
     kinds = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     return x.detach().contiguous().view(kinds[x.element_size()]).numpy()
+
+
+def through_file(state: dict[str, Any]) -> dict[str, Any]:
+    """Saved and loaded the safe way."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    loaded: dict[str, Any] = torch.load(file, weights_only=True)
+    return loaded
+
+
+def skip_a_step(xs: Sequence[Tensor], optimizer: Any) -> None:
+    """A step that is skipped."""
+    set_gradients(xs, [x.detach() * torch.nan for x in xs])
+    optimizer.step()
+
+
+def as_before(state: dict[str, Any]) -> dict[str, Any]:
+    """The format of earlier versions: generators, seed and count beside "state"."""
+    state = copy.deepcopy(state)
+    first = state["state"][0]
+    generator = first.pop("cpu_generator", None)
+    beside = {"seed": first.pop("seed"), "skipped": first.pop("skipped")}
+    return state | beside | {"generators": {} if generator is None else {"cpu": generator}}
 
 
 # -- the steps in NumPy ----------------------------------------------------------------------------

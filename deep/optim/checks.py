@@ -8,15 +8,20 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
-from efsgd.compressors import compressor
 from efsgd.compressors.base import instance
 from efsgd.deep.kernels import kernel
 from efsgd.methods.feedback import check_feedback
 
 Fused: TypeAlias = bool | Literal["triton"] | None
+SHARDED = (  # classes of tensors that hold a part on each process
+    ("torch.distributed.tensor", "DTensor"),
+    ("torch.distributed._shard.sharded_tensor", "ShardedTensor"),
+)
 
 
 def check_options(
@@ -41,33 +46,22 @@ def check_options(
         raise ValueError("fused=True cannot be captured in a CUDA graph: leave fused to None")
 
 
-def prepare_group(group: dict[str, Any], capturable: bool) -> tuple[Any, ...]:
-    """Check a group, and put the compressor in the place of its spec; returns :func:`deciding`.
-
-    Where the step must be ``capturable`` its step size becomes a tensor on the device.
-    """
-    if isinstance(group["compressor"], str):
-        group["compressor"] = compressor(group["compressor"])
-    check_group(group)
-    if capturable and group["params"]:
-        x = group["params"][0]
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        group["lr"] = torch.as_tensor(group["lr"], dtype=dtype).to(x.device)
-    return deciding(group)
-
-
-def deciding(group: dict[str, Any]) -> tuple[Any, ...]:
-    """What decides whether the feedback of a group can diverge."""
-    return group["compressor"], group["error_feedback"], group["scope"]
-
-
 def check_group(group: dict[str, Any]) -> None:
     """Refuse impossible numbers, tensors that cannot be compressed, compressors that diverge."""
-    c = instance(group["compressor"])
-    kernel(c)
-    _check_numbers(group)
-    for name in ("lr", "weight_decay"):
-        if not 0 <= (value := float(group[name])) < math.inf:
+    check_compressor(group)
+    check_numbers(group)
+    check_tensors(group)
+
+
+def check_numbers(group: dict[str, Any], ask: bool = True) -> None:
+    """Refuse numbers and switches that are none, or impossible.
+
+    Without ``ask`` a step size that is a tensor is not read, which would wait for its device.
+    """
+    _check_types(group)
+    lr = 0.0 if isinstance(group["lr"], Tensor) and not ask else float(group["lr"])
+    for name, value in (("lr", lr), ("weight_decay", float(group["weight_decay"]))):
+        if not 0 <= value < math.inf:
             raise ValueError(f"{name} must be at least 0 and finite, not {value}")
     if not 0 <= group["momentum"] < 1:
         raise ValueError(f"momentum must lie in [0, 1), not {group['momentum']}")
@@ -75,48 +69,104 @@ def check_group(group: dict[str, Any]) -> None:
         raise ValueError(f"dampening must lie in [0, 1], not {group['dampening']}")
     if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
         raise ValueError("Nesterov momentum needs momentum > 0 and dampening = 0")
-    if group["scope"] not in ("tensor", "global"):
-        raise ValueError(f"scope must be 'tensor' or 'global', not {group['scope']!r}")
-    seen: set[int] = set()
-    for i, x in enumerate(group["params"]):
-        name = parameter_name(group, i)
-        _check_tensor(x, name)
-        if id(x) in seen:
-            raise ValueError(f"{name} is there twice: list a tied parameter once")
-        seen.add(id(x))
-    if group["error_feedback"]:
-        sizes = [x.numel() for x in group["params"] if x.numel()]
-        for d in {sum(sizes)} - {0} if group["scope"] == "global" else set(sizes):
-            check_feedback(c, d)
 
 
-def _check_numbers(group: dict[str, Any]) -> None:
+def _check_types(group: dict[str, Any]) -> None:
     """Refuse what is no number; only the step size may be a tensor, which a schedule overwrites."""
-    lr = group["lr"]
-    if not isinstance(lr, Real) and not (isinstance(lr, Tensor) and lr.numel() == 1):
-        raise TypeError(f"lr must be a number or a tensor of one element, not {lr!r}")
+    if refused_size(group["lr"]):
+        lr = group["lr"]
+        what = f"one of shape {tuple(lr.shape)}" if isinstance(lr, Tensor) else repr(lr)
+        raise TypeError(f"lr must be a real number or a tensor of one element, not {what}")
     for name in ("momentum", "dampening", "weight_decay"):
         if not isinstance(group[name], Real):
             raise TypeError(f"{name} must be a number, not {group[name]!r}")
+    for name in ("nesterov", "maximize"):
+        _check_switch(group, name)
+
+
+def refused_size(lr: Any) -> bool:
+    """Whether this is no step size, whatever its value."""
+    if isinstance(lr, Tensor):
+        return lr.numel() != 1 or lr.dtype.is_complex
+    return not isinstance(lr, Real)
+
+
+def _check_switch(group: dict[str, Any], name: str) -> None:
+    value = group[name]
+    if not isinstance(value, Real | np.bool_) or value not in (0, 1):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+
+
+def check_compressor(group: dict[str, Any]) -> None:
+    """Refuse what is no compressor that torch can run."""
+    kernel(instance(group["compressor"]))
+    _check_switch(group, "error_feedback")
+    if group["scope"] not in ("tensor", "global"):
+        raise ValueError(f"scope must be 'tensor' or 'global', not {group['scope']!r}")
+
+
+def check_tensors(group: dict[str, Any]) -> None:
+    """Refuse tensors that cannot be compressed, and feedback that diverges at their dimensions.
+
+    A lazy parameter is checked at the first step after the forward pass that has made it.
+    """
+    params = [(i, x) for i, x in enumerate(group["params"]) if not is_lazy(x)]
+    for i, x in params:
+        name = parameter_name(group, i)
+        check_tensor(x, name)
+        if not (x.is_leaf or x.retains_grad):
+            raise ValueError(f"{name} is no leaf, so it has no gradient: list what it is made of")
+    check_distinct([group])
+    if group["error_feedback"]:
+        names: dict[int, str] = {}  # of the first parameter of each dimension
+        for i, x in params:
+            names.setdefault(x.numel(), parameter_name(group, i))
+        if group["scope"] == "global":
+            names = {sum(x.numel() for _, x in params): "all parameters of the group together"}
+        for d, name in names.items():
+            check_feedback(group["compressor"], d, name)
+
+
+def check_distinct(groups: Sequence[dict[str, Any]]) -> None:
+    """Refuse a parameter that is listed twice."""
+    seen: set[int] = set()
+    for group in groups:
+        for i, x in enumerate(group["params"]):
+            if id(x) in seen:
+                name = parameter_name(group, i)
+                raise ValueError(f"{name} is there twice: list a tied parameter once")
+            seen.add(id(x))
 
 
 def parameter_name(group: dict[str, Any], i: int) -> str:
     """The name of parameter i of a group; without names, its number and shape."""
     names = group.get("param_names")
-    if names:
+    if names and i < len(names):
         return str(names[i])
-    return f"parameter {i} of its group, shape {tuple(group['params'][i].shape)}"
+    x = group["params"][i]
+    return f"parameter {i} of its group, shape {'unknown' if is_lazy(x) else tuple(x.shape)}"
 
 
-def _check_tensor(x: Tensor, name: str) -> None:
-    distributed = sys.modules.get("torch.distributed.tensor")
-    if distributed is not None and isinstance(x, distributed.DTensor):
-        raise TypeError(f"{name} is sharded (DTensor), and C needs it whole: use DDP, not FSDP")
+def check_tensor(x: Tensor, name: str) -> None:
+    """Refuse a tensor that cannot be compressed."""
+    if sharding := _sharding(x):
+        cure = "use DDP or ZeroRedundancyOptimizer"
+        raise TypeError(f"{name} is sharded ({sharding}), and C needs it whole: {cure}")
     if x.layout != torch.strided:
         raise TypeError(f"{name} is sparse: convert it with .to_dense()")
     if not _computes(x.dtype):
         cure = "only real floating-point parameters of 16 bits or more are compressed"
         raise TypeError(f"{name} is {x.dtype}: {cure}")
+
+
+def _sharding(x: Tensor) -> str | None:
+    """What has cut this parameter into shards, or None."""
+    for module, name in SHARDED:
+        kind = getattr(sys.modules.get(module), name, None)
+        if kind is not None and isinstance(x, kind):
+            return name
+    # FullyShardedDataParallel marks its flat parameters, and those that are views of one
+    return "FullyShardedDataParallel" if getattr(x, "_fsdp_flattened", False) else None
 
 
 def _computes(dtype: torch.dtype) -> bool:

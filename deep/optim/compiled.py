@@ -1,7 +1,8 @@
 """The step compiled: the loop of :mod:`efsgd.deep.optim.step` over all tensors as one function.
 
-Numbers become 0-dim tensors, so that a schedule recompiles nothing, and every signature gets a code
-object of its own, so that none uses up the recompilations that another is granted.
+Numbers become 0-dim tensors, so that a schedule recompiles nothing. A signature holds all that the
+compiler specialises on, and gets a code object of its own, so that no optimiser uses up the
+recompilations that another is granted.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import FunctionType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
-import torch._dynamo.exc
+import torch._inductor
 from torch import Tensor
 
 from efsgd.deep.kernels import kernel
+from efsgd.deep.optim.compiler_cache import own_compiler_cache
 from efsgd.deep.optim.parts import Lists, Numbers, Part, Rule
 from efsgd.deep.optim.step import step
 
@@ -77,7 +79,12 @@ def _compiler(cxx: str | None, path: str | None) -> bool:
     return any(name and shutil.which(name, path=path) for name in names)
 
 
-Signature: TypeAlias = tuple[tuple[Rule, Any], ...]  # what a compiled function is made for
+class Signature(NamedTuple):
+    """What a compiled function is made for; as long as it is equal, nothing is compiled anew."""
+
+    rules: tuple[Rule, ...]
+    layouts: tuple[Any, ...]  # of all tensors, and the kind of each number
+    settings: tuple[Any, ...]  # of torch
 
 
 class CompilingFailedError(Exception):
@@ -85,8 +92,22 @@ class CompilingFailedError(Exception):
 
 
 def signature(parts: Sequence[Part]) -> Signature:
-    """The rule of each part, with the shape and dtype of its parameters."""
-    return tuple((part.rule, tuple((x.shape, x.dtype) for x in part.lists.x)) for part in parts)
+    """The rules of these parts, and all that is compiled in of their tensors and numbers."""
+    return Signature(
+        tuple(part.rule for part in parts),
+        tuple(
+            (
+                tuple(None if y is None else _layout(y) for ys in part.lists for y in ys),
+                tuple((n.dtype, n.device) if isinstance(n, Tensor) else None for n in part.numbers),
+            )
+            for part in parts
+        ),
+        (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()),
+    )
+
+
+def _layout(y: Tensor) -> tuple[Any, ...]:
+    return y.shape, y.stride(), y.dtype, y.device
 
 
 def compiled_step(
@@ -101,10 +122,7 @@ def compiled_step(
         compiled = _compiled(key, check)
     except Exception as error:  # such as a version of Python that torch does not compile for
         raise CompilingFailedError(_first_line(error)) from error
-    try:
-        outcome: tuple[Tensor, list[Tensor | None]] = compiled(inputs)
-    except torch._dynamo.exc.TorchDynamoException as error:  # what the step itself raises is other
-        raise CompilingFailedError(_first_line(error)) from error
+    outcome: tuple[Tensor, list[Tensor | None]] = compiled(inputs)
     return outcome
 
 
@@ -120,8 +138,8 @@ def _as_tensors(numbers: Numbers) -> Numbers:
 
 @cache
 def _compiled(key: Signature, check: bool) -> Callable[..., Any]:
-    rules = [rule for rule, _ in key]
-    kernels = [kernel(rule.compressor) for rule in rules]
+    rules, kernels = key.rules, [kernel(rule.compressor) for rule in key.rules]
+    own_compiler_cache()
 
     def stepped(inputs: list[tuple[Lists, Numbers, list[Any]]]) -> Any:
         parts = [
@@ -137,10 +155,45 @@ def _compiled(key: Signature, check: bool) -> Callable[..., Any]:
     _code_objects.append(code)
     function = FunctionType(code, globals(), closure=stepped.__closure__)
     options = PASSES | ({} if any(rule.measure for rule in rules) else NARROW)
-    return torch.compile(function, fullgraph=True, dynamic=False, options=options)
+    return Compiled(function, options)
 
 
 _code_objects: list[Any] = []  # the code objects so far
+
+
+class Compiled:
+    """A function, compiled at its first call, that knows whether it has begun to run.
+
+    Whatever is raised before that is the compiler's, of whatever class; what the step itself raises
+    is raised as it is.
+    """
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        """``options`` are those of Inductor."""
+        self.options, self.running = options, False
+        self.function = torch.compile(
+            function, backend=self.inductor, fullgraph=True, dynamic=False
+        )
+
+    def inductor(self, graph: Any, inputs: Any) -> Callable[..., Any]:
+        """The backend of torch.compile, which notes when its product is called."""
+        compiled = torch._inductor.compile(graph, inputs, options=self.options)
+
+        def run(*tensors: Any) -> Any:
+            self.running = True
+            return compiled(*tensors)
+
+        return run
+
+    def __call__(self, inputs: Any) -> Any:
+        """What the function returns; raises CompilingFailedError where it cannot be compiled."""
+        self.running = False
+        try:
+            return self.function(inputs)
+        except Exception as error:
+            if self.running:
+                raise
+            raise CompilingFailedError(_first_line(error)) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from functools import reduce
 
 import torch
 from torch import Tensor
 
-from efsgd.deep.optim.checks import Fused
+from efsgd.deep.optim.checks import Fused, parameter_name
 from efsgd.deep.optim.compiled import (
     MOST,
     CompilingFailedError,
@@ -18,12 +19,15 @@ from efsgd.deep.optim.compiled import (
     switched_off,
 )
 from efsgd.deep.optim.foreach import advance_many
-from efsgd.deep.optim.norms import all_finite
-from efsgd.deep.optim.parts import Part
-from efsgd.deep.optim.step import advance
+from efsgd.deep.optim.parts import Lists, Part, Subgroup
+from efsgd.deep.optim.step import advance, stays_finite
 from efsgd.deep.optim.triton_step import TritonStep, UnsupportedError
 
 log = logging.getLogger("efsgd.deep")
+
+
+class RefusedError(RuntimeError):
+    """The form that was asked for cannot take this step. Nothing has changed."""
 
 
 class Forms:
@@ -55,18 +59,18 @@ class Forms:
                 self._log("compiled", "one function for all tensors")
                 return outcome
         if self.fused:
-            raise RuntimeError(f"fused=True, but {why}: leave fused to None") from cause
+            raise RefusedError(f"fused=True, but {why}: leave fused to None") from cause
         return self._plain(parts, check, why)
 
     def _in_triton(
         self, parts: list[Part], check: bool
     ) -> tuple[Tensor | None, list[Tensor | None]]:
         if why := switched_off():
-            raise RuntimeError(f"fused='triton', but {why}: leave fused to None")
+            raise RefusedError(f"fused='triton', but {why}: leave fused to None")
         try:
             outcome = self.triton.step(parts, check)
         except UnsupportedError as error:  # no parameter has changed
-            raise RuntimeError(f"fused='triton', but {error}: leave fused to None") from error
+            raise RefusedError(f"fused='triton', but {error}: leave fused to None") from error
         self._log("triton", "a few kernels for all tensors")
         return outcome
 
@@ -84,7 +88,9 @@ class Forms:
         foreach = self.foreach if self.foreach is not None else devices == {"cuda"}
         self._log("foreach" if foreach else "loop", f"not compiled: {why}")
         advanced = advance_many if foreach else advance
-        ok = all_finite([part.lists.g for part in parts]) if check else None
+        home = parts[0].lists.x[0].device
+        verdicts = [stays_finite(part).to(home) for part in parts] if check else []
+        ok = reduce(torch.logical_and, verdicts) if check else None
         if ok is None or devices != {"cpu"}:
             return ok, [advanced(part, ok) for part in parts]
         if ok:  # on the CPU asking costs nothing
@@ -97,6 +103,22 @@ class Forms:
             log.log(level, "EFSGD steps are %s (%s)", form, why)
         self.logged.add(form)
         self.taken = form
+
+
+def refuse_overflow(subgroup: Subgroup, part: Part) -> None:
+    """Raise FloatingPointError that names a parameter of which inf or NaN would be stored."""
+    if stays_finite(part):
+        return
+    for i, x in enumerate(subgroup.parameters):
+        _, g, e, m, started = part.lists
+        alone = part._replace(lists=Lists([x.detach()], [g[i]], [e[i]], [m[i]], [started[i]]))
+        if part.rule.together or not stays_finite(alone):
+            places = [y is x for y in subgroup.group["params"]]
+            name = parameter_name(subgroup.group, places.index(True))
+            raise FloatingPointError(
+                f"the step of {name} leaves half the range of its dtype, or its parameter, memory "
+                "or lr holds NaN or inf: nothing was changed"
+            )
 
 
 def _unknown(part: Part) -> Tensor | None:

@@ -34,8 +34,8 @@ def advance_many(part: Part, ok: Tensor | None = None) -> Tensor | None:
     p = axpy_many(e, numbers.lr, d) if rule.feedback else d
     sent = compressed(part, p)
     if rule.feedback:
-        overwrite_many(x, torch._foreach_sub(x, sent), ok)
-        overwrite_many(e, torch._foreach_sub(p, sent), ok)
+        minus_many(x, x, sent, ok)
+        minus_many(e, p, sent, ok)
     else:
         overwrite_many(x, axpy_many(x, -numbers.lr, sent), ok)
     if not rule.measure:
@@ -46,15 +46,26 @@ def advance_many(part: Part, ok: Tensor | None = None) -> Tensor | None:
 
 def overwrite_many(targets: list[Tensor], sources: Tensors, ok: Tensor | None) -> None:
     """``overwrite`` of each."""
-    if ok is not None:
-        pairs = zip(sources, targets, strict=True)
-        sources = [torch.where(ok, source, target) for source, target in pairs]
-    torch._foreach_copy_(targets, sources)
+    if ok is None:
+        torch._foreach_copy_(targets, sources)
+        return
+    for target, source in zip(targets, sources, strict=True):
+        torch.where(ok, source.to(target.dtype), target, out=target)
+
+
+def minus_many(targets: list[Tensor], a: Tensors, b: Tensors, ok: Tensor | None) -> None:
+    """``minus`` of each: a - b, in place where a is what it overwrites."""
+    if ok is None and targets is a:
+        torch._foreach_sub_(targets, b)
+    else:
+        overwrite_many(targets, torch._foreach_sub(a, b), ok)
 
 
 def axpy_many(y: Tensors, a: Number, x: Tensors) -> list[Tensor]:
     """``axpy`` of each."""
     if isinstance(a, Tensor):
+        pairs = zip(y, x, strict=True)
+        x = [x_i.to(torch.promote_types(y_i.dtype, x_i.dtype)) for y_i, x_i in pairs]
         return list(torch._foreach_add(y, torch._foreach_mul(x, a)))
     return list(torch._foreach_add(y, x, alpha=a))
 

@@ -1,4 +1,4 @@
-"""The norms that a step takes: is every gradient finite, and what the densities are made of."""
+"""The norms that a step takes where it measures: what the densities are made of."""
 
 from __future__ import annotations
 
@@ -23,22 +23,6 @@ def length(x: Tensor, q: float) -> Tensor:
             return quick.double()
     norm: Tensor = torch.linalg.vector_norm(flat, q, dtype=torch.float64)
     return norm
-
-
-def is_finite(g: Tensor) -> Tensor:
-    """Whether no entry is NaN or infinite, by a norm that a compiled step reads anyway; 0-dim."""
-    # |g|_1 of float64 may overflow
-    return torch.isfinite(length(g, math.inf if g.dtype == torch.float64 else 1))
-
-
-def all_finite(lists: Sequence[list[Tensor]]) -> Tensor:
-    """Whether no entry is NaN or infinite: a 0-dim bool tensor on the device of the first."""
-    home = lists[0][0].device
-    if home.type == "cpu":  # there it takes a twentieth of the norm
-        most = [bound.to(home) for gs in lists for g in gs for bound in torch.aminmax(g)]
-    else:
-        most = [n.to(home) for gs in lists for n in torch._foreach_norm(gs, math.inf)]
-    return torch.isfinite(torch.stack(most)).all()
 
 
 def lengths(g: Tensor, p: Tensor) -> list[Tensor]:

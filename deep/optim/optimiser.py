@@ -8,24 +8,16 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from efsgd.checks import whole
 from efsgd.compressors.base import Compressor
 from efsgd.compressors.signs import ScaledSign
-from efsgd.deep.optim.checks import (
-    Fused,
-    check_options,
-    deciding,
-    prepare_group,
-    refuse_nonfinite,
-)
+from efsgd.deep.optim.checks import Fused, check_options, refuse_nonfinite
 from efsgd.deep.optim.density import Density, density
-from efsgd.deep.optim.dispatch import Forms
+from efsgd.deep.optim.dispatch import Forms, RefusedError, refuse_overflow
 from efsgd.deep.optim.memory import displaced, memories, norm
 from efsgd.deep.optim.methods import options_of
 from efsgd.deep.optim.parts import Part, Subgroup, buffers, part_of, subgroups
-from efsgd.deep.optim.state_dict import loading, packed, restore_generators
+from efsgd.deep.optim.stateful import StatefulOptimizer
 from efsgd.deep.optim.step import norms_ahead
 from efsgd.methods.base import Method
 
@@ -33,19 +25,14 @@ from efsgd.methods.base import Method
 KEPT = (
     "capturable",
     "nonfinite",
-    "memory_dtype",
     "measure",
-    "seed",
-    "generators",
-    "_validated",
     "_forms",
-    "_skipped",
     "_measured",
     "_at_virtual",
 )
 
 
-class EFSGD(Optimizer):
+class EFSGD(StatefulOptimizer):
     """Error feedback (arXiv 1901.09847, Algorithm 2): p = lr d + e, x <- x - C(p), e <- p - C(p).
 
     d is the gradient after weight decay and momentum, in this order, as in ``torch.optim.SGD``. C
@@ -67,17 +54,22 @@ class EFSGD(Optimizer):
     - ``capturable``: the step may be captured in a CUDA graph. ``lr`` becomes a tensor on the
       device, which schedules fill; ``generators`` of random compressors must be registered with the
       graph (``graph.register_generator_state``).
-    - ``nonfinite``: "skip" leaves parameters, memory and momentum as they are if any gradient holds
-      inf or NaN, and counts that in ``skipped``; "raise" names the parameter, and synchronises.
+    - ``nonfinite``: "skip" leaves parameters, memory and momentum as they are if the step would
+      store inf or NaN (of a gradient, a step size, a parameter, or because a sum overflows), and
+      counts that in ``skipped``; "raise" names the parameter, and synchronises. It is decided
+      before anything changes, by bounds: a parameter, momentum, lr d + e and what C can make of it
+      must lie within half the range of their dtype. What was drawn for a skipped step is used up.
     - ``memory_dtype``: of e, such as ``torch.bfloat16``. None: that of the parameter, or of the
       state that is loaded.
     - ``measure``: note the densities of every step, at a fifth of its cost; see :meth:`density`.
     - ``seed``: of the generators, one a device, that random compressors draw from.
 
-    ``step`` does not wait for the device, but for "raise" and ``LowRank`` (whose SVD does). Raises
-    ValueError or TypeError for impossible numbers, also those that a schedule sets; for complex,
-    8-bit, sparse or sharded parameters, and one listed twice; and for a compressor that could
-    diverge behind error feedback.
+    ``step`` does not wait for the device, but for "raise" and ``LowRank`` (whose SVD does), and
+    once after groups or state were edited. Raises ValueError or TypeError for impossible numbers,
+    also those that a schedule sets; for complex, 8-bit, sparse or sharded parameters, and one
+    listed twice; and for a compressor that could diverge behind error feedback. What is put into
+    ``param_groups`` or ``state`` by hand is checked before the next step, and a step that is
+    refused changes nothing. A tensor ``lr`` is copied, once for each group.
     """
 
     def __init__(
@@ -103,16 +95,11 @@ class EFSGD(Optimizer):
     ) -> None:
         """Check every number and tensor; the first step makes memory and momentum buffers."""
         check_options(nonfinite, capturable, fused, memory_dtype)
-        self.capturable, self.nonfinite = capturable, nonfinite
-        self.memory_dtype, self.measure = memory_dtype, measure
-        self.seed = whole("seed", seed, 2**64 - 1, least=0)
-        self.generators: dict[torch.device, torch.Generator] = {}
-        self._validated: list[tuple[Any, ...]] = []  # what decided the checks of each group
+        self.capturable, self.nonfinite, self.measure = capturable, nonfinite, measure
         self._forms = Forms(foreach, False if capturable and not fused else fused)
-        self._skipped: Tensor | None = None
         self._measured: list[tuple[Sequence[Tensor], Tensor]] = []
         self._at_virtual = False  # inside virtual_iterate
-        shared = {
+        defaults = {
             "lr": lr,
             "compressor": compressor,
             "momentum": momentum,
@@ -123,21 +110,14 @@ class EFSGD(Optimizer):
             "scope": scope,
             "maximize": maximize,
         }
-        super().__init__(params, shared)
+        super().__init__(
+            params, defaults, capturable=capturable, memory_dtype=memory_dtype, seed=seed
+        )
 
     @classmethod
     def of(cls, method: Method, params: Iterable[Any], lr: float | Tensor, **options: Any) -> EFSGD:
         """The optimiser of a method of ``efsgd``: the same value that runs in NumPy."""
         return cls(params, lr, **options_of(method), **options)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As in torch; a group that is refused is not added."""
-        super().add_param_group(param_group)
-        try:
-            self._validated.append(prepare_group(self.param_groups[-1], self.capturable))
-        except Exception:
-            self.param_groups.pop()
-            raise
 
     # -- the step ----------------------------------------------------------------------------------
 
@@ -156,32 +136,51 @@ class EFSGD(Optimizer):
         if self.nonfinite == "raise":
             refuse_nonfinite(self.param_groups)  # nothing has been made, drawn or changed
         if ready:
-            parts = [self._part(subgroup) for subgroup in ready]
-            ok, tables = self._forms.step(parts, check=self.nonfinite == "skip")
-            if ok is not None:
-                self.skipped.add_(ok.logical_not().to(self.skipped.device))
-            self._measured = [
-                (subgroup.parameters, norms)
-                for subgroup, norms in zip(ready, tables, strict=True)
-                if norms is not None
-            ]
+            self._advance(ready)
         return loss
 
     def _subgroups(self) -> list[Subgroup]:
-        """The parameters that have a gradient, by group and device."""
-        for i, group in enumerate(self.param_groups):
-            if self._validated[i] != deciding(group):  # a schedule has put something else there
-                self._validated[i] = prepare_group(group, self.capturable)
+        """The parameters that have a gradient, by group and device; all is checked that is new."""
+        self._settle()
         return subgroups(self.param_groups)
 
-    def _part(self, subgroup: Subgroup, draws: bool = True) -> Part:
-        """What a step of these parameters works on; memory and momentum that lack are made."""
-        generator, device = None, subgroup.device
-        if draws and subgroup.group["compressor"].random:
-            if device not in self.generators:
-                self.generators[device] = torch.Generator(device).manual_seed(self.seed)
-            generator = self.generators[device]
-        states = buffers(self.state, subgroup, self.memory_dtype)
+    def _advance(self, ready: Sequence[Subgroup]) -> None:
+        """Step these; a form that refuses leaves no memory behind, and nothing drawn."""
+        complete = [buffers(self.state, subgroup, self.memory_dtype) for subgroup in ready]
+        if self.nonfinite == "raise":
+            for subgroup, states in zip(ready, complete, strict=True):
+                refuse_overflow(subgroup, self._part(subgroup, states, draws=False))
+        before = {x: self.state.get(x) for subgroup in ready for x in subgroup.parameters}
+        draws = self._shared.draws() if self._forms.fused else {}
+        try:
+            for subgroup, states in zip(ready, complete, strict=True):
+                self.state.update(zip(subgroup.parameters, states, strict=True))
+            parts = [self._part(*pair) for pair in zip(ready, complete, strict=True)]
+            ok, tables = self._forms.step(parts, check=self.nonfinite == "skip")
+        except RefusedError:
+            for x, state in before.items():
+                self.state.pop(x)
+                if state is not None:
+                    self.state[x] = state
+            self._shared.rewind(draws)
+            raise
+        if ok is not None:
+            skipped = self._shared.skipped(self.param_groups)
+            skipped.add_(ok.logical_not().to(skipped.device))
+        self._measured = [
+            (subgroup.parameters, norms)
+            for subgroup, norms in zip(ready, tables, strict=True)
+            if norms is not None
+        ]
+        if self._shared.stale or not self._shared.intact(self.state):
+            self._shared.place(self.state, self.param_groups)
+
+    def _part(
+        self, subgroup: Subgroup, states: Sequence[dict[str, Any]], draws: bool = True
+    ) -> Part:
+        """What a step of these parameters works on, with their states."""
+        random = draws and subgroup.group["compressor"].random
+        generator = self._shared.generator(subgroup.device) if random else None
         return part_of(subgroup, states, measure=self.measure, draws=draws, generator=generator)
 
     # -- what it reports ---------------------------------------------------------------------------
@@ -190,15 +189,6 @@ class EFSGD(Optimizer):
     def form(self) -> str:
         """What the last step took: "compiled", "triton", "foreach" or "loop"; "" before it."""
         return self._forms.taken
-
-    @property
-    def skipped(self) -> Tensor:
-        """How many steps were skipped for inf or NaN: 0-dim int64, on the first device."""
-        if self._skipped is None:
-            devices = [x.device for group in self.param_groups for x in group["params"]]
-            with torch.inference_mode(mode=False):  # steps outside it must be able to count
-                self._skipped = torch.zeros((), dtype=torch.int64, device=[*devices, "cpu"][0])
-        return self._skipped
 
     def density(self) -> Density:
         """phi of gradients and of corrected gradients, computed on the device.
@@ -214,7 +204,10 @@ class EFSGD(Optimizer):
             ready = self._subgroups()
             if not ready:
                 raise RuntimeError("there are no gradients: call backward() first")
-            parts = [self._part(subgroup, draws=False) for subgroup in ready]
+            parts = [
+                self._part(subgroup, buffers(self.state, subgroup, self.memory_dtype), draws=False)
+                for subgroup in ready
+            ]
             pairs = zip(ready, parts, strict=True)
             return density([(subgroup.parameters, norms_ahead(part)) for subgroup, part in pairs])
 
@@ -234,36 +227,6 @@ class EFSGD(Optimizer):
                 yield
         finally:
             self._at_virtual = False
-
-    # -- saving ------------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors, numbers and strings only: a compressor is its spec, a generator its state."""
-
-        def pack(_: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-            return packed(state, generators=self.generators, seed=self.seed, skipped=self.skipped)
-
-        with self.register_state_dict_post_hook(pack, prepend=True):
-            return super().state_dict()
-
-    @torch.inference_mode(mode=False)  # what is loaded must bear to be changed outside it
-    @torch.no_grad()
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on as the saved one would, to the bit; one of ``torch.optim.SGD`` keeps its momentum.
-
-        What the saved groups do not say (compressor, scope, ...) stays as it was constructed.
-        Raises ValueError for a state that does not fit, and then nothing has changed.
-        """
-        with loading(self, self.memory_dtype, self._restore):
-            super().load_state_dict(state_dict)
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        """What belongs to no group and no parameter."""
-        self.seed = state.get("seed", self.seed)
-        devices = {x.device for group in self.param_groups for x in group["params"]}
-        restore_generators(self.generators, state, devices, self.seed)
-        if "skipped" in state:
-            self.skipped.copy_(state["skipped"])
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which torch would strip of everything but state and groups."""

@@ -6,8 +6,7 @@ that parameter: x iterate, g gradient, m momentum buffer, e memory (what has not
 
 from __future__ import annotations
 
-import math
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -98,30 +97,34 @@ def subgroups(groups: Sequence[dict[str, Any]]) -> list[Subgroup]:
     ]
 
 
-@torch.inference_mode(mode=False)  # asked for inside it, they must bear to be changed outside it
+@torch.inference_mode(mode=False)  # made inside it, they must bear to be changed outside it
 def buffers(
-    states: MutableMapping[Tensor, Any], subgroup: Subgroup, memory_dtype: torch.dtype | None
+    states: Mapping[Tensor, Any], subgroup: Subgroup, memory_dtype: torch.dtype | None
 ) -> list[dict[str, Any]]:
     """The state of each of these parameters, with all that its next step needs, zero at first.
 
     Either all have a memory or none: Identity needs none, but sends what another one left there.
-    Without error feedback it is dropped.
+    Without error feedback it is dropped. A state that lacks nothing is given back as it is; of
+    another a new dict is made, and nothing changes until the step puts it in its place.
     """
     group, parameters = subgroup.group, subgroup.parameters
     compresses = not isinstance(group["compressor"], Identity)
-    remembers = compresses or any("memory" in states[x] for x in parameters)
+    remembers = compresses or any("memory" in states.get(x, ()) for x in parameters)
+    complete = []
     for x in parameters:
-        state = states[x]
-        if not group["error_feedback"]:
-            state.pop("memory", None)
-        elif remembers and "memory" not in state:
-            state["memory"] = torch.zeros_like(x, dtype=memory_dtype)
+        state = states.get(x, {})
+        new: dict[str, Any] = {}
+        if group["error_feedback"] and remembers and "memory" not in state:
+            new["memory"] = torch.zeros_like(x, dtype=memory_dtype)
         starts = group["momentum"] and state.get("momentum_buffer") is None
         if starts:
-            state["momentum_buffer"] = torch.zeros_like(x)
+            new["momentum_buffer"] = torch.zeros_like(x)
         if group["momentum"] and group["dampening"] and "started" not in state:
-            state["started"] = torch.full((), not starts, device=x.device)
-    return [states[x] for x in parameters]
+            new["started"] = torch.full((), not starts, device=x.device)
+        if not group["error_feedback"] and "memory" in state:
+            state = {name: value for name, value in state.items() if name != "memory"}
+        complete.append(state | new if new else state)
+    return complete
 
 
 def part_of(
@@ -134,8 +137,7 @@ def part_of(
 ) -> Part:
     """These parameters, with their ``states`` and the numbers of their group.
 
-    ``generator`` is needed by a random compressor; nothing is drawn without ``draws``. Raises
-    ValueError for a number that a schedule has made NaN or infinite.
+    ``generator`` is needed by a random compressor; nothing is drawn without ``draws``.
     """
     group, device, parameters = subgroup
     c = group["compressor"]
@@ -166,10 +168,8 @@ def part_of(
 
 
 def _number(group: dict[str, Any], name: str, device: torch.device) -> Number:
-    """A finite float, or a 0-dim tensor where the step can read it without waiting."""
+    """A float, or a 0-dim tensor where the step can read it without waiting."""
     value = group[name]
     if not isinstance(value, Tensor):
-        if not math.isfinite(value):  # it would stay in the memory
-            raise ValueError(f"{name} is {value} at this step: mend the schedule that set it")
         return float(value)
     return value.detach().reshape(()).to(value.device if value.device.type == "cpu" else device)

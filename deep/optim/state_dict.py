@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from efsgd.compressors import compressor
 from efsgd.compressors.base import Compressor
-from efsgd.deep.optim.checks import check_group, parameter_name
-
-BUFFERS = ("memory", "momentum_buffer")  # of a parameter, of its shape
-STATE = (*BUFFERS, "started")  # all that is remembered of a parameter
-
+from efsgd.deep.optim.checks import check_group
+from efsgd.deep.optim.entries import STATE, generator_state, seed, skipped, states_of
+from efsgd.deep.optim.shared import Saved, Shared, is_shared
 
 # -- saving ----------------------------------------------------------------------------------------
 
 
 def packed(
-    state: dict[str, Any],
-    *,
-    generators: Mapping[torch.device, torch.Generator],
-    seed: int,
-    skipped: Tensor,
+    groups: Sequence[dict[str, Any]], states: Mapping[Tensor, dict[str, Any]], shared: Shared
 ) -> dict[str, Any]:
-    """torch's state dict with compressors as specs, and all else that a later step depends on."""
-    groups = [
-        {name: _plain(value) for name, value in group.items()} for group in state["param_groups"]
+    """What torch's ``state_dict`` makes, with all that a later step depends on in plain values.
+
+    Compressors become specs; what is shared stands in the state of the first parameters. The state
+    of a tensor that is no longer in a group is left out.
+    """
+    params = [x for group in groups for x in group["params"]]
+    numbers = {id(x): i for i, x in enumerate(params)}
+    state: dict[int, dict[str, Any]] = {}
+    for i, x in enumerate(params):
+        entries = list(states.get(x, {}).items())
+        if own := {name: value for name, value in entries if not is_shared(name)}:
+            state[i] = own
+    for x, name, value in shared.packed(groups):
+        state.setdefault(numbers[id(x)], {})[name] = value
+    plain = [
+        {name: _plain(value) for name, value in group.items() if name != "params"}
+        | {"params": [numbers[id(x)] for x in group["params"]]}
+        for group in groups
     ]
-    return state | {
-        "param_groups": groups,
-        "generators": {str(device): rng.get_state() for device, rng in generators.items()},
-        "seed": seed,
-        "skipped": skipped.clone(),
-    }
+    return {"state": state, "param_groups": plain}
 
 
 def _plain(value: Any) -> Any:
@@ -63,108 +66,97 @@ def _spec(c: Compressor) -> str:
 # -- loading ---------------------------------------------------------------------------------------
 
 
-def unpacked(state: dict[str, Any], groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What torch can load: specs become compressors, and each group gets the options it lacks.
+class Loaded(NamedTuple):
+    """A state that fits an optimiser, in memory of its own."""
 
-    ``groups`` are those of the optimiser that loads; they fill in. Raises ValueError for the state
-    of another optimiser, for options that are refused and for buffers of another shape.
+    groups: list[dict[str, Any]]  # with the parameters; lr is a float
+    states: dict[Tensor, dict[str, Any]]  # memory, momentum_buffer, started
+    shared: Saved
+
+
+def unpacked(
+    state: Any, groups: Sequence[dict[str, Any]], memory_dtype: torch.dtype | None
+) -> Loaded:
+    """Check a state against the groups of the optimiser that loads it, and change nothing.
+
+    What it does not say of a group stays as it is there. Raises ValueError for what does not fit.
     """
-    if not {"state", "param_groups"} <= set(state):
-        raise ValueError("this is no state of an optimiser: 'state' or 'param_groups' is missing")
-    foreign = {name for buffers in state["state"].values() for name in buffers} - {*STATE}
-    if foreign:
+    try:
+        return _unpacked(state, groups, memory_dtype)
+    except Exception as error:  # whatever nonsense stands in it
+        words = " ".join(str(error).split())
+        if isinstance(error, ValueError) and words == str(error):
+            raise
+        raise ValueError(f"this state does not fit: {words}") from error
+
+
+def _unpacked(
+    state: Any, groups: Sequence[dict[str, Any]], memory_dtype: torch.dtype | None
+) -> Loaded:
+    for name, kind in (("state", Mapping), ("param_groups", Sequence)):
+        if not isinstance(state, Mapping) or not isinstance(state.get(name), kind):
+            raise ValueError(
+                "this is no state of an optimiser: 'state' or 'param_groups' is missing"
+            )
+    _refuse_foreign(state["state"])
+    saved_groups = state["param_groups"]
+    if len(saved_groups) != len(groups):
+        raise ValueError(
+            f"the state has {len(saved_groups)} parameter groups, the optimiser {len(groups)}: "
+            "a different number of parameter groups cannot be loaded"
+        )
+    pairs = list(zip(saved_groups, groups, strict=True))
+    loaded = [_group(saved, group) for saved, group in pairs]
+    numbers = [number for saved in saved_groups for number in saved["params"]]
+    if stray := [number for number in state["state"] if number not in numbers]:
+        raise ValueError(f"the state of parameter {stray[0]!r} is there, which no group lists")
+    states, shared = states_of(
+        loaded, [state["state"].get(number, {}) for number in numbers], memory_dtype
+    )
+    devices = {x.device for group in groups for x in group["params"]}
+    return Loaded(loaded, states, _beside(state, shared, devices))
+
+
+def _refuse_foreign(states: Mapping[Any, Any]) -> None:
+    dicts = [entries for entries in states.values() if isinstance(entries, Mapping)]
+    names = {str(name) for entries in dicts for name in entries}
+    if foreign := {name for name in names if name not in STATE and not is_shared(name)}:
         raise ValueError(
             f"this is the state of another optimiser, which keeps {', '.join(sorted(foreign))}: "
             "load one of EFSGD or of torch.optim.SGD"
         )
-    loaded = []
-    for i, saved in enumerate(state["param_groups"]):
-        current = groups[i] if i < len(groups) else {}
-        unsaved = ("params", "param_names")
-        group = {name: value for name, value in current.items() if name not in unsaved} | saved
-        if isinstance(group.get("compressor"), str):
-            group["compressor"] = compressor(group["compressor"])
-        loaded.append(group)
-        if len(saved["params"]) == len(current.get("params", ())):  # else torch says so
-            check_group(group | {"params": current["params"]})
-            _check_shapes(current, [state["state"].get(number, {}) for number in saved["params"]])
-    return state | {"param_groups": loaded}
 
 
-def _check_shapes(group: dict[str, Any], states: Sequence[dict[str, Any]]) -> None:
-    for i, (x, state) in enumerate(zip(group["params"], states, strict=True)):
-        for name in BUFFERS:
-            value = state.get(name)
-            if isinstance(value, Tensor) and value.shape != x.shape:
-                saved = f"the saved {name} of {parameter_name(group, i)}"
-                raise ValueError(
-                    f"{saved} has shape {tuple(value.shape)}, not {tuple(x.shape)}: "
-                    "load it beside the model that it was saved with"
-                )
+def _group(saved: Any, current: dict[str, Any]) -> dict[str, Any]:
+    """The group that is loaded: what is saved, for the rest what it is now."""
+    if not isinstance(saved, Mapping) or not isinstance(saved.get("params"), list):
+        raise ValueError("a saved group is no dict with a list of parameters as 'params'")
+    if len(saved["params"]) != len(current["params"]):
+        raise ValueError(
+            f"a saved group has {len(saved['params'])} parameters, which doesn't match the size "
+            f"of the optimiser's group, {len(current['params'])}"
+        )
+    options = {name: copy.deepcopy(value) for name, value in saved.items() if name != "params"}
+    group = current | options
+    if isinstance(group["compressor"], str):
+        group["compressor"] = compressor(group["compressor"])
+    check_group(group)
+    names = group.get("param_names")
+    if names is not None and len(list(names)) != len(group["params"]):
+        raise ValueError(f"a saved group has {len(group['params'])} parameters, not {names!r}")
+    return group | {"lr": float(group["lr"])}
 
 
-@contextmanager
-def loading(
-    optimizer: Optimizer,
-    memory_dtype: torch.dtype | None,
-    finish: Callable[[dict[str, Any]], None],
-) -> Iterator[None]:
-    """Inside the block torch's own ``load_state_dict`` loads what :func:`packed` has made.
-
-    ``finish`` is called with the state at the end, before the user's own hooks.
-    """
-    sizes = [group["lr"] for group in optimizer.param_groups]
-    states: list[dict[str, Any]] = []  # what the user's own hooks have made of it
-
-    def unpack(_: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-        states.append(state)
-        return unpacked(state, optimizer.param_groups)
-
-    def complete(_: Optimizer) -> None:
-        (state,) = states
-        restore(optimizer, state, sizes, memory_dtype)
-        finish(state)
-
-    with (
-        optimizer.register_load_state_dict_pre_hook(unpack),
-        optimizer.register_load_state_dict_post_hook(complete, prepend=True),
-    ):
-        yield
-
-
-def restore(
-    optimizer: Optimizer,
-    state: dict[str, Any],
-    sizes: Sequence[float | Tensor],
-    memory_dtype: torch.dtype | None,
-) -> None:
-    """Set what torch does not load, loads in another dtype, or shares with the state it was given.
-
-    ``sizes`` are the step sizes before loading: a tensor of them is overwritten and stays in place,
-    as a captured step reads it there.
-    """
-    for saved, group, lr in zip(state["param_groups"], optimizer.param_groups, sizes, strict=True):
-        loaded = float(group["lr"])
-        group["lr"] = lr.fill_(loaded) if isinstance(lr, Tensor) else loaded
-        for number, x in zip(saved["params"], group["params"], strict=True):
-            for name, value in state["state"].get(number, {}).items():
-                if name in STATE and isinstance(value, Tensor):
-                    dtype = x.dtype if name == "momentum_buffer" else value.dtype
-                    dtype = memory_dtype or dtype if name == "memory" else dtype
-                    optimizer.state[x][name] = value.to(x.device, dtype, copy=True)
-
-
-def restore_generators(
-    generators: dict[torch.device, torch.Generator],
-    state: dict[str, Any],
-    devices: Iterable[torch.device],
-    seed: int,
-) -> None:
-    """Set the generators of these devices, in place: a captured step draws from them."""
-    saved = {torch.device(name): value for name, value in state.get("generators", {}).items()}
-    for device in set(devices) & (set(saved) | set(generators)):
-        generator = generators.setdefault(device, torch.Generator(device))
-        if device in saved:
-            generator.set_state(saved[device].cpu())
-        elif "generators" in state:
-            generator.manual_seed(seed)
+def _beside(state: Mapping[str, Any], shared: Saved, devices: set[torch.device]) -> Saved:
+    """What is shared, also where an earlier version put it: beside "state" and "param_groups"."""
+    if "seed" in state:
+        shared = shared._replace(seed=seed(state["seed"]))
+    if "skipped" in state:
+        shared = shared._replace(skipped=skipped(state["skipped"]))
+    if "generators" in state:
+        by_device = {torch.device(name): value for name, value in state["generators"].items()}
+        generators = {
+            device: generator_state(by_device[device], device) for device in devices & {*by_device}
+        }
+        shared = shared._replace(generators=generators)
+    return shared

@@ -8,14 +8,16 @@ what is to be sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from efsgd.deep.optim.norms import is_finite, lengths, table
-from efsgd.deep.optim.parts import Number, Part
+from efsgd.deep.optim.limits import Kind, fits, kind_of, largest, magnitude
+from efsgd.deep.optim.norms import lengths, table
+from efsgd.deep.optim.parts import Lists, Number, Part
 
 
 class Change(NamedTuple):
@@ -31,23 +33,23 @@ class Change(NamedTuple):
 def step(parts: Sequence[Part], check: bool) -> tuple[Tensor | None, list[Tensor | None]]:
     """One step of every part, in place; returns whether it was taken, and the norms of each part.
 
-    With ``check`` nothing changes unless all gradients are finite; the device decides it. Norms
+    With ``check`` nothing changes unless all that it stores is finite; the device decides it. Norms
     (:func:`efsgd.deep.optim.norms.table`) are there of parts whose rule measures.
     """
-    # This is what is compiled: all is read before anything changes, and the check of a gradient
+    # This is what is compiled: all is read before anything changes, and the check of a tensor
     # stands beside what is made of it, so that both become one pass over the tensor.
     all_changes: list[Change] = []
+    home = parts[0].lists.x[0].device
     norms: list[list[list[Tensor]]] = [[] for _ in parts]
     finite: list[Tensor] = []
     for part, columns in zip(parts, norms, strict=True):
         for vector in part.vectors():
-            for change in changes(vector):
-                all_changes.append(change)
-                g = vector.lists.g[change.i]
-                if part.rule.measure:
-                    columns.append(lengths(g, change.p))
-                if check:
-                    finite.append(is_finite(g).to(parts[0].lists.x[0].device))
+            of_vector = changes(vector)
+            all_changes += of_vector
+            if part.rule.measure:
+                columns += [lengths(vector.lists.g[change.i], change.p) for change in of_vector]
+            if check:
+                finite += [ok.to(home) for ok in stay_finite(of_vector)]
     ok = reduce(torch.logical_and, finite) if check else None
     for change in all_changes:
         assign(change, ok)
@@ -94,10 +96,58 @@ def to_send(part: Part, i: int) -> tuple[Tensor, Tensor | None]:
     return d if memory is None else axpy(memory, lr, d), momentum
 
 
+def stay_finite(of_vector: list[Change]) -> list[Tensor]:
+    """Whether each change of the tensors that make one vector stores finite numbers only."""
+    vector = of_vector[0].part
+    size = sum(x.numel() for x in vector.lists.x)
+    kinds = [kind_of(vector, i) for i in range(len(of_vector))]
+    ps = [change.p for change in of_vector]
+    if len(set(kinds)) > 1:  # what fits into one dtype need not fit into another
+        ps = [torch.cat([p.flatten() for p in ps])] * len(ps)
+    entries = [
+        (vector.lists.x[change.i].abs(), p.abs(), None if change.m is None else change.m.abs())
+        for change, p in zip(of_vector, ps, strict=True)
+    ]
+    return [
+        fits(vector, kind, (size,), *magnitudes)
+        for kind, magnitudes in zip(kinds, entries, strict=True)
+    ]
+
+
 def norms_ahead(part: Part) -> Tensor:
     """The norms (4, n) of the gradients and of what would be sent of them; changes nothing."""
     g = part.lists.g
     return table(part, [lengths(g[i], to_send(part, i)[0]) for i in range(len(g))])
+
+
+def stays_finite(part: Part) -> Tensor:
+    """Whether a step of this part stores finite numbers only: 0-dim bool, on its device.
+
+    The step of the largest entries bounds that of all, so that nothing of their size is made.
+    """
+    alike: dict[Kind, list[int]] = {}
+    for i in range(len(part.lists.x)):
+        alike.setdefault(kind_of(part, i), []).append(i)
+    largest_of = {kind: _step_of_largest(part, members) for kind, members in alike.items()}
+    sizes = {x.numel() for x in part.lists.x}
+    if part.rule.together:  # the largest of all decides what is sent of each
+        sizes = {sum(x.numel() for x in part.lists.x)}
+        whole = torch.cat([p for _, p, _ in largest_of.values()]).amax()
+        largest_of = {kind: (x, whole, m) for kind, (x, _, m) in largest_of.items()}
+    verdicts = [fits(part, kind, sizes, *bounds) for kind, bounds in largest_of.items()]
+    return reduce(torch.logical_and, verdicts)
+
+
+def _step_of_largest(part: Part, members: list[int]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Bounds of x, p and the new m of these tensors, (n,) each."""
+    lists = [[y for y in (ys[i] for i in members) if y is not None] for ys in part.lists[:4]]
+    x, g, e, m = largest(lists)
+    bounds = Lists(x=[x], g=[g], e=[e], m=[m], started=[None])
+    # all terms are added up; of a first m nothing is lost to dampening
+    numbers = part.numbers._replace(lr=magnitude(part.numbers.lr), dampening=0.0)
+    rule = replace(part.rule, maximize=False)
+    p, new_m = to_send(Part(bounds, numbers, rule, part.kernel, []), 0)
+    return x, p, new_m
 
 
 def compressed(part: Part, ps: list[Tensor]) -> list[Tensor]:
@@ -137,7 +187,9 @@ def first_or(m: Tensor, d: Tensor, started: Tensor | None) -> Tensor:
 
 def axpy(y: Tensor, a: Number, x: Tensor) -> Tensor:
     """y + a x; of a float, with one rounding where torch's own optimisers round once."""
-    return y + a * x if isinstance(a, Tensor) else torch.add(y, x, alpha=a)
+    if isinstance(a, Tensor):  # in half precision a x would be rounded, which no y could mend
+        return y + a * x.to(torch.promote_types(y.dtype, x.dtype))
+    return torch.add(y, x, alpha=a)
 
 
 def overwrite(target: Tensor, source: Tensor, ok: Tensor | None) -> None:

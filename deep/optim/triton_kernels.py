@@ -39,12 +39,13 @@ def write_addresses(grads: Arg, first: Arg, addresses: Arg, N: constexpr) -> Non
 def step_chunk(
     grads: Arg, tensors: Arg, owner: Arg, partial: Arg, norms: Arg, started_before: Arg,
     nonfinite: Arg, n: Arg, chunks: Arg, first: Arg, lr: Arg, weight_decay: Arg, momentum: Arg,
-    dampening: Arg, UPDATE: constexpr, CHECK: constexpr, KIND: constexpr, ZERO: constexpr,
-    FEEDBACK: constexpr, WEIGHT_DECAY: constexpr, MOMENTUM: constexpr, DAMPENED: constexpr,
-    NESTEROV: constexpr, MAXIMIZE: constexpr, LR_ON_DEVICE: constexpr,
-    X: constexpr, E: constexpr, P: constexpr, ALIGNED: constexpr, CHUNK: constexpr,
+    dampening: Arg, half: Arg, fixed: Arg, per_lr: Arg, constant: Arg, UPDATE: constexpr,
+    CHECK: constexpr, KIND: constexpr, ZERO: constexpr, FEEDBACK: constexpr,
+    WEIGHT_DECAY: constexpr, MOMENTUM: constexpr, DAMPENED: constexpr, NESTEROV: constexpr,
+    MAXIMIZE: constexpr, LR_ON_DEVICE: constexpr, X: constexpr, E: constexpr, P: constexpr,
+    ALIGNED: constexpr, CHUNK: constexpr,
 ) -> None:
-    """Sum one chunk of a part, or UPDATE it, unless a CHECK has found inf or NaN."""
+    """Sum one chunk of a part, or UPDATE it, unless a CHECK has found what does not fit."""
     c = first + tl.program_id(0)
     skip = 0
     if UPDATE:
@@ -74,14 +75,14 @@ def step_chunk(
     if skip == 0:
         if start + CHUNK <= size:
             sum_or_update(grads, tensors, partial, norms, n, chunks, c, i, start, size, step_size,
-                          weight_decay, momentum, dampening, started, UPDATE, KIND, ZERO, FEEDBACK,
-                          WEIGHT_DECAY, MOMENTUM, DAMPENED, NESTEROV, MAXIMIZE, X, E, P, ALIGNED,
-                          CHUNK, True)
+                          weight_decay, momentum, dampening, half, fixed, per_lr, constant,
+                          started, UPDATE, CHECK, KIND, ZERO, FEEDBACK, WEIGHT_DECAY, MOMENTUM,
+                          DAMPENED, NESTEROV, MAXIMIZE, X, E, P, ALIGNED, CHUNK, True)
         else:
             sum_or_update(grads, tensors, partial, norms, n, chunks, c, i, start, size, step_size,
-                          weight_decay, momentum, dampening, started, UPDATE, KIND, ZERO, FEEDBACK,
-                          WEIGHT_DECAY, MOMENTUM, DAMPENED, NESTEROV, MAXIMIZE, X, E, P, ALIGNED,
-                          CHUNK, False)
+                          weight_decay, momentum, dampening, half, fixed, per_lr, constant,
+                          started, UPDATE, CHECK, KIND, ZERO, FEEDBACK, WEIGHT_DECAY, MOMENTUM,
+                          DAMPENED, NESTEROV, MAXIMIZE, X, E, P, ALIGNED, CHUNK, False)
 
 
 @triton.jit(do_not_specialize=["n", "chunks"])
@@ -89,7 +90,7 @@ def reduce_norms(
     tensors: Arg, partial: Arg, norms: Arg, started_before: Arg, nonfinite: Arg, n: Arg,
     chunks: Arg, BLOCK: constexpr,
 ) -> None:
-    """Norms of one tensor from the sums of its chunks, and whether |g|_1 is finite.
+    """Norms of one tensor from the sums of its chunks, and whether all of it fits.
 
     Rows of ``norms`` (5, n): |g|_1, |p|_1, |g|_2, |p|_2 as ``advance`` reports them, and |p|_1 of
     what is compressed.
@@ -99,7 +100,7 @@ def reduce_norms(
     end = chunks.to(tl.int64)
     if i + 1 < n:
         end = tl.load(tensors + 5 * n + i + 1)
-    for q in tl.static_range(5):
+    for q in tl.static_range(6):
         sums = tl.zeros((BLOCK,), tl.float64)
         c = begin
         while c < end:
@@ -107,11 +108,12 @@ def reduce_norms(
             c += BLOCK
             sums += tl.load(partial + q * chunks + places, mask=places < end, other=0.0)
         norm = tl.sum(sums, axis=0)
-        if q == 0:
-            tl.atomic_max(nonfinite, 1 - (norm < float("inf")).to(tl.int32))
         if q == 2 or q == 3:
             norm = tl.sqrt(norm)
-        tl.store(norms + q * n + i, norm)
+        if q < 5:
+            tl.store(norms + q * n + i, norm)
+        else:
+            tl.atomic_max(nonfinite, (norm > 0).to(tl.int32))
     address = tl.load(tensors + 3 * n + i)
     if address != 0:
         tl.store(started_before + i, tl.load(address.to(tl.pointer_type(tl.uint8))))
@@ -156,11 +158,12 @@ def store_chunk(
 @triton.jit
 def sum_or_update(
     grads: Arg, tensors: Arg, partial: Arg, norms: Arg, n: Arg, chunks: Arg, c: Arg, i: Arg,
-    start: Arg, size: Arg, lr: Arg, weight_decay: Arg, momentum: Arg, dampening: Arg,
-    started: Arg, UPDATE: constexpr, KIND: constexpr, ZERO: constexpr,
-    FEEDBACK: constexpr, WEIGHT_DECAY: constexpr, MOMENTUM: constexpr, DAMPENED: constexpr,
-    NESTEROV: constexpr, MAXIMIZE: constexpr, X: constexpr, E: constexpr, P: constexpr,
-    ALIGNED: constexpr, CHUNK: constexpr, WHOLE: constexpr,
+    start: Arg, size: Arg, lr: Arg, weight_decay: Arg, momentum: Arg, dampening: Arg, half: Arg,
+    fixed: Arg, per_lr: Arg, constant: Arg, started: Arg, UPDATE: constexpr, CHECK: constexpr,
+    KIND: constexpr, ZERO: constexpr, FEEDBACK: constexpr, WEIGHT_DECAY: constexpr,
+    MOMENTUM: constexpr, DAMPENED: constexpr, NESTEROV: constexpr, MAXIMIZE: constexpr,
+    X: constexpr, E: constexpr, P: constexpr, ALIGNED: constexpr, CHUNK: constexpr,
+    WHOLE: constexpr,
 ) -> None:
     """The sums of a chunk, or its new x, e and m; float32 is rounded wherever ``step`` rounds."""
     offsets = start + tl.arange(0, CHUNK)
@@ -168,7 +171,7 @@ def sum_or_update(
     d = g
     if MAXIMIZE:
         d = -d
-    if UPDATE or WEIGHT_DECAY:
+    if UPDATE or WEIGHT_DECAY or CHECK:
         x = load_chunk(tensors, i, offsets, size, X, ALIGNED, WHOLE)
     if WEIGHT_DECAY:
         d = (d + weight_decay * x).to(X).to(tl.float32)
@@ -212,4 +215,13 @@ def sum_or_update(
         tl.store(partial + 4 * chunks + c, norm)
         tl.store(partial + 2 * chunks + c, tl.sum(g64 * g64, axis=0))
         tl.store(partial + 3 * chunks + c, unit * unit * tl.sum(p64 * p64, axis=0))
+        outside = 0.0
+        if CHECK:  # as ``limits.fits``; what is NaN is not at most anything
+            fit = (tl.abs(x) <= half) & (tl.abs(p) * fixed <= half)
+            if MOMENTUM:
+                fit &= tl.abs(new_m) <= half
+            if not FEEDBACK:
+                fit &= tl.abs(p) * per_lr * tl.abs(lr) + constant * tl.abs(lr) <= half
+            outside = tl.sum(tl.where(fit, 0.0, 1.0), axis=0)
+        tl.store(partial + 5 * chunks + c, outside)
 # fmt: on

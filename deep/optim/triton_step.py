@@ -1,7 +1,7 @@
 """The step of signs as a few Triton kernels over tables of pointers, all tensors in each launch.
 
 A tensor is cut into chunks, one program each. First every chunk forms p and sums |g|, |p|, g^2 and
-p^2; then the sums are added for each tensor, and it is decided whether all is finite; then every
+p^2; then the sums are added for each tensor, and it is decided whether all fits; then every
 chunk, in reverse, so that the last ones are still cached, forms p again and writes x, e and m.
 A step of k parts takes 2k + 2 launches, and one more for every 128 gradients that have moved.
 The kernels are in :mod:`efsgd.deep.optim.triton_kernels`.
@@ -21,6 +21,8 @@ from torch import Tensor
 
 from efsgd.compressors.signs import ScaledSign, Sign
 from efsgd.compressors.wrappers import Identity
+from efsgd.deep.optim.compiler_cache import own_triton_cache
+from efsgd.deep.optim.limits import kind_of, weights
 from efsgd.deep.optim.parts import Part
 from efsgd.deep.optim.triton_tables import Table, aligned, key_of, refused_layout, table_of
 
@@ -57,8 +59,15 @@ def missing(device: str) -> str | None:
     """What Triton lacks on this type of device, or None."""
     if find_spec("triton") is None:
         return "Triton is not installed"
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # only in tests: it takes seconds
-    return None if device == "cuda" or interpreted else f"Triton does not work on {device}"
+    if os.environ.get("TRITON_INTERPRET") == "1":  # only in tests: it takes seconds
+        return None
+    if device != "cuda":
+        return f"Triton does not work on {device}"
+    try:
+        own_triton_cache()
+    except PermissionError as error:
+        return str(error)
+    return None
 
 
 def _refused_rule(part: Part) -> str | None:
@@ -164,10 +173,12 @@ def _buffers(table: Table) -> dict[str, Tensor]:
     (n, chunks), device = table.counts[-1], table.tensors.device
     return {
         "tensors": table.tensors,
-        "partial": torch.empty((5, chunks), dtype=torch.float64, device=device),
+        "partial": torch.empty((6, chunks), dtype=torch.float64, device=device),
         "norms": torch.empty((5, n), dtype=torch.float64, device=device),
         "started_before": torch.empty(n, dtype=torch.uint8, device=device),
-        "nonfinite": torch.empty(1, dtype=torch.int32, device=device),  # 1 for inf or NaN
+        "nonfinite": torch.empty(
+            1, dtype=torch.int32, device=device
+        ),  # 1 where some of it does not fit
     }
 
 
@@ -196,7 +207,11 @@ def _grads(table: Table, addresses: tuple[int, ...], capturing: bool) -> Tensor:
 def _numbers(part: Part) -> dict[str, Any]:
     """The numbers of a part as the kernel takes them."""
     numbers = part.numbers._asdict().items()
-    return {name: a if isinstance(a, Tensor) else float(a) for name, a in numbers}
+    limits = weights(part.rule, kind_of(part, 0), (1,))  # these compressors do not enlarge entries
+    return {
+        **{name: a if isinstance(a, Tensor) else float(a) for name, a in numbers},
+        **limits._asdict(),
+    }
 
 
 def _constants(part: Part) -> dict[str, Any]:

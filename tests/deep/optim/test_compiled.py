@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +110,11 @@ def test_from_a_million_elements_the_step_is_compiled(caplog: pytest.LogCaptureF
     assert same(([x.detach() for x in xs], states(compiled)), before)
     assert int(compiled.skipped) == 1
     assert all(bool(part.isnan().all()) for part in compiled.density()[:4])
+    set_gradients(xs, [torch.full_like(x, 1e38) for x in xs])  # finite, and too large
+    compiled.param_groups[0]["lr"] = 10.0
+    compiled.step()
+    assert same(([x.detach() for x in xs], states(compiled)), before)
+    assert int(compiled.skipped) == 2
     messages = [r.message for r in caplog.records if "compiled (one function" in r.message]
     assert messages == ["EFSGD steps are compiled (one function for all tensors)"]
     state, ys = compiled.state_dict(), copies(xs)
@@ -177,7 +182,7 @@ def compile_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[Any]:
         def run(inputs: Any) -> Any:
             parts = [
                 fused.Part(lists, numbers, rule, fused.kernel(rule.compressor), drawn)
-                for (lists, numbers, drawn), (rule, _) in zip(inputs, of, strict=True)
+                for (lists, numbers, drawn), rule in zip(inputs, of.rules, strict=True)
             ]
             assert all(isinstance(n, Tensor) for part in parts for n in part.numbers)
             return step(parts, check)
@@ -317,6 +322,117 @@ def test_a_fault_of_the_step_itself_is_no_fault_of_the_compiler(
     xs = parameters()
     with pytest.raises(RuntimeError, match="out of memory"):
         take_steps(EFSGD(xs, 0.1), xs, 1)
+
+
+class UnheardOfError(Exception):
+    """What a compiler may raise: torch's own classes have no common parent."""
+
+
+def unheard_of(*args: Any, **kwargs: Any) -> Any:
+    def function(inputs: Any) -> Any:
+        raise UnheardOfError("a limit was hit\nand more lines")
+
+    return function
+
+
+def test_whatever_the_compiler_raises_the_plain_form_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch, "compile", unheard_of)
+    monkeypatch.setattr(fused, "compiler_missing", lambda device: None)
+    monkeypatch.setattr(fused, "WORTHWHILE", 1)
+    monkeypatch.setattr(fused, "own_compiler_cache", lambda: None)
+    xs = parameters([(10,)])  # of no other test: what has been compiled is kept
+    ys = copies(xs)
+    optimizer, plain = EFSGD(xs, 0.1), EFSGD(ys, 0.1, fused=False)
+    take_steps(optimizer, xs, 2)
+    take_steps(plain, ys, 2)
+    assert same(xs, ys)
+    assert optimizer.form == "loop"
+    warned = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert warned == ["EFSGD steps are loop (not compiled: compiling failed (a limit was hit))"]
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Steps are traced, each function once, and the graph is run as it is; the graphs so far."""
+    graphs: list[Any] = []
+
+    def inductor(graph: Any, inputs: Any, options: Any) -> Any:
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.delenv("EFSGD_COMPILE", raising=False)
+    monkeypatch.setattr(torch._inductor, "compile", inductor)
+    monkeypatch.setattr(fused, "compiler_missing", lambda device: None)
+    monkeypatch.setattr(fused, "own_compiler_cache", lambda: None)
+    fused._compiled.cache_clear()
+    with torch._dynamo.config.patch(recompile_limit=1):
+        yield graphs
+    fused._compiled.cache_clear()
+
+
+def test_a_number_of_threads_uses_up_no_recompilation(traced: list[Any]) -> None:
+    """torch compiles one function a few times only, and a guard is on the number of threads."""
+    xs = parameters([(6,)])
+    optimizer = EFSGD(xs, 0.1, fused=True)
+    threads = torch.get_num_threads()
+    try:
+        for n in (1, 2, 3, 1):
+            torch.set_num_threads(n)
+            take_steps(optimizer, xs, 1)
+    finally:
+        torch.set_num_threads(threads)
+    assert optimizer.form == "compiled"
+    assert len(traced) == 3
+
+
+def test_optimisers_that_differ_have_no_limit_in_common(traced: list[Any]) -> None:
+    """Of one rule and shape, with other dtypes and layouts of what is kept, and kinds of lr."""
+    shape = (2, 3)
+    variants: list[tuple[Any, bool, torch.dtype]] = [
+        (0.1, False, torch.float32),
+        (torch.tensor(0.1), False, torch.float32),
+        (0.1, True, torch.float32),
+        (0.1, False, torch.bfloat16),
+    ]
+    for lr, transposed, memory_dtype in variants * 2:
+        (x,) = parameters([shape])
+        g = torch.ones(shape)
+        x.grad = g.t().contiguous().t() if transposed else g
+        optimizer = EFSGD([x], lr, TopK(1), memory_dtype=memory_dtype, fused=True)
+        optimizer.step()
+        assert optimizer.form == "compiled"
+    assert len(traced) == len(variants)
+
+
+def test_a_sweep_of_one_optimiser_ends_at_its_limit(compile_calls: Counter[Any]) -> None:
+    (x,) = parameters([(8,)])
+    optimizer = EFSGD([x], 0.1)
+    seen = []
+    for stride in range(1, 12):
+        x.grad = torch.ones(8 * stride)[::stride]
+        optimizer.step()
+        seen.append(optimizer.form)
+    assert seen == ["compiled"] * fused.MOST + ["loop"] * 3
+
+
+def test_what_a_compiled_step_raises_is_its_own(
+    monkeypatch: pytest.MonkeyPatch, traced: list[Any]
+) -> None:
+    """Something may have changed by then, so no other form may try again."""
+
+    def breaks(graph: Any, inputs: Any, options: Any) -> Any:
+        def run(*tensors: Any) -> Any:
+            raise MemoryError("of the step")
+
+        return run
+
+    monkeypatch.setattr(torch._inductor, "compile", breaks)
+    (x,) = parameters([(11,)])
+    x.grad = torch.ones(11)
+    with pytest.raises(MemoryError, match="of the step"):
+        EFSGD([x], 0.1, fused=True).step()
 
 
 def test_each_form_is_said_once(

@@ -417,8 +417,12 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: EFSGD(zeros(), -0.1), ValueError, "lr must be at least 0 and finite, not -0.1"),
     (lambda: EFSGD(zeros(), torch.nan), ValueError, "lr must be at least 0 and finite, not nan"),
     (lambda: EFSGD(zeros(), torch.inf), ValueError, "lr must be at least 0 and finite, not inf"),
-    (lambda: EFSGD(zeros(), "fast"), TypeError, "lr must be a number .* not 'fast'"),
-    (lambda: EFSGD(zeros(), torch.ones(2)), TypeError, "lr must be a number or a tensor of one"),
+    (lambda: EFSGD(zeros(), "fast"), TypeError, "lr must be a real number .* not 'fast'"),
+    (
+        lambda: EFSGD(zeros(), torch.ones(2)),
+        TypeError,
+        "lr must be a real number or a tensor of one",
+    ),
     (lambda: EFSGD(zeros(), 0.1, 0.9), ValueError, "expected a compressor, not 0.9"),
     (lambda: EFSGD(zeros(), 0.1, ScaledSign), ValueError, "an instance"),
     (lambda: EFSGD(zeros(), 0.1, "topp:3"), ValueError, "no compressor is called 'topp'"),
@@ -488,14 +492,14 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (
         lambda: EFSGD([nn.Parameter(torch.zeros(10**6))], 0.1, QSGD(4)),
         ValueError,
-        r"can diverge: use its \.contractive\(1000000\), which is scaled:",
+        "can diverge: use contractive,qsgd:4, whose delta",
     ),
     (
         lambda: EFSGD(
             [nn.Parameter(torch.zeros(2)) for _ in range(50)], 0.1, QSGD(4), scope="global"
         ),
         ValueError,
-        r"\.contractive\(100\)",
+        r"at d = 100 \(all parameters of the group .* use contractive,qsgd:4",
     ),
     (lambda: EFSGD.of(Odd(), zeros(), 0.1), ValueError, "no torch optimiser is known for Odd"),
     (lambda: EFSGD.of("ef", zeros(), 0.1), ValueError, "no torch optimiser is known for 'ef'"),  # type: ignore[arg-type]
@@ -525,23 +529,41 @@ def test_a_parameter_that_is_listed_twice_is_refused() -> None:
     EFSGD(nn.ModuleList([tied, tied]).parameters(), 0.1)  # torch lists it once
 
 
-@pytest.mark.parametrize("name", ["lr", "weight_decay", "momentum"])
-def test_a_number_that_a_schedule_has_broken_is_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("lr", torch.nan, "lr must be at least 0 and finite, not nan"),
+        ("lr", -0.1, "lr must be at least 0 and finite, not -0.1"),
+        ("lr", torch.ones(2), "lr must be a real number or a tensor of one element"),
+        ("weight_decay", torch.nan, "weight_decay must be at least 0 and finite, not nan"),
+        ("momentum", torch.nan, r"momentum must lie in \[0, 1\), not nan"),
+        ("momentum", 1.5, r"momentum must lie in \[0, 1\), not 1.5"),
+        ("momentum", None, "momentum must be a number, not None"),
+        ("dampening", 2, r"dampening must lie in \[0, 1\], not 2"),
+        ("nesterov", "yes", "nesterov must be True or False, not 'yes'"),
+    ],
+    ids=str,
+)
+def test_a_number_that_a_schedule_has_broken_is_refused(name: str, value: Any, words: str) -> None:
     xs = parameters()
-    optimizer = EFSGD(xs, 0.1, momentum=0.9)
+    optimizer = EFSGD([{"params": xs[:1]}, {"params": xs[1:]}], 0.1, RandK(1), momentum=0.9)
     take_steps(optimizer, xs, 2)
-    before = [x.detach().clone() for x in xs], states(optimizer)
-    optimizer.param_groups[0][name] = float("nan")
-    with pytest.raises(ValueError, match=f"{name} is nan at this step: mend the schedule"):
-        optimizer.step()
-    assert same(([x.detach() for x in xs], states(optimizer)), before)
+    before = [x.detach().clone() for x in xs], optimizer.state_dict()["state"]
+    good, optimizer.param_groups[1][name] = optimizer.param_groups[1][name], value
+    for _ in range(2):  # until it is mended
+        with pytest.raises((ValueError, TypeError), match=f"{words}.*: mend .* param_groups.1."):
+            optimizer.step()
+    after = [x.detach() for x in xs], optimizer.state_dict()["state"]
+    assert same(before, after)  # the draws of the group that is whole too
+    optimizer.param_groups[1][name] = good
+    optimizer.step()
 
 
 def test_a_compressor_put_into_a_group_is_looked_at() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1)
     set_gradients(xs, normals())
-    for wrong, words in (("topk:-3", "k must be"), (TernGrad(), r"contractive\(12\)")):
+    for wrong, words in (("topk:-3", "k must be"), (TernGrad(), "use contractive,terngrad")):
         optimizer.param_groups[0]["compressor"] = wrong
         with pytest.raises(ValueError, match=words):
             optimizer.step()
@@ -566,7 +588,7 @@ def test_a_switch_after_which_feedback_diverges_is_refused(
     take_steps(optimizer, xs, 2)
     optimizer.param_groups[0][name] = after
     iterates = [x.detach().clone() for x in xs]
-    with pytest.raises(ValueError, match=r"\.contractive\("):
+    with pytest.raises(ValueError, match="use contractive,"):
         optimizer.step()
     assert same([x.detach() for x in xs], iterates)
 
@@ -601,3 +623,14 @@ def test_sharded_parameters_are_refused() -> None:
             EFSGD([x], 0.1)
     finally:
         dist.destroy_process_group()
+
+
+def test_a_refused_compressor_comes_with_the_parameter_and_a_cure_for_all() -> None:
+    """One scaling cannot serve two sizes: that of the smaller was named, and then refused."""
+    named = [("small", nn.Parameter(torch.zeros(4))), ("large", nn.Parameter(torch.zeros(64, 64)))]
+    with pytest.raises(ValueError, match=r"at d = 4096 \(large\).*: use contractive,qsgd:7, "):
+        EFSGD(named, 0.1, "qsgd:7")
+    with pytest.raises(ValueError, match=r"at d = 4100 \(all parameters of the group together\)"):
+        EFSGD(named, 0.1, "qsgd:7", scope="global")
+    for scope in ("tensor", "global"):
+        EFSGD(named, 0.1, "contractive,qsgd:7", scope=scope)

@@ -7,8 +7,9 @@ than one that was not.
 from __future__ import annotations
 
 import copy
-import io
 import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,6 @@ import pytest
 import torch
 from on_gpu import no_synchronisation
 from optimisers import (
-    Tensors,
     copies,
     loop_and_foreach,
     normals,
@@ -25,8 +25,10 @@ from optimisers import (
     same,
     scopes,
     set_gradients,
+    skip_a_step,
     states,
     take_steps,
+    through_file,
 )
 from torch import Tensor, nn
 
@@ -38,21 +40,6 @@ from efsgd.deep.training.device import own_stream
 from efsgd.deep.training.graph import capturing
 
 COMPRESSORS = [ScaledSign(), TopK(2), RandK(2), Blockwise(QSGD(255), 4), Identity()]
-
-
-def through_file(state: dict[str, Any]) -> dict[str, Any]:
-    """Saved and loaded the safe way."""
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    loaded: dict[str, Any] = torch.load(file, weights_only=True)
-    return loaded
-
-
-def skip_a_step(xs: Tensors, optimizer: EFSGD) -> None:
-    """A step that is skipped."""
-    set_gradients(xs, [x.detach() * torch.nan for x in xs])
-    optimizer.step()
 
 
 # -- saved at any step, continued to the bit -------------------------------------------------------
@@ -123,7 +110,7 @@ def test_a_copy_has_nothing_in_common() -> None:
     skip_a_step(xs, optimizer)
     take_steps(optimizer, xs, 2)
     assert same((states(again), int(again.skipped)), before)
-    assert int(state["skipped"]) == 0
+    assert int(state["state"][0]["skipped"]) == 0
 
 
 def test_saving_holds_plain_values_only() -> None:
@@ -176,8 +163,8 @@ def test_hooks_see_and_change_what_is_saved_and_loaded() -> None:
     seen: list[Any] = []
     state = through_file(optimizer.state_dict())
     assert same(seen[0], state)
-    lr = torch.tensor(0.5)
-    again = EFSGD(copies(xs), lr, memory_dtype=torch.bfloat16)
+    again = EFSGD(copies(xs), torch.tensor(0.5), memory_dtype=torch.bfloat16)
+    lr = again.param_groups[0]["lr"]
 
     def renamed(_: Any, state: dict[str, Any]) -> dict[str, Any]:
         memories = {i: {"memory": buffers.pop("e")} for i, buffers in state["state"].items()}
@@ -204,6 +191,50 @@ def test_hooks_see_and_change_what_is_saved_and_loaded() -> None:
     assert len(seen) == 2
     again.load_state_dict(foreign())
     assert same(states(again), states(optimizer))
+
+
+def test_a_hook_may_remove_itself() -> None:
+    xs = parameters()
+    optimizer = EFSGD(xs, 0.1)
+    calls: list[str] = []
+    handles: dict[str, Any] = {}
+
+    def once(name: str) -> Any:
+        def hook(*_: Any) -> None:
+            calls.append(name)
+            handles[name].remove()
+
+        return hook
+
+    for kind in (
+        "state_dict_pre",
+        "state_dict_post",
+        "load_state_dict_pre",
+        "load_state_dict_post",
+    ):
+        register = getattr(optimizer, f"register_{kind}_hook")
+        handles[kind] = register(once(kind))
+        register(lambda *_, kind=kind: calls.append(f"every {kind}"))
+    for _ in range(2):
+        optimizer.load_state_dict(optimizer.state_dict())
+    every = [f"every {kind}" for kind in handles]
+    assert calls == [name for pair in zip(handles, every, strict=True) for name in pair] + every
+
+
+def test_several_threads_may_save_at_once() -> None:
+    xs = parameters()
+    optimizer = EFSGD(xs, 0.1, RandK(2), 0.9)
+    take_steps(optimizer, xs, 2)
+    optimizer.register_state_dict_post_hook(lambda _, state: None)
+    expected = through_file(optimizer.state_dict())
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            saved = list(pool.map(lambda _: optimizer.state_dict(), range(200)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(same(state, expected) for state in saved)
 
 
 def test_what_the_file_does_not_say_stays() -> None:
@@ -402,7 +433,7 @@ def test_what_a_captured_step_reads_stays_where_it_is() -> None:
     assert optimizer.param_groups[0]["lr"] is lr
     assert float(lr) == float(torch.tensor(0.1))
     assert optimizer.generators[torch.device("cpu")] is rng
-    assert torch.equal(rng.get_state(), state["generators"]["cpu"])
+    assert torch.equal(rng.get_state(), state["state"][0]["cpu_generator"])
     eager = EFSGD(copies(xs), 0.3)  # a number stays a number
     eager.load_state_dict(state)
     assert eager.param_groups[0]["lr"] == float(torch.tensor(0.1))
@@ -426,10 +457,22 @@ def test_generators_of_other_devices_are_left_out() -> None:
     optimizer = EFSGD(xs, 0.1, RandK(2))
     take_steps(optimizer, xs, 1)
     state = optimizer.state_dict()
-    state["generators"] = {"cuda:0": torch.zeros(16, dtype=torch.uint8)}
-    optimizer.load_state_dict(state)
-    assert list(optimizer.generators) == [torch.device("cpu")]
-    take_steps(optimizer, xs, 1)
+    start = torch.Generator().manual_seed(0).get_state()
+    for of_a_gpu in (
+        state | {"generators": {"cuda:0": torch.zeros(16, dtype=torch.uint8)}},
+        changed_state(state, cuda_generator=torch.zeros(16, dtype=torch.uint8)),
+    ):
+        take_steps(optimizer, xs, 1)
+        optimizer.load_state_dict(of_a_gpu)
+        assert list(optimizer.generators) == [torch.device("cpu")]
+        assert torch.equal(optimizer.generators[torch.device("cpu")].get_state(), start)
+        take_steps(optimizer, xs, 1)
+
+
+def changed_state(state: dict[str, Any], **entries: Any) -> dict[str, Any]:
+    """The state with these entries of the first parameter, and without its generator."""
+    first = {k: v for k, v in state["state"][0].items() if k != "cpu_generator"} | entries
+    return state | {"state": state["state"] | {0: first}}
 
 
 @pytest.mark.gpu
