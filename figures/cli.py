@@ -7,55 +7,32 @@ of what it needs.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from efsgd.figures import options
+from efsgd.figures import options, terminal
 from efsgd.figures.bounds.options import BOUNDS
 from efsgd.figures.cifar.options import CIFAR, TUNE
+from efsgd.figures.entry import EXIT_CODES, one_sentence, open_streams
 from efsgd.figures.own_data.options import USER_DATA, given
+from efsgd.figures.tracks import TRACKS, choose, nearest
 
 if TYPE_CHECKING:
     from efsgd.figures.make import Options
 
-
-class BadInput(click.ClickException):
-    """Bad usage or bad input: one sentence on stderr, exit code 2."""
-
-    exit_code = 2
-
-
-class Interrupted(click.ClickException):
-    """Ctrl-C, with the exit code that shells give it."""
-
-    exit_code = 130
-
-
-@contextmanager
-def one_sentence() -> Iterator[None]:
-    """Turn what the user can correct into BadInput; all else is a bug and keeps its traceback."""
-    try:
-        yield
-    except (BrokenPipeError, click.exceptions.NoArgsIsHelpError):
-        raise
-    except click.UsageError as error:
-        raise BadInput(error.format_message()) from error
-    except OSError as error:
-        named = f"cannot use {error.filename} ({error.strerror}): name another"
-        raise BadInput(named if error.filename else str(error)) from error
-    except ValueError as error:
-        raise BadInput(str(error)) from error
-    except KeyboardInterrupt as error:
-        raise Interrupted(str(error) or "interrupted") from error
+UNBROKEN = 1000  # columns for a program that reads the list
 
 
 class Commands(click.Group):
     """A group whose commands, and those of its sub-groups, fail in one sentence."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command, whatever the caller has done with the streams that it prints to."""
+        open_streams()
+        return super().main(*args, **kwargs)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the options of the group itself."""
@@ -65,7 +42,30 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Parse and run the command."""
         with one_sentence():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except click.NoSuchOption as error:
+                raise self._of_another(error) from error
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """The command of that name; the name of a figure is told its command."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchOption:
+            raise
+        except click.UsageError as error:
+            track, figure = nearest(args[0])
+            if not figure:
+                raise
+            hint = f"did you mean 'efsgd-figures {track} {figure}'?"
+            raise click.UsageError(f"no command is called {args[0]!r}, {hint}") from error
+
+    def _of_another(self, error: click.NoSuchOption) -> click.UsageError:
+        """The error, with the commands that do have the option."""
+        name = error.option_name
+        others = [n for n, c in self.commands.items() if any(name in p.opts for p in c.params)]
+        hint = f"No such option {name!r}, it is one of {' and '.join(others)}."
+        return click.UsageError(hint) if others else error
 
 
 def release() -> str:
@@ -76,100 +76,93 @@ def release() -> str:
         return "unknown, for it is not installed"
 
 
-def convex_pictures() -> tuple[Any, ...]:
-    """The convex figures; to list them needs neither cvxpy nor matplotlib."""
-    from efsgd.figures.convex import PICTURES
-
-    return PICTURES
-
-
-def cifar_pictures() -> tuple[Any, ...]:
-    """The deep figures, one of each for every model and data set; to list them needs no torch."""
-    from efsgd.figures.cifar.command import PICTURES
-
-    return PICTURES
-
-
-def theory_pictures() -> tuple[Any, ...]:
-    """The figures of the theory; to list them needs neither cvxpy nor matplotlib."""
-    from efsgd.figures.theory import PICTURES
-
-    return PICTURES
-
-
-def bounds_pictures() -> tuple[Any, ...]:
-    """The delta zoo; to list it needs neither cvxpy nor matplotlib."""
-    from efsgd.figures.bounds.command import PICTURES
-
-    return PICTURES
-
-
-# Each track is a command below, and a folder of results; its pictures have a name and a title.
-TRACKS: dict[str, Callable[[], tuple[Any, ...]]] = {
-    "convex": convex_pictures,
-    "cifar": cifar_pictures,
-    "bounds": bounds_pictures,
-    "theory": theory_pictures,
-}
-
-
-def run_track(track: str, names: tuple[str, ...], results: Path, settings: dict[str, Any]) -> None:
+def run_track(track: str, names: tuple[str, ...], settings: dict[str, Any]) -> None:
     """Make the pictures of these names and exit with their code."""
-    from efsgd.figures.make import Options, choose, make
+    from efsgd.figures.make import make
 
-    chosen = choose(TRACKS[track](), names)
-    sys.exit(make(chosen, Options(results=results / track, **settings)))
+    sys.exit(make(choose(track, names), shared(track, settings)))
 
 
 def shared(track: str, settings: dict[str, Any]) -> Options:
-    """The options that all figure commands share; removes them from the settings of a command."""
+    """The options that all figure commands share; removes them from the settings of a command.
+
+    Clears their folders of what killed commands left there.
+    """
     from efsgd.figures.make import Options
+    from efsgd.temporary import clear
 
-    fields = ("quick", "out", "formats", "again", "jobs", "seed")
+    context = click.get_current_context()
+    fields = ("quick", "out", "formats", "again", "jobs", "seed", "verbose")
     values = {field: settings.pop(field) for field in fields}
-    return Options(results=settings.pop("results") / track, **values)
+    results: Path = settings.pop("results")
+    clear(values["out"], *results.glob("*"), *results.glob("*/checkpoints"))
+    return Options(
+        results=results / track,
+        command=str(context.info_name),
+        typed=options.typed(context),
+        **values,
+    )
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES,
+)
 @click.version_option(release(), prog_name="efsgd-figures")
 def main() -> None:
-    """Reproduce the figures of "Error Feedback Fixes SignSGD" and check their claims.
-
-    \b
-    Exit codes: 0 every claim passed, 1 a claim failed, 2 bad usage or bad input.
-    """
+    """Reproduce the figures of "Error Feedback Fixes SignSGD" and check their claims."""
 
 
 @main.command("list")
 def list_() -> None:
     """Every figure, and the command that makes it."""
     rows = [
-        (f"{track} {p.name}", p.title) for track, pictures in TRACKS.items() for p in pictures()
+        (f"efsgd-figures {track} {p.name}", p.title)
+        for track, pictures in TRACKS.items()
+        for p in pictures()
     ]
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, title in rows:
-        click.echo(f"efsgd-figures {name:<{width}}  {title}")
+    layout = terminal.Layout.of(("command", "figure"), rows, terminal.columns(UNBROKEN))
+    for row in rows:
+        click.echo("\n".join(layout.lines(row)))
 
 
 @main.command()
 @click.argument(
-    "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE.npz"
+    "paths",
+    type=click.Path(exists=True, path_type=Path),
+    nargs=-1,
+    required=True,
+    metavar="FILE.npz|FOLDER...",
 )
-def show(file: Path) -> None:
-    """What a result file holds.
+def show(paths: tuple[Path, ...]) -> None:
+    """What result files hold.
 
-    Its spec, what made it, and the last values of each array.
+    Of a file its spec, what made it, and the last values of each array; of a folder one line for
+    each result in it. Also the vectors that `bounds` saves.
     """
-    from efsgd.figures.show import described
-    from efsgd.results import load
+    from efsgd.figures.show import shown
 
-    click.echo(described(load(file)))
+    click.echo(shown(paths))
+
+
+@main.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@options.add(options.KEPT)
+def results(names: tuple[str, ...], results: Path, quick: bool, seed: int) -> None:
+    """Which file holds which result of which figure.
+
+    Of all figures, or only those that are NAMEd.
+    """
+    from efsgd.figures.index import index
+
+    click.echo(index(names, results, quick=quick, seed=seed))
 
 
 @main.command()
 @options.add(USER_DATA)
 @options.figure_command
-def convex(names: tuple[str, ...], results: Path, **settings: Any) -> None:
+def convex(names: tuple[str, ...], **settings: Any) -> None:
     """The paper's convex figures, or its methods on data of your own.
 
     All figures, or only those that are NAMEd; `efsgd-figures list` has the names. With --data the
@@ -180,8 +173,8 @@ def convex(names: tuple[str, ...], results: Path, **settings: Any) -> None:
     if own_data["data"] is not None:
         from efsgd.figures.own_data.command import on_data
 
-        sys.exit(on_data(shared("convex", settings | {"results": results}), **own_data))
-    run_track("convex", names, results, settings)
+        sys.exit(on_data(shared("convex", settings), **own_data))
+    run_track("convex", names, settings)
 
 
 @main.command()
@@ -196,7 +189,7 @@ def cifar(names: tuple[str, ...], **settings: Any) -> None:
     """
     from efsgd.figures.cifar.command import cifar as run
 
-    sys.exit(run(names, shared("cifar", settings), **settings))
+    sys.exit(run(choose("cifar", names), shared("cifar", settings), **settings))
 
 
 @main.command()
@@ -212,19 +205,20 @@ def bounds(names: tuple[str, ...], **settings: Any) -> None:
     """
     from efsgd.figures.bounds.command import bounds as run
 
-    sys.exit(run(names, shared("bounds", settings), **settings))
+    choose("bounds", names)  # there is one
+    sys.exit(run(shared("bounds", settings), **settings))
 
 
 @main.command()
 @options.figure_command
-def theory(names: tuple[str, ...], results: Path, **settings: Any) -> None:
+def theory(names: tuple[str, ...], **settings: Any) -> None:
     """The theorems checked by machine.
 
     All figures, or only those that are NAMEd: what attains each bound, and how much of it real
     compressors use. Results are kept in RESULTS/theory and used again, unless the code or a version
     has changed.
     """
-    run_track("theory", names, results, settings)
+    run_track("theory", names, settings)
 
 
 @main.command()

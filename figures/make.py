@@ -9,19 +9,18 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from efsgd.figures import style, verdicts
-from efsgd.figures.pool import call_all, obtain_all, workers
+from efsgd.figures import report, style, ticks, verdict_file
+from efsgd.figures.crew import Call, Crew, workers
+from efsgd.figures.pool import obtain_all
 from efsgd.figures.verdicts import Verdict
-from efsgd.results import Result, Work, place, replacing
+from efsgd.results import Result, Work, made_by, place, replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,17 +43,6 @@ class Picture:
     verdicts: Callable[[Results], Sequence[Verdict]]
 
 
-class Named(Protocol):
-    """What can be chosen by its name."""
-
-    @property
-    def name(self) -> str:
-        """The name."""
-
-
-N = TypeVar("N", bound=Named)
-
-
 @dataclass(frozen=True)
 class Options:
     """What the figure commands have in common."""
@@ -66,27 +54,21 @@ class Options:
     again: bool = False
     jobs: int = 1
     seed: int = 0
+    verbose: bool = False
+    command: str = ""  # its name
+    typed: str = ""  # those of its options that were given and can change a verdict, as text
 
-
-def choose(pictures: Sequence[N], names: Sequence[str]) -> tuple[N, ...]:
-    """The pictures of these names, all of them for no name; ValueError for an unknown one."""
-    known = {picture.name: picture for picture in pictures}
-    for name in names:
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else ":"
-            raise ValueError(f"no figure is called {name!r}{hint} choose from {', '.join(known)}")
-    return tuple(picture for picture in pictures if not names or picture.name in names)
+    def file(self, name: str, ending: str) -> Path:
+        """Where a picture or table goes; quick ones never take the place of others."""
+        return self.out / f"{name}{'-quick' if self.quick else ''}.{ending}"
 
 
 def make(pictures: Sequence[Picture], options: Options) -> int:
-    """Make the pictures and verdicts.json; the exit code is 1 if a claim failed, else 0.
+    """Make the pictures and their verdicts; the exit code is 1 if a claim failed, else 0.
 
     Raises ValueError or OSError, with one sentence, for what cannot be computed or written.
     """
-    options.out.mkdir(parents=True, exist_ok=True)  # refuse before an hour's work, not after
-    if not os.access(options.out, os.W_OK):
-        raise PermissionError(f"cannot write into {options.out}: choose another folder")
+    check_out(options)
     works = {picture.name: picture.work(options.quick, options.seed) for picture in pictures}
     with ExitStack() as stack:
         crew = stack.enter_context(workers(options.jobs)) if options.jobs > 1 else None
@@ -98,7 +80,7 @@ def make(pictures: Sequence[Picture], options: Options) -> int:
 
 
 def _obtain(
-    works: Mapping[str, Works], options: Options, crew: Executor | None
+    works: Mapping[str, Works], options: Options, crew: Crew | None
 ) -> dict[str, dict[str, Result]]:
     """The results of every picture, by its names; work that several share is done once."""
     works_by_title = {
@@ -117,7 +99,7 @@ def _draw_all(
     pictures: Sequence[Picture],
     results: Mapping[str, Results],
     options: Options,
-    crew: Executor | None,
+    crew: Crew | None,
 ) -> Iterator[Path]:
     """Draw and save the pictures, several by a crew; their files in the order of the pictures."""
     if crew is None or len(pictures) == 1:
@@ -125,9 +107,9 @@ def _draw_all(
             yield from draw(picture, results[picture.name], options)
         return
     longest = sorted(pictures, key=lambda picture: -len(results[picture.name]))  # the most curves
-    calls = [(picture, results[picture.name], options) for picture in longest]
-    names = [picture.name for picture in longest]
-    paths = dict(zip(names, call_all(crew, draw, calls), strict=True))
+    calls = [Call(p.name, (p, results[p.name], options)) for p in longest]
+    drawn = crew.call_all(draw, calls)
+    paths = {call.name: files for call, files in zip(calls, drawn, strict=True)}
     for picture in pictures:
         yield from paths[picture.name]
 
@@ -136,13 +118,14 @@ def draw(picture: Picture, results: Results, options: Options) -> list[Path]:
     """Draw a picture and save it in every format; returns the files."""
     with style.drawing(), _failures_are_bugs(picture):
         figure = picture.draw(results)
+        ticks.tidy(figure)
         if options.quick:
             style.mark_quick(figure)
         paths = []
         for kind in dict.fromkeys(options.formats):
             content = io.BytesIO()
             figure.savefig(content, format=kind, metadata=_metadata(kind, picture, results))
-            paths.append(options.out / f"{picture.name}.{kind}")
+            paths.append(options.file(picture.name, kind))
             with replacing(paths[-1]) as file:
                 file.write(content.getvalue())
     return paths
@@ -174,13 +157,36 @@ def _metadata(kind: str, picture: Picture, results: Results) -> dict[str, Any]:
     return fields[kind]
 
 
+def check_out(options: Options) -> None:
+    """Refuse a folder that cannot take pictures and verdicts before an hour's work, not after."""
+    require_writable(options.out)
+    verdict_file.read(options.out / verdict_file.NAME)
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder; PermissionError where nothing can be written into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"cannot write into {folder}: choose another folder")
+
+
 def conclude(judged: Mapping[str, Sequence[Verdict]], options: Options) -> int:
-    """Write verdicts.json and print the table; the exit code is 1 if a claim failed, else 0."""
-    path = options.out / "verdicts.json"
-    verdicts.write(path, judged)
+    """Print the verdicts of this run and merge them into verdicts.json.
+
+    The exit code is 1 if a claim of this run failed, else 0. Quick pictures have no verdicts, and
+    leave those of the file as they are.
+    """
     if options.quick:
-        click.echo(f"quick pictures carry no verdicts: {path} is an empty list")
+        click.echo(f"quick pictures carry no verdicts: {verdict_file.NAME} stays as it is")
         return 0
-    click.echo("\n" + verdicts.table(judged))
-    click.echo("\n" + verdicts.summary(judged) + f" Written to {path}.")
+    path, maker = options.out / verdict_file.NAME, made_by()
+    origin = {
+        "command": options.command,
+        "options": options.typed,
+        "code": maker["git"] or maker["efsgd"],
+    }
+    rows = {figure: [v.row(figure) | origin for v in of] for figure, of in judged.items()}
+    verdict_file.merge(path, options.command, rows)
+    click.echo("\n" + report.report(judged, options.verbose))
+    click.echo("\n" + report.summary(judged) + f" Each of them is in {path}.")
     return int(any(v.passed is False for verdicts_of in judged.values() for v in verdicts_of))

@@ -1,15 +1,85 @@
-"""A result file in words."""
+"""Result files in words: one in full, a folder in one line each."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.results import Result
+from efsgd.figures import terminal
+from efsgd.results import Result, load
 
 FEW = 4  # values that are printed one by one
+
+
+def shown(paths: Sequence[Path]) -> str:
+    """Each of several files in full under its name, each folder as :func:`listed`.
+
+    Raises ValueError for a file that is no result and for a folder without one.
+    """
+    if len(paths) == 1 and not paths[0].is_dir():
+        return described(load(paths[0]))
+    texts = [listed(p) if p.is_dir() else described(load(p)) for p in paths]
+    return "\n\n".join(f"{path}\n\n{text}" for path, text in zip(paths, texts, strict=True))
+
+
+def listed(folder: Path) -> str:
+    """One line for each result in a folder and those below: in what it differs from the others.
+
+    The others are those of the same type. A file that is no result is named as such.
+    """
+    results: dict[Path, Result | str] = {}
+    for path in sorted(folder.rglob("*.npz")):
+        try:
+            results[path] = load(path)
+        except (ValueError, OSError) as error:
+            results[path] = str(error)
+    if not results:
+        raise ValueError(f"{folder} holds no .npz file: name another folder, or files")
+    leaves = {p: dict(_leaves(r.spec)) for p, r in results.items() if isinstance(r, Result)}
+    room = terminal.columns()
+    lines = [f"{len(results)} files; efsgd-figures results lists them by figure"]
+    for path, result in results.items():
+        text = result if isinstance(result, str) else _difference(path, leaves)
+        line = f"{path.relative_to(folder)}  {text}"
+        lines.append(line if len(line) <= room else f"{line[: room - 3]}...")
+    return "\n".join(lines)
+
+
+def _difference(path: Path, leaves: Mapping[Path, Mapping[str, Any]]) -> str:
+    """The type of a result and the fields that not all of its type have in common."""
+    kind = leaves[path].get("type")
+    others = [fields for fields in leaves.values() if fields.get("type") == kind]
+    words = [_word("type", kind)]
+    for name, value in leaves[path].items():
+        if name != "type" and any(fields.get(name) != value for fields in others):
+            words.append(_word(name.rpartition(".")[2], value))
+    return " ".join(words)
+
+
+def _word(name: str, value: Any) -> str:
+    """A field in short; of a type its last word."""
+    return str(value).rpartition(".")[2] if name == "type" else f"{name}={value}"
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The numbers and words of a spec by their names, such as "run.lr" or "problems.0.d"."""
+    parts = dict(enumerate(value)) if isinstance(value, list) else value
+    if isinstance(parts, dict) and (parts is value or any(isinstance(p, dict) for p in value)):
+        for key, part in parts.items():
+            yield from _leaves(part, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value if parts is value else _abridged(value)
+
+
+def _abridged(values: list[Any]) -> str:
+    """A list of numbers or words by its ends."""
+    words = [str(v) for v in values]
+    return f"[{','.join(words if len(words) <= FEW else [words[0], '...', words[-1]])}]"
 
 
 def described(result: Result) -> str:

@@ -6,13 +6,15 @@ markers differ as well, so that a grey print stays legible. Nothing here touches
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from efsgd import EFSGD, CompressedSGD, Method, ScaledSign, Sign, SignSGD, Signum
 from efsgd.arrays import Array
+from efsgd.figures.plain_matplotlib import import_without_settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,13 +22,15 @@ if TYPE_CHECKING:
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY, BROWN = "#7F7F7F", "#6B3D00"
+THREE = (ORANGE, BLUE, BLACK)  # of curves that differ in a number: far apart in a grey print too
 
 COLUMN = 3.4  # inches: the width of one column of a two-column paper
 PAGE = 7.0  # inches: both columns
 PANEL = 2.4  # inches: the height of a panel
 
 SOLID, DASHED, DASHDOT, DOTTED = "-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1))
-LONG, DASHDOTDOT = (0, (9, 2)), (0, (5, 1.5, 1, 1.5, 1, 1.5))
+LONG, SHORT, DASHDOTDOT = (0, (9, 2)), (0, (2.5, 1)), (0, (5, 1.5, 1, 1.5, 1, 1.5))
 
 # colour, line, marker of every method that a picture names; EF itself is always solid
 METHODS: dict[str, tuple[str, Any, str]] = {
@@ -36,18 +40,29 @@ METHODS: dict[str, tuple[str, Any, str]] = {
     "signSGDm": (PURPLE, DOTTED, "D"),
     "signSGDm, undecayed": (SKY, DASHDOTDOT, "P"),
     "EF-signSGD": (BLUE, SOLID, "X"),
-    "EF-top-1": (GREEN, SOLID, "p"),
+    "EF-top-1": (GREEN, SHORT, "p"),
     "compressed SGD": (VERMILION, DASHDOT, "d"),
     "EF": (BLUE, SOLID, "o"),
-    "EF, corrected": (BLUE, DOTTED, "H"),
-    "EF21": (GREEN, SOLID, "s"),
-    "EF21+": (GREEN, DASHED, "P"),
-    "EF21-SGDM": (ORANGE, LONG, "D"),
-    "EControl": (PURPLE, DASHDOTDOT, "d"),
-    "EF, momentum after": (SKY, DASHED, "*"),
+    "EF, corrected": (SKY, DOTTED, "H"),
+    "EF21": (ORANGE, SHORT, "D"),
+    "EF21+": (BROWN, DASHED, "P"),
+    "EF21-SGDM": (PURPLE, LONG, "h"),
+    "EControl": (GREY, DASHDOTDOT, "d"),
+    "EF, momentum after": (GREEN, DASHED, "*"),
     "gradient EF": (BLACK, DOTTED, "X"),
     "gradient EF, not rescaled": (VERMILION, SOLID, "v"),
 }
+# of methods that the list above does not name, in their order
+OTHERS: tuple[tuple[str, Any, str], ...] = (
+    (GREEN, SOLID, "p"),
+    (BROWN, DASHED, "v"),
+    (SKY, LONG, "<"),
+    (VERMILION, SHORT, "h"),
+    (PURPLE, DASHDOT, ">"),
+    (GREY, DASHDOTDOT, "*"),
+)
+
+SENDING_SIGNS = (EFSGD, CompressedSGD, SignSGD, Signum)  # with Sign or ScaledSign
 
 RC: dict[Any, Any] = {
     "axes.grid": True,
@@ -64,6 +79,7 @@ RC: dict[Any, Any] = {
     "grid.linewidth": 0.5,
     "legend.fontsize": 7,
     "legend.frameon": False,
+    "legend.handlelength": 2.6,
     "lines.linewidth": 1.3,
     "lines.markersize": 3.5,
     "pdf.fonttype": 42,  # text stays text
@@ -78,6 +94,7 @@ RC: dict[Any, Any] = {
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw with RC on matplotlib's defaults, whatever the user's own settings; restores them."""
+    import_without_settings()
     import matplotlib
 
     with matplotlib.rc_context():
@@ -103,15 +120,83 @@ def line(label: str) -> dict[str, Any]:
     name = label.partition(" (")[0].partition(":")[0]
     if name not in METHODS:
         raise ValueError(f"no style for {name!r}: add it to METHODS, known are {list(METHODS)}")
-    colour, dashes, marker = METHODS[name]
-    offset = 0.02 * list(METHODS).index(name)  # markers of curves that coincide stand side by side
+    return _keywords(label, METHODS[name], list(METHODS).index(name))
+
+
+def other(label: str, i: int) -> dict[str, Any]:
+    """The same for method i of those without a look in METHODS, i = 0, 1, ..
+
+    Colours and lines come back after len(OTHERS) methods, then with other markers.
+    """
+    colour, dashes, _ = OTHERS[i % len(OTHERS)]
+    marker = OTHERS[(i + i // len(OTHERS)) % len(OTHERS)][2]
+    return _keywords(label, (colour, dashes, marker), i)
+
+
+def _keywords(label: str, look: tuple[str, Any, str], i: int) -> dict[str, Any]:
+    """Of the plot of method i: markers of curves that coincide stand side by side."""
+    colour, dashes, marker = look
     return {
         "label": label,
         "color": colour,
         "linestyle": dashes,
         "marker": marker,
-        "markevery": (offset, 0.2),
+        "markevery": (0.02 * i % 0.2, 0.2),
     }
+
+
+def sign_label(method: Method) -> str:
+    """What every picture calls a sign method: scaled or not, one bit a sign or ternary.
+
+    "signSGD" sends sign(g), "scaled signSGD" sends |g|_1/d sign(g), "signSGDm" the sign of the
+    momentum, "EF-signSGD" the scaled sign with feedback. "one bit" has sign(0) = +1, "ternary"
+    sign(0) = 0. ValueError for any other method.
+
+    >>> sign_label(EFSGD(ScaledSign(zero=0)))
+    'EF-signSGD (ternary)'
+    """
+    signs = method.compresses
+    if type(method) not in SENDING_SIGNS or not isinstance(signs, Sign | ScaledSign):
+        raise ValueError(f"{method} is none of the sign methods: name it by its compressor")
+    kind = "one bit" if signs.zero else "ternary"
+    if isinstance(method, EFSGD):
+        momentum = f", momentum {method.momentum:g}" if method.momentum else ""
+        return f"EF-signSGD ({kind}{momentum})"
+    if method.momentum:
+        name = "signSGDm, undecayed" if method.form == "undecayed" else "signSGDm"
+    else:
+        name = "scaled signSGD" if isinstance(signs, ScaledSign) else "signSGD"
+    return f"{name} ({kind})"
+
+
+def labels(methods: Mapping[str, Method]) -> dict[str, str]:
+    """What pictures call methods: sign methods by :func:`sign_label`, others by their names."""
+    return {
+        name: sign_label(method) if type(method) in SENDING_SIGNS and _signs(method) else name
+        for name, method in methods.items()
+    }
+
+
+def _signs(method: Method) -> bool:
+    return isinstance(method.compresses, Sign | ScaledSign)
+
+
+def curve(axes: Axes, x: Array, y: Array, **look: Any) -> None:
+    """Draw y (T,) against x (T,). A point without a finite neighbour has no line: it is marked."""
+    finite = np.isfinite(x) & np.isfinite(y)
+    if finite.sum() <= 1:
+        look |= {"markevery": 1, "marker": look.get("marker") or "."}
+    axes.plot(x, y, **look)
+
+
+def band(axes: Axes, x: Array, low: Array, high: Array, colour: str) -> None:
+    """Fill between low and high, (T,) each; a lone point has no area and gets a bar instead."""
+    finite = np.isfinite(low) & np.isfinite(high)
+    if finite.sum() <= 1:
+        axes.vlines(x[finite], low[finite], high[finite], color=colour, alpha=0.5, linewidth=2)
+        return
+    fill, edge = (colour, 0.18), (colour, 0.5)  # with an edge, as bands may overlap
+    axes.fill_between(x, low, high, facecolor=fill, edgecolor=edge, linewidth=0.4)
 
 
 def spread(
@@ -120,21 +205,21 @@ def spread(
     values: Array,
     label: str,
     *,
-    band: float = 0.8,
+    share: float = 0.8,
     centre: Callable[..., Array] = np.mean,
     **look: Any,
 ) -> None:
     """Draw the mean over replicates of values (T, R) and the band that holds most of them.
 
     The band runs between quantiles, which also suit a logarithmic axis; none for one replicate or
-    ``band=0``. ``centre`` is the mean or, with ``np.median``, the median. ``look`` overrides what
+    ``share=0``. ``centre`` is the mean or, with ``np.median``, the median. ``look`` overrides what
     :func:`line` says.
     """
     keywords = line(label) | look
-    axes.plot(step, centre(values, axis=1), **keywords)
-    if values.shape[1] > 1 and band:
-        low, high = np.quantile(values, [(1 - band) / 2, (1 + band) / 2], axis=1)
-        axes.fill_between(step, low, high, color=keywords["color"], alpha=0.2, linewidth=0)
+    curve(axes, step, centre(values, axis=1), **keywords)
+    if values.shape[1] > 1 and share:
+        low, high = np.quantile(values, [(1 - share) / 2, (1 + share) / 2], axis=1)
+        band(axes, step, low, high, keywords["color"])
 
 
 def mark_quick(figure: Figure) -> None:

@@ -6,18 +6,14 @@ expectation four standard errors.
 
 from __future__ import annotations
 
-import json
 import operator
-import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import click
 import numpy as np
 
-from efsgd.results import Result, replacing
+from efsgd.results import Result
 
 Relation: TypeAlias = Literal["<", "<=", "==", ">=", ">"]
 Row: TypeAlias = dict[str, Any]  # what verdicts.json holds, see Verdict.row
@@ -29,8 +25,6 @@ RELATIONS = {
     ">=": operator.ge,
     ">": operator.gt,
 }
-WIDTHS = {"verdict": 11, "claim": 44, "expected": 19, "measured": 20}  # 100 columns with the gaps
-COLOURS = {"pass": "green", "FAIL": "red", "observation": None}
 
 
 @dataclass(frozen=True)
@@ -54,7 +48,7 @@ class Verdict:
         return "observation" if self.passed is None else "pass" if self.passed else "FAIL"
 
     def row(self, figure: str) -> Row:
-        """The row of verdicts.json."""
+        """The row of verdicts.json, but for what judged it."""
         return {
             "figure": figure,
             "kind": self.kind,
@@ -108,50 +102,10 @@ def observation(text: str, source: str, measured: str, expected: str = "-") -> V
     return Verdict(claim=text, source=source, expected=expected, measured=measured, passed=None)
 
 
-def table(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
-    """The verdicts of each figure as an aligned table of at most 100 columns."""
-    lines = ["  ".join(f"{name:<{width}}" for name, width in WIDTHS.items()).rstrip()]
-    for figure, judged in verdicts.items():
-        lines += ["", figure]
-        for verdict in judged:
-            lines += _lines(verdict)
-    return "\n".join(lines)
-
-
-def summary(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
-    """How many claims pass, in one sentence."""
-    words = [verdict.word for judged in verdicts.values() for verdict in judged]
-    passed, failed, observed = (words.count(word) for word in COLOURS)
-    claims = "1 claim" if passed + failed == 1 else f"{passed + failed} claims"
-    observations = "1 observation" if observed == 1 else f"{observed} observations"
-    return f"{claims}: {passed} pass, {failed} fail; {observations}."
-
-
-def write(path: Path, verdicts: Mapping[str, Iterable[Verdict]]) -> None:
-    """Write verdicts.json: a list of rows, whole or not at all."""
-    rows = [verdict.row(figure) for figure, judged in verdicts.items() for verdict in judged]
-    with replacing(path) as file:
-        file.write((json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode())
-
-
 def _number(value: float) -> str:
     if 0 < abs(value - 1) < 1e-6:
         return f"1 {'+' if value > 1 else '-'} {abs(value - 1):.1e}"
     return f"{value:.6g}"
-
-
-def _lines(verdict: Verdict) -> list[str]:
-    """The lines that a verdict takes in the table, its texts wrapped to the widths of columns."""
-    statement = f"{verdict.claim} [{verdict.source}]"
-    texts = [verdict.word, statement, verdict.expected, verdict.measured]
-    columns = [textwrap.wrap(t, w) or [""] for t, w in zip(texts, WIDTHS.values(), strict=True)]
-    lines = []
-    for i in range(max(map(len, columns))):
-        cells = [column[i] if i < len(column) else "" for column in columns]
-        padded = [f"{c:<{w}}" for c, w in zip(cells, WIDTHS.values(), strict=True)]
-        padded[0] = click.style(padded[0], fg=COLOURS[verdict.word])
-        lines.append("  ".join(padded).rstrip())
-    return lines
 
 
 def claim_virtual(results: Mapping[str, Result]) -> Verdict:

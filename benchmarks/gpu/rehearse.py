@@ -98,7 +98,7 @@ def check_training(rehearsal: Rehearsal) -> None:
     assert len(rows) == 1 + 2 * METHODS
     name = rehearsal.state()["data"]["name"]
     printed = draw(rehearsal, "--preset", "short", "--data", name, "--epochs", "2")
-    assert f"accuracy-resnet8-{name}.png" in printed, printed
+    assert f"accuracy-resnet8-{name}-short-" in printed, printed
     assert "runs are missing" not in printed, printed
 
 

@@ -7,28 +7,28 @@ file has changed.
 
 from __future__ import annotations
 
-import io
-import re
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from efsgd import Compressor, ScaledSign, compressor
 from efsgd.arrays import Array
 from efsgd.convex.studies.bound_checks import BUILT_IN, Bounds, checked
 from efsgd.convex.verification.verification import Verification
-from efsgd.figures import make
+from efsgd.figures import make, terminal
 from efsgd.figures.bounds import delta_zoo, own_vectors, tables
 from efsgd.figures.bounds.own_compressor import OwnCompressor, own_compressor
 from efsgd.figures.bounds.own_vectors import Achieved
 from efsgd.figures.make import Options, Results
 from efsgd.figures.pool import obtain_all, progress
+from efsgd.figures.texts import for_file_name
 from efsgd.figures.verdicts import Verdict, observation
-from efsgd.results import Result, load, made_by, place, replacing
+from efsgd.results import Result, load, made_by, place, replacing, save
 
 __all__ = ["PICTURES", "bounds"]
 
@@ -36,7 +36,6 @@ PICTURES = (delta_zoo.PICTURE,)
 
 
 def bounds(
-    names: Sequence[str],
     options: Options,
     *,
     compressors: Sequence[str],
@@ -49,13 +48,13 @@ def bounds(
 
     Raises ValueError or OSError, with one sentence, for what cannot be read, computed or written.
     """
-    make.choose(PICTURES, names)
-    options.out.mkdir(parents=True, exist_ok=True)  # refuse before minutes of work, not after
+    make.check_out(options)
     library = [compressor(spec) for spec in dict.fromkeys(compressors)]
     if delta is not None and module is None:
         raise ValueError("--delta is for a function of your own: add --module FILE.py:NAME")
     user_compressor = None if module is None else own_compressor(module, delta)
     arrays = {} if vectors is None else own_vectors.read_vectors(vectors)
+    name = _name(library, user_compressor, arrays, dims)
     if not library and user_compressor is None:
         library = list(BUILT_IN)
     dims = tuple(dict.fromkeys(dims)) or delta_zoo.dimensions(options.quick)
@@ -66,13 +65,38 @@ def bounds(
     if user_compressor is not None:
         verifications, checks = _check_own(user_compressor, dims, options)
         results = checks | results
-    _draw(results, options)
+    for path in make.draw(replace(delta_zoo.PICTURE, name=name), results, options):
+        click.echo(path)
     achieved = _achieved(library, user_compressor, arrays, options)
-    _tabulate(results, achieved, options)
+    _tabulate(name, results, achieved, options)
     violations = _violations(results, achieved, verifications, options)
     judged = delta_zoo.verdicts(results) + [_on_vectors(a) for a in achieved]
-    code = make.conclude({} if options.quick else {delta_zoo.NAME: judged}, options)
+    code = make.conclude({name: judged}, options)
     return 1 if violations else code
+
+
+def _name(
+    library: Sequence[Compressor],
+    user_compressor: OwnCompressor | None,
+    arrays: Mapping[str, Array],
+    dims: Sequence[int],
+) -> str:
+    """The name of the files: a choice of compressors, vectors or dimensions has one of its own.
+
+    So it never takes the place of another choice; its digest also changes with the user's files.
+    """
+    labels = [] if user_compressor is None else [user_compressor.label]
+    labels += [str(c) for c in library]
+    if not (labels or arrays or dims):
+        return delta_zoo.NAME
+    decisive: list[Any] = [labels, dims]
+    if user_compressor is not None:
+        decisive.append(user_compressor.path.read_bytes())
+        decisive += [] if callable(user_compressor.delta) else [user_compressor.delta]
+    for name, rows in arrays.items():
+        decisive += [name, hashlib.sha256(rows.tobytes()).hexdigest()]
+    digest = hashlib.sha256(repr(decisive).encode()).hexdigest()[:8]
+    return "-".join([delta_zoo.NAME, *map(for_file_name, labels[:1]), digest])
 
 
 def _check_library(
@@ -117,11 +141,6 @@ def _check_own(
     return verifications, results
 
 
-def _draw(results: Results, options: Options) -> None:
-    for path in make.draw(delta_zoo.PICTURE, results, options):
-        click.echo(path)
-
-
 def _achieved(
     library: Sequence[Compressor],
     user_compressor: OwnCompressor | None,
@@ -147,24 +166,23 @@ def _at_any_dimension(c: Compressor, d: int) -> Compressor:
     return c
 
 
-def _tabulate(results: Results, achieved: Sequence[Achieved], options: Options) -> None:
+def _tabulate(name: str, results: Results, achieved: Sequence[Achieved], options: Options) -> None:
     """Write the tables, and print the one of the user's vectors."""
     checks = delta_zoo.all_checks(results)
-    on_vectors = ""
-    if achieved:
-        on_vectors = tables.table(own_vectors.HEADS, own_vectors.cells(achieved))
+    rows = own_vectors.cells(achieved)
+    on_vectors = tables.table(own_vectors.HEADS, rows) if rows else ""
     texts = {
         "md": tables.markdown(checks, on_vectors),
         "tex": tables.latex(checks),
         "csv": tables.comma_separated(checks),
     }
     for ending, text in texts.items():
-        path = options.out / f"{delta_zoo.NAME}.{ending}"
+        path = options.file(name, ending)
         with replacing(path) as file:
             file.write(text.encode())
         click.echo(path)
-    if on_vectors:
-        click.echo(f"\n{on_vectors}")
+    if rows:
+        click.echo("\n" + terminal.table(own_vectors.HEADS, rows))
 
 
 def _violations(
@@ -186,21 +204,19 @@ def _violations(
             name, d = str(result.spec["compressor"]), int(result.spec["d"])
             if result.path.suffix != ".py":
                 click.echo(f"\n{name}, d = {d}: VIOLATED; {result['reason']}")
-            _save(f"{name}-d{d}", result["vector"], options)
+            _save(f"{name}-d{d}", name, result["vector"], options)
     for row in (a for a in achieved if a.violated):
         count += 1
         click.echo(f"\n{row.compressor} on {row.array}: VIOLATED; delta {row.worst:.6g}")
-        _save(f"{row.compressor}-{row.array}", row.vector, options)
+        _save(f"{row.compressor}-{row.array}", row.compressor, row.vector, options)
     return count
 
 
-def _save(name: str, x: Any, options: Options) -> None:
-    """Save a vector as ``x`` in an npz file."""
-    path = options.out / f"violation-{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.npz"
-    content = io.BytesIO()
-    np.savez(content, x=x)
-    with replacing(path) as file:
-        file.write(content.getvalue())
+def _save(name: str, compressor: str, x: Array, options: Options) -> None:
+    """Save a vector as ``x`` of a result, whose spec says what it violates."""
+    path = options.out / f"violation-{for_file_name(name, longest=200)}.npz"
+    spec = {"type": "violation", "compressor": compressor, "d": len(x)}
+    save(path, {"x": x}, spec, made_by())
     click.echo(f"the vector is x in {path}")
 
 

@@ -16,6 +16,7 @@ from efsgd.convex.studies.bound_checks import BUILT_IN, DIMENSIONS, Bounds
 from efsgd.convex.verification.certificates import FITTED
 from efsgd.figures import style
 from efsgd.figures.make import Picture, Results, Works
+from efsgd.figures.texts import for_matplotlib
 from efsgd.figures.verdicts import Verdict, claim, observation
 from efsgd.results import Result
 
@@ -109,7 +110,8 @@ def draw(results: Results) -> Figure:
 
 
 def _label(name: str, result: Result) -> str:
-    return f"{name}, /(1+$\\omega$)" if str(result["quantity"]) == "omega" else name
+    shown = for_matplotlib(name)  # a function of the user's own may have any letters
+    return f"{shown}, /(1+$\\omega$)" if str(result["quantity"]) == "omega" else shown
 
 
 def _draw_dimension(ax: Axes, at_d: dict[str, Result], heights: Mapping[str, int], d: int) -> None:

@@ -8,6 +8,7 @@ import click
 
 AGAIN = "May be given more than once"
 FILE = click.Path(dir_okay=False, path_type=Path)
+LARGEST = 131072  # dimension of efsgd.verify
 
 BOUNDS = (
     click.option(
@@ -20,7 +21,8 @@ BOUNDS = (
     click.option(
         "--d",
         "dims",
-        type=click.IntRange(min=1),
+        type=click.IntRange(min=1, max=LARGEST),
+        metavar="D",
         multiple=True,
         help=f"A dimension. {AGAIN}.  [default: 1, 2, 5, 16, 256]",
     ),
@@ -39,6 +41,7 @@ BOUNDS = (
         "--vectors",
         type=FILE,
         metavar="FILE.npz",
-        help="Gradients of your own, arrays (d,) or (n, d): what is achieved on them.",
+        help="Gradients of your own, arrays (d,) or (n, d) written by numpy.savez: what is "
+        "achieved on them.",
     ),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from efsgd import Compressor, achieved_delta, density
+from efsgd.archives import Damaged, open_regular, read_arrays, shortened
 from efsgd.arrays import Array
 from efsgd.figures.bounds.delta_zoo import ERRORS
+from efsgd.figures.texts import printable
 
+NO_VECTORS = ("made_by", "spec")  # what efsgd writes into a file beside its arrays
 AT_ONCE = 2**22  # entries that are compressed at once
 ROUNDING = {"f4": 1e-4, "f8": 1e-9}  # of an achieved delta
 
@@ -25,29 +27,29 @@ def read_vectors(path: Path) -> dict[str, Array]:
     file.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: _rows(path, name, file[name]) for name in file.files}
-    except (zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} is no .npz file: write it with numpy.savez") from error
-    except ValueError as error:
-        if str(path) in str(error):
-            raise
-        raise ValueError(f"{path} is no .npz file of numbers: write it with numpy.savez") from error
+        with open_regular(path) as file:
+            every = read_arrays(file)
+    except Damaged as error:
+        raise ValueError(
+            f"{path} is no .npz file of numbers ({error}): write it with numpy.savez"
+        ) from error
+    arrays = {name: array for name, array in every.items() if name not in NO_VECTORS}
     if not arrays:
         raise ValueError(f"{path} holds no array: write it with numpy.savez(file, g=gradients)")
-    return arrays
+    return {name: _rows(path, name, array) for name, array in arrays.items()}
 
 
 def _rows(path: Path, name: str, array: Array) -> Array:
+    shown = f"{path}: {shortened(name)!r}"
     if array.dtype.kind not in "iuf" or array.ndim not in (1, 2) or array.size == 0:
-        kind = f"{path}: {name!r} is {array.dtype} of shape {array.shape}"
+        kind = f"{shown} is {shortened(str(array.dtype))} of shape {array.shape}"
         raise ValueError(f"{kind}: give real numbers of shape (d,) or (n, d)")
     rows = np.atleast_2d(array)
     with np.errstate(over="ignore"):  # what float64 cannot hold is refused below
         rows = rows if rows.dtype == np.float32 else rows.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if bad.size:
-        raise ValueError(f"{path}: {name!r} holds NaN or inf in row {bad[0]}: mask those entries")
+        raise ValueError(f"{shown} holds NaN or inf in row {bad[0]}: mask those entries")
     return rows
 
 
@@ -98,7 +100,7 @@ def achieved(
         phi, worst = density(rows), int(np.argmin(delta))
         achievement = Achieved(
             compressor=label,
-            array=name,
+            array=printable(name),
             rows=n,
             d=d,
             claimed=claimed,

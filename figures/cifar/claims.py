@@ -151,7 +151,7 @@ def _other_code(study: Study) -> list[Verdict]:
     results = study.of_other_code
     if not results:
         return []
-    text = f"{study.model}/{study.data}: runs made by {makers(results)}"
+    text = f"{study.model}/{study.data_label}: runs made by {makers(results)}"
     count = f"{len(results)} of {len(study.results)}"
     if not study.stale:
         return [observation(text, source=MEASURED, measured=count)]
@@ -222,4 +222,4 @@ def _count(cell: Cell) -> str:
 
 
 def _at(study: Study, batch: int) -> str:
-    return f"{study.model}/{study.data}, batch {batch}"
+    return f"{study.model}/{study.data_label}, batch {batch}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -75,7 +75,7 @@ PICTURES = (
 
 
 def cifar(
-    names: Sequence[str],
+    kinds: Sequence[Kind],
     options: Options,
     *,
     preset: str,
@@ -92,12 +92,12 @@ def cifar(
 ) -> int:
     """Train what is missing of a grid, draw it, write its tables and judge it; the exit code.
 
-    ``chosen`` are the fields of a :class:`Choice`. Raises ValueError or OSError in one sentence.
+    ``kinds`` are the pictures to draw, some of PICTURES; ``chosen`` are the fields of a
+    :class:`Choice`. Raises ValueError or OSError in one sentence.
     """
     require_torch()
     if draw and options.again:
         raise ValueError("--draw trains nothing and --again everything: give one of them")
-    kinds = make.choose(PICTURES, names)
     index_and_count = part_of(part)
     choice = Choice(QUICK if options.quick else PRESETS[preset], seed=options.seed, **chosen)
     if options.quick:
@@ -105,6 +105,7 @@ def cifar(
     machine = machine_of(
         options,
         choice,
+        planned=dry_run,
         data_dir=data_dir,
         device=device,
         compile=compile,
@@ -118,20 +119,24 @@ def cifar(
         print_untuned(choice, entries)
         print_plan(share(entries, index_and_count), options, machine)
         return 0
-    require_writable(options.out)
+    make.check_out(options)
     if not draw:
         print_untuned(choice, entries)
         train_missing(share(entries, index_and_count), machine, datasets)
-    return show(kinds, entries, options)
+    return show(kinds, entries, options, grid_name(preset, choice))
 
 
-def machine_of(options: Options, choice: Choice, **fields: Any) -> Machine:
+def machine_of(
+    options: Options, choice: Choice, *, planned: bool = False, **fields: Any
+) -> Machine:
     """Where and how a grid is trained; ``fields`` are those that the options do not give.
 
-    Raises ValueError for an option that this machine or device does not have.
+    Raises ValueError for an option that this machine or device does not have; but what is only
+    ``planned`` may be for a GPU that is elsewhere.
     """
     machine = Machine(directory=options.results, jobs=options.jobs, again=options.again, **fields)
-    machine.check(choice.precision or choice.preset.precision)
+    if not (planned and machine.elsewhere):
+        machine.check(choice.precision or choice.preset.precision)
     return machine
 
 
@@ -148,7 +153,8 @@ def require_torch() -> None:
 def quick(options: Options, choice: Choice) -> tuple[Options, Choice]:
     """The options and choice for --quick, which trains in this process.
 
-    Raises ValueError where the choice asks for more than --quick trains.
+    Its results are kept in a folder of their own, not among those that are published. Raises
+    ValueError where the choice asks for more than --quick trains.
     """
     asked: dict[str, object] = {
         "--data": choice.data,
@@ -161,7 +167,22 @@ def quick(options: Options, choice: Choice) -> tuple[Options, Choice]:
             "--quick takes a few steps on the stand-in, one model, one batch size, one seed: "
             f"leave out {', '.join(others)}, or --quick"
         )
-    return replace(options, jobs=1), choice
+    results = options.results.with_name(f"{options.results.name}-quick")
+    return replace(options, jobs=1, results=results), choice
+
+
+def grid_name(preset: str, choice: Choice, *searched: Any) -> str:
+    """What the names of a grid's files end in, so that no grid takes the place of another one.
+
+    The preset, and where options change more than models and data a digest of these and of what is
+    ``searched``; empty for a quick grid, which is one of a kind.
+    """
+    if choice.preset is QUICK:
+        return ""
+    if choice == Choice(choice.preset, models=choice.models, data=choice.data) and not searched:
+        return preset
+    decisive = (replace(choice, models=(), data=()), searched)
+    return f"{preset}-{hashlib.sha256(repr(decisive).encode()).hexdigest()[:8]}"
 
 
 def print_untuned(choice: Choice, entries: Sequence[Entry]) -> None:
@@ -180,13 +201,6 @@ def print_plan(entries: Sequence[Entry], options: Options, machine: Machine) -> 
         click.echo(line)
 
 
-def require_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written before an hour's work, not after."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"cannot write into {folder}: choose another folder")
-
-
 def train_missing(entries: Sequence[Entry], machine: Machine, datasets: Datasets) -> None:
     """Train the runs that have no result, or with ``machine.again`` all of them."""
     results, complaints = collect(entries, machine.directory)
@@ -194,12 +208,12 @@ def train_missing(entries: Sequence[Entry], machine: Machine, datasets: Datasets
         click.echo(f"note: {complaint}")
     todo = [entry for entry in entries if machine.again or entry not in results]
     if todo:
-        require_writable(machine.directory)
+        make.require_writable(machine.directory)
         train_all(todo, machine, datasets)
 
 
-def show(kinds: Sequence[Kind], entries: Sequence[Entry], options: Options) -> int:
-    """Draw, tabulate and judge the saved results of a grid; the exit code."""
+def show(kinds: Sequence[Kind], entries: Sequence[Entry], options: Options, name: str = "") -> int:
+    """Draw, tabulate and judge the saved results of a grid of this name; the exit code."""
     saved, complaints = collect(entries, options.results)
     if not saved:
         raise ValueError(
@@ -207,15 +221,14 @@ def show(kinds: Sequence[Kind], entries: Sequence[Entry], options: Options) -> i
             "train some without --draw, or name another with --results"
         )
     judged: dict[str, Sequence[Verdict]] = {}
-    for study in studies(entries, saved, of_other_code(saved)):
+    for study in studies(entries, saved, of_other_code(saved), name):
         results = {entry.name: result for entry, result in study.results.items()}
         for kind in kinds:
             picture = kind.of(study)
             for path in make.draw(picture, results, options):
                 click.echo(path)
-            if not options.quick:
-                judged[picture.name] = make.judge(picture, results)
-        for path in tables.write(study, options.out):
+            judged[picture.name] = [] if options.quick else make.judge(picture, results)
+        for path in tables.write(study, options):
             click.echo(path)
     print_missing(entries, saved, complaints, options.results)
     return make.conclude(judged, options)

@@ -12,8 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from efsgd.figures.cifar.grid import Entry
+from efsgd.figures.cifar.presets import label
 from efsgd.figures.cifar.run import Datasets, Machine
 from efsgd.figures.cifar.study import makers, repeatable
+from efsgd.figures.pool import progress
 from efsgd.results import Result
 
 STEPS = 10
@@ -27,33 +29,66 @@ def plan(
     other_code: Mapping[Entry, Result],
     machine: Machine,
 ) -> Iterator[str]:
-    """The grid, one line a run with its step size and its hours, and their sum.
+    """The grid, one line a run with its step size, then the hours of each kind and their sum.
 
-    ``other_code`` has the results of those done that other code than today's made. Nothing is
-    measured for runs that are done. Several processes are assumed not to slow each other down; each
-    has one thread, so one thread is what is measured for them. What several runs at a time in one
-    process gain is not measured.
+    The grid comes before anything is measured. ``other_code`` has the results of those done that
+    other code than today's made. Nothing is measured for runs that are done, and nothing without
+    the device. Several processes are assumed not to slow each other down; each has one thread, so
+    one thread is what is measured for them. What several runs at a time in one process gain is not
+    measured.
     """
-    datasets, measured = Datasets(machine.data_dir), dict[tuple[str, str, int, str], float]()
     width = max((len(entry.name) for entry in entries), default=0)
-    todo, total = sum(entry not in done for entry in entries), 0.0
-    workers = max(1, min(machine.workers, todo))
     for entry in entries:
-        line = f"{entry.name:<{width}}  lr {entry.training.lr:<9.4g}"
-        if entry in done:
-            yield f"{line}  {_done(other_code.get(entry))}"
-            continue
-        kind = (*entry.pair, entry.training.batch, entry.method)
-        if kind not in measured:
-            with _threads(1 if workers > 1 else None):
-                measured[kind] = hours(entry, machine, datasets)
-        total += measured[kind]
-        yield f"{line}  {measured[kind]:.3g} h"
+        state = _done(other_code.get(entry)) if entry in done else "to do"
+        yield f"{entry.name:<{width}}  lr {entry.training.lr:<9.4g}  {state}"
+    todo = [entry for entry in entries if entry not in done]
+    counts = f"{len(entries)} runs: {len(entries) - len(todo)} done, {len(todo)} to do"
+    if todo and machine.elsewhere:
+        yield f"{counts}; their hours cannot be measured here, without {machine.device}"
+        return
+    by_kind: dict[str, list[Entry]] = {}
+    for entry in todo:
+        by_kind.setdefault(_kind(entry), []).append(entry)
+    if by_kind:
+        yield f"measuring {STEPS} steps of each of {len(by_kind)} kinds of runs"
+    workers, total = max(1, min(machine.workers, len(todo))), 0.0
+    for kind, each in _measured(by_kind, machine, 1 if workers > 1 else None):
+        runs = by_kind[kind]
+        total += each * len(runs)
+        yield f"{kind}: {each:.3g} h a run, {len(runs)} to do"
     yield (
-        f"{len(entries)} runs: {len(entries) - todo} done, {todo} to do in {total:.3g} h"
-        f"{_at_once(total, workers, min(machine.parallel, todo))} "
+        f"{counts} in {total:.3g} h{_at_once(total, workers, min(machine.parallel, len(todo)))} "
         f"on {machine.device} (from {STEPS} measured steps of each kind)"
     )
+
+
+def _kind(entry: Entry) -> str:
+    """What runs that take equally long have in common."""
+    return f"{'/'.join(entry.pair)}, batch {entry.training.batch}, {label(entry.method)}"
+
+
+def _measured(
+    by_kind: Mapping[str, Sequence[Entry]], machine: Machine, threads: int | None
+) -> Iterator[tuple[str, float]]:
+    """The hours of a run of each kind, after a bar that shows how many are measured.
+
+    After Ctrl-C those that are, and then a KeyboardInterrupt that says so.
+    """
+    measured: dict[str, float] = {}
+    interrupted = False
+    with _threads(threads), progress(len(by_kind)) as tick:
+        try:
+            for kind, (entry, *_) in by_kind.items():
+                measured[kind] = hours(entry, machine, Datasets(machine.data_dir))
+                tick(1)
+        except KeyboardInterrupt:
+            interrupted = True
+    yield from measured.items()
+    if interrupted:
+        raise KeyboardInterrupt(
+            f"interrupted: the grid above is whole, the hours of {len(measured)} of "
+            f"{len(by_kind)} kinds of runs are measured, and nothing was written"
+        )
 
 
 def _done(of_other_code: Result | None) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efsgd.figures.cifar.presets import METHODS, PREFIX, Preset, StepSizes, label, method_of
+from efsgd.figures.texts import printable
 
 if TYPE_CHECKING:
     from efsgd.deep.training.training import Training
@@ -77,8 +78,8 @@ class Entry:
 
         In a search for step sizes the name ends in the step size.
         """
-        run = self.training
-        name = f"{'/'.join(self.pair)}, batch {run.batch}, {label(self.method)}, seed {run.seed}"
+        run, pair = self.training, printable("/".join(self.pair))
+        name = f"{pair}, batch {run.batch}, {label(self.method)}, seed {run.seed}"
         return f"{name}, lr {run.lr:.4g}" if run.validation else name
 
 

@@ -11,18 +11,12 @@ from efsgd.figures.cifar import paper
 from efsgd.figures.cifar.captions import caption, incomplete
 from efsgd.figures.cifar.presets import PREFIX
 from efsgd.figures.cifar.study import Cell, Study
+from efsgd.figures.texts import for_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLES = {  # the method of style.METHODS whose colour, line and marker each has
-    "sgdm": "SGD",
-    "signsgd": "scaled signSGD",
-    "signsgdm": "signSGDm",
-    "ef-signsgd": "EF-signSGD",
-}
-OTHERS = (style.GREEN, style.SKY, style.VERMILION, style.PURPLE, style.YELLOW)
 BAND = "lines: mean over seeds, bands from the least to the greatest"
 
 
@@ -31,15 +25,15 @@ def look(study: Study, method: str) -> dict[str, Any]:
     cells = [cell for cell in study.cells() if cell.method == method]
     results = sum(len(cell.results) for cell in cells)
     runs = sum(len(cell.entries) for cell in cells)
-    label = f"{cells[0].label}: {results} of {runs} runs" if results < runs else cells[0].label
+    ((_, name),) = style.labels({cells[0].label: cells[0].entries[0].training.method}).items()
+    label = f"{name}: {results} of {runs} runs" if results < runs else name
     diverged = sum(cell.diverged for cell in cells)
     if diverged:
-        label += f" ({diverged} diverged)"
-    line = style.line(STYLES.get(method, "EF-top-1")) | {"label": label}
+        label += f", {diverged} diverged"
     if method.startswith(PREFIX):
         others = [name for name in study.methods if name.startswith(PREFIX)]
-        line["color"] = OTHERS[others.index(method) % len(OTHERS)]
-    return line
+        return style.other(label, others.index(method))
+    return style.line("SGD" if method == "sgdm" else name) | {"label": label}
 
 
 def curves(axes: Axes, study: Study, cell: Cell, series: str, **changes: Any) -> None:
@@ -49,16 +43,18 @@ def curves(axes: Axes, study: Study, cell: Cell, series: str, **changes: Any) ->
     """
     line = look(study, cell.method) | changes
     epoch, values = cell.curve(series) if cell.results else (np.zeros(0), np.zeros((0, 0)))
-    finite = np.isfinite(values.sum(axis=1)).sum()
-    if not finite:
+    if not np.isfinite(values.sum(axis=1)).any():
         axes.plot([], [], **line)
         return
-    if finite == 1:  # a single point has no line, so its marker must show
-        line |= {"markevery": 1, "marker": line["marker"] or "."}
-    axes.plot(epoch, values.mean(axis=1), **line)
+    style.curve(axes, epoch, values.mean(axis=1), **line)
     if values.shape[1] > 1:
-        least, greatest = values.min(axis=1), values.max(axis=1)
-        axes.fill_between(epoch, least, greatest, color=line["color"], alpha=0.2, linewidth=0)
+        style.band(axes, epoch, values.min(axis=1), values.max(axis=1), line["color"])
+
+
+def count_epochs(axes: Axes) -> None:
+    """Name the horizontal axis, whose ticks are whole epochs, also if there is one only."""
+    axes.set_xlabel("epoch")
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
 
 
 def board(rows: int, columns: int, height: float) -> tuple[Figure, Any]:
@@ -72,19 +68,14 @@ def board(rows: int, columns: int, height: float) -> tuple[Figure, Any]:
     return figure, axes[:, :rows].T
 
 
-def plain(text: str) -> str:
-    """The text with its dollars escaped, so that matplotlib sets none of it as a formula."""
-    return text.replace("$", "\\$")
-
-
 def heading(study: Study, batch: int | None = None) -> str:
     """The title of a panel, in lines that are no wider than it."""
     if batch is None:
-        return plain("\n".join(_wrapped([study.title], 48)))
+        return for_matplotlib("\n".join(_wrapped([study.title], 48)))
     width, text = 96 // max(2, len(study.batches)), f"{study.title}, batch {batch}"
     if len(text) > width:  # broken lines get half of it, as letters differ in width
         text = "\n".join([*_wrapped([study.title], width // 2), f"batch {batch}"])
-    return plain(text)
+    return for_matplotlib(text)
 
 
 def accuracy(study: Study) -> Figure:
@@ -95,8 +86,8 @@ def accuracy(study: Study) -> Figure:
         for ax, (series, title) in zip(column, rows.items(), strict=True):
             for cell in study.cells(batch):
                 curves(ax, study, cell, series)
-            ax.set(xlabel="epoch", ylabel=title)
-            ax.locator_params(axis="x", integer=True)
+            count_epochs(ax)
+            ax.set_ylabel(title)
         column[0].set_title(heading(study, batch), loc="left")
         if _all_positive(study, "train_loss"):
             column[1].set_yscale("log")
@@ -115,9 +106,10 @@ def density(study: Study) -> Figure:
             curves(ax, study, cell, "phi_g", label=f"{label}, $\\phi(g)$", **dotted)
         if not cells:
             _write_in_middle(ax, "no method with a memory in this grid")
-        ax.set(xlabel="epoch", ylabel="density $\\phi$", title=heading(study, batch))
+        count_epochs(ax)
+        ax.set(ylabel="density $\\phi$", title=heading(study, batch))
+        ax.margins(y=0.1)
         ax.set_ylim(bottom=0)
-        ax.locator_params(axis="x", integer=True)
     return finish(figure, axes, study, f"mean over the steps of an epoch; {BAND}")
 
 
@@ -141,8 +133,8 @@ def memory_back(study: Study) -> Figure:
                 curves(ax, study, cell, f"virtual_{series}", label=f"{label}, at x - e", **dotted)
             if not cells:
                 _write_in_middle(ax, "no method with a memory in this grid")
-            ax.set(xlabel="epoch", ylabel=title)
-            ax.locator_params(axis="x", integer=True)
+            count_epochs(ax)
+            ax.set_ylabel(title)
         column[0].set_title(heading(study, batch), loc="left")
     return finish(figure, axes, study, f"e is given back to the parameters at x - e; {BAND}")
 
@@ -210,7 +202,7 @@ def finish(figure: Figure, axes: Any, study: Study, note: str) -> Figure:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     spare = figure.axes[-1] if len(figure.axes) > axes.size else None
-    texts = [plain(f"{study.model} on {caption(study)}"), note]
+    texts = [for_matplotlib(f"{study.model} on {caption(study)}"), note]
     if lines := incomplete(study):
         texts.append(f"missing: {'; '.join(lines)}")
     legend: dict[str, Any] = {

@@ -5,24 +5,25 @@ Whatever is finished is kept, and what is interrupted goes on from its checkpoin
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
-from os import _exit
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from efsgd.figures import pool
 from efsgd.figures.cifar.grid import SIZES, Choice, Entry, Source, is_name, pairs
 from efsgd.figures.cifar.progress import Progress, Show, progress
+from efsgd.figures.crew import Call, workers
+from efsgd.figures.failures import failure
+from efsgd.figures.worker import tell
 from efsgd.results import place
 
 if TYPE_CHECKING:
     from efsgd.deep.data.dataset import Dataset
     from efsgd.deep.training.execution import Form
     from efsgd.deep.training.interruptions import Check
+
+SAVING = 60.0  # seconds that a worker has for the end of its step and its checkpoint
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,17 @@ class Machine:
         from efsgd.deep.training.execution import checked_execution
 
         checked_execution(self.device, precision, self.compile, self.graph, self.form)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the device is a GPU that this machine does not have."""
+        import torch
+
+        try:
+            device = torch.device(self.device)
+        except RuntimeError:  # no device at all
+            return False
+        return device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
 
     @property
     def workers(self) -> int:
@@ -121,7 +133,7 @@ def _remove_results(todo: Sequence[Entry], directory: Path) -> None:
 def _train(
     entry: Entry, machine: Machine, datasets: Datasets, show: Show, check: Check | None = None
 ) -> None:
-    """Train one run; any failure becomes one sentence that can be pickled for the parent."""
+    """Train one run; a failure names it in one sentence."""
     from efsgd.deep.training.obtain import run_training
 
     def report(event: Any) -> None:
@@ -149,9 +161,7 @@ def _train(
             check=check,
         )
     except Exception as error:
-        kind = ValueError if isinstance(error, pool.EXPECTED) else RuntimeError
-        reason = " ".join(str(error).split())
-        raise kind(f"{entry.name} failed: {type(error).__name__}: {reason}") from error
+        raise failure(entry.name, error) from error
     show(Progress(entry))
 
 
@@ -185,27 +195,17 @@ def _train_side_by_side(
 
 def _train_by_workers(todo: Sequence[Entry], machine: Machine, show: Show) -> None:
     done = 0
-    messages: Any = get_context("spawn").Queue()
 
     def tick(more: int) -> None:
         nonlocal done
-        _show_all(messages, show)
         done += more
 
-    with pool.workers(min(machine.jobs, len(todo)), _prepare_worker, messages, machine) as crew:
+    jobs, calls = min(machine.jobs, len(todo)), [Call(entry.name, (entry,)) for entry in todo]
+    with workers(jobs, _prepare_worker, machine, patience=SAVING) as crew:
         try:
-            pool.call_all(crew, _train_in_worker, [(entry,) for entry in todo], tick)
-            _show_all(messages, show)  # what came after the last result
+            crew.call_all(_train_in_worker, calls, tick=tick, hear=show)
         except KeyboardInterrupt:
             raise _interrupted(done, todo, machine) from None
-
-
-def _show_all(messages: Any, show: Show) -> None:
-    while True:
-        try:
-            show(messages.get_nowait())
-        except queue.Empty:
-            return
 
 
 def _interrupted(done: int, todo: Sequence[Entry], machine: Machine) -> KeyboardInterrupt:
@@ -221,16 +221,12 @@ def _interrupted(done: int, todo: Sequence[Entry], machine: Machine) -> Keyboard
 _worker: dict[str, Any] = {}  # what _prepare_worker was called with, and its data sets
 
 
-def _prepare_worker(messages: Any, machine: Machine) -> None:
+def _prepare_worker(machine: Machine) -> None:
     import torch
 
-    pool.start_worker()
     torch.set_num_threads(1)
-    _worker.update(messages=messages, machine=machine, datasets=Datasets(machine.data_dir))
+    _worker.update(machine=machine, datasets=Datasets(machine.data_dir))
 
 
 def _train_in_worker(entry: Entry) -> None:
-    try:
-        _train(entry, _worker["machine"], _worker["datasets"], _worker["messages"].put)
-    except (KeyboardInterrupt, SystemExit):  # terminated, and no further run is wanted
-        _exit(1)
+    _train(entry, _worker["machine"], _worker["datasets"], tell)

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from efsgd.arrays import Array
+from efsgd.figures import terminal
 from efsgd.figures.cifar import plots, tables
 from efsgd.figures.cifar.captions import caption
 from efsgd.figures.cifar.study import Cell, Study
+from efsgd.figures.texts import for_markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,9 +110,25 @@ def draw(study: Study) -> Figure:
 
 
 def markdown(study: Study) -> str:
-    """The chosen step sizes as a table."""
-    lines = [f"# Step sizes: {study.title}", "", f"{caption(study)}.", ""]
+    """The chosen step sizes as a table in markdown."""
+    lines = [
+        f"# Step sizes: {for_markdown(study.title)}",
+        "",
+        f"{for_markdown(caption(study))}.",
+        "",
+    ]
     lines += [tables.piped(HEADS), tables.piped(["---"] * len(HEADS))]
+    return "\n".join([*lines, *map(tables.piped, _rows(study))]) + "\n"
+
+
+def plain(study: Study) -> str:
+    """The same for the terminal."""
+    return f"{study.title}\n\n{terminal.table(HEADS, _rows(study))}"
+
+
+def _rows(study: Study) -> list[list[str]]:
+    """A row under HEADS for each search."""
+    rows = []
     for search in searches(study):
         best = search.chosen
         chosen = ["-", "-", "0"]
@@ -119,8 +137,8 @@ def markdown(study: Study) -> str:
             spread = tables.with_deviation(*tables.mean_and_deviation(accuracy))
             chosen = [repr(search.lr[best]), spread, str(len(accuracy))]
         remarks = [f"{search.diverged} of {len(search.lr)}", search.remark or "-"]
-        lines.append(tables.piped([str(search.batch), search.label, *chosen, *remarks]))
-    return "\n".join(lines) + "\n"
+        rows.append([str(search.batch), search.label, *chosen, *remarks])
+    return rows
 
 
 def comma_separated(study: Study) -> str:

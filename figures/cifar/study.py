@@ -16,6 +16,7 @@ import numpy as np
 from efsgd.arrays import Array
 from efsgd.figures.cifar.grid import Entry
 from efsgd.figures.cifar.presets import label
+from efsgd.figures.texts import for_file_name, printable
 from efsgd.results import Result, load, place, spec_of
 
 PERCENT = ("_accuracy",)  # the names of series that end so are shown in percent
@@ -94,16 +95,18 @@ class Study:
     entries: tuple[Entry, ...]
     results: Mapping[Entry, Result]
     other_code: frozenset[Entry] = frozenset()  # whose results other code than today's made
+    grid: str = ""  # what distinguishes it from other grids on the same model and data
 
     @property
     def data_label(self) -> str:
         """The name of the data, of a longer one the last LONGEST letters."""
-        return self.data[-LONGEST:]
+        return printable(self.data)[-LONGEST:]
 
     @property
     def file_stem(self) -> str:
-        """What the names of its files have in common: "vgg19-cifar10"."""
-        return f"{self.model}-{self.data_label}"
+        """What the names of its files have in common: "vgg19-cifar10-paper"."""
+        words = filter(None, (self.model, self.data[-LONGEST:], self.grid))
+        return for_file_name("-".join(words), longest=200)
 
     @property
     def title(self) -> str:
@@ -149,9 +152,12 @@ class Study:
 
 
 def studies(
-    entries: Iterable[Entry], results: Mapping[Entry, Result], other_code: Iterable[Entry] = ()
+    entries: Iterable[Entry],
+    results: Mapping[Entry, Result],
+    other_code: Iterable[Entry] = (),
+    grid: str = "",
 ) -> list[Study]:
-    """The grid cut by model and data, in its own order; only those with at least one result."""
+    """The ``grid`` cut by model and data, in its own order; only those with a result."""
     by_pair: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         by_pair.setdefault(entry.pair, []).append(entry)
@@ -162,6 +168,7 @@ def studies(
             entries=tuple(runs),
             results={entry: results[entry] for entry in runs if entry in results},
             other_code=frozenset(other_code) & frozenset(runs),
+            grid=grid,
         )
         for (model, data), runs in by_pair.items()
     ]

@@ -20,6 +20,8 @@ from efsgd.figures.cifar import paper
 from efsgd.figures.cifar.captions import caption, incomplete
 from efsgd.figures.cifar.orders import orders
 from efsgd.figures.cifar.study import Cell, Study
+from efsgd.figures.make import Options
+from efsgd.figures.texts import for_markdown, printable
 from efsgd.results import replacing
 
 SELECTED = (
@@ -99,7 +101,7 @@ def mean_and_deviation(values: Array) -> tuple[float, float]:
 def markdown(study: Study) -> str:
     """A table with a title, a caption, the orders of the methods and the runs that are missing."""
     body = [_cells(row) for row in rows(study)]
-    lines = [f"# {study.title}", "", f"{caption(study)}.", ""]
+    lines = [f"# {for_markdown(study.title)}", "", f"{for_markdown(caption(study))}.", ""]
     lines += [piped(HEADS), piped(["---"] * len(HEADS)), *map(piped, body)]
     lines += ["", f"{FINAL}; {SELECTED}."]
     if order_lines := [order.line for batch in study.batches for order in orders(study, batch)]:
@@ -130,7 +132,9 @@ def comma_separated(study: Study) -> str:
         counts = (len(cell.results), len(cell.entries), cell.diverged)
         numbers = (*row.final, *row.virtual, row.best, row.paper, row.difference)
         fields = ["" if v is None or math.isnan(v) else f"{v:.8g}" for v in numbers]
-        writer.writerow([study.model, study.data, cell.batch, cell.label, *counts, *fields])
+        writer.writerow(
+            [study.model, printable(study.data), cell.batch, cell.label, *counts, *fields]
+        )
     return text.getvalue()
 
 
@@ -139,14 +143,14 @@ WRITERS = {"md": markdown, "tex": latex, "csv": comma_separated}  # by the endin
 
 def write(
     study: Study,
-    out: Path,
+    options: Options,
     writers: Mapping[str, Callable[[Study], str]] = WRITERS,
     prefix: str = "",
 ) -> list[Path]:
     """Write OUT/<prefix><model>-<data> with the ending of each writer; returns the paths."""
     paths = []
     for ending, text in writers.items():
-        paths.append(out / f"{prefix}{study.file_stem}.{ending}")
+        paths.append(options.file(f"{prefix}{study.file_stem}", ending))
         with replacing(paths[-1]) as file:
             file.write(text(study).encode())
     return paths
@@ -177,7 +181,7 @@ def _cells(row: Row) -> list[str]:
 
 def piped(cells: Sequence[str]) -> str:
     """One line of a markdown table."""
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(for_markdown, cells)) + " |"
 
 
 def escaped(text: str) -> str:

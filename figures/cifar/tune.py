@@ -70,12 +70,12 @@ def tune(
         form=form,
         parallel=parallel,
     )
-    command.require_writable(options.out)
+    make.check_out(options)
     datasets = Datasets(data_dir)
     entries = grid(choice, datasets.sources(choice))
     entries = runs(choice, entries, step_size_grid, validation)
     command.train_missing(entries, machine, datasets)
-    return show(entries, options)
+    return show(entries, options, command.grid_name(preset, choice, step_size_grid, validation))
 
 
 def rates_of(text: str) -> tuple[float, ...]:
@@ -124,11 +124,11 @@ def tuning_schedule(preset: Preset, epochs: int | None) -> tuple[int, tuple[int,
     return epochs, tuple(drop for drop in preset.drops if drop < epochs)
 
 
-def show(entries: Sequence[Entry], options: Options) -> int:
-    """Draw, tabulate and print the saved results of a search; the exit code is 0."""
+def show(entries: Sequence[Entry], options: Options, name: str = "") -> int:
+    """Draw, tabulate and print the saved results of a search of this name; the exit code is 0."""
     saved, complaints = collect(entries, options.results)
     judged: dict[str, list[Verdict]] = {}
-    for study in studies(entries, saved, of_other_code(saved)):
+    for study in studies(entries, saved, of_other_code(saved), name):
         results = {entry.name: result for entry, result in study.results.items()}
         picture = Picture(
             name=f"{PREFIX}{study.file_stem}",
@@ -139,15 +139,14 @@ def show(entries: Sequence[Entry], options: Options) -> int:
         )
         for path in make.draw(picture, results, options):
             click.echo(path)
-        for path in tables.write(study, options.out, step_sizes.WRITERS, prefix=PREFIX):
+        for path in tables.write(study, options, step_sizes.WRITERS, prefix=PREFIX):
             click.echo(path)
-        click.echo("\n" + step_sizes.markdown(study))
+        click.echo("\n" + step_sizes.plain(study))
         for search in step_sizes.searches(study):
             if search.remark:
                 name = f"{study.file_stem}, batch {search.batch}, {search.label}"
                 click.echo(f"warning: {name}: {search.remark}", err=True)
-        if not options.quick:
-            judged[picture.name] = make.judge(picture, results)
+        judged[picture.name] = [] if options.quick else make.judge(picture, results)
     command.print_missing(entries, saved, complaints, options.results)
     return make.conclude(judged, options)
 

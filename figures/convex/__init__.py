@@ -12,6 +12,9 @@ from efsgd.figures.convex import (
     sparse_noise,
     theorem_one,
     variants,
+    variants_batches,
+    variants_bytes,
+    variants_memory,
 )
 
 __all__ = ["PICTURES"]
@@ -26,4 +29,7 @@ PICTURES = (
     momentum.PICTURE,
     draws.PICTURE,
     variants.PICTURE,
+    variants_batches.PICTURE,
+    variants_bytes.PICTURE,
+    variants_memory.PICTURE,
 )

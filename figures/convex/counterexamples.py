@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from efsgd.figures.verdicts import Verdict, claim, claim_certified, claim_mean, 
 from efsgd.schedules import InverseSqrt
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SECTION = "section 3, Counterexample "
@@ -26,13 +27,14 @@ METHODS = {
     "EF-signSGD": EFSGD(ScaledSign()),
     "EF-top-1": EFSGD(TopK(1)),
 }
+LABELS = style.labels(METHODS)
 EPS = (0.1, 0.5, 0.9)
 LR1, LR2, LR3 = 0.1, 0.1, 0.05  # step sizes of CE1 (constant), CE2 (1/sqrt(t+1)), CE3 (constant)
 CE3_EPS = 0.5
 CE3_DRAWN = 300  # steps of CE3 in the picture
 NOTE = """lines: mean over replicates
 bands: 10 to 90 % of them
-grey: $2\\epsilon$ and $8\\epsilon^2$
+thin lines: $2\\epsilon$, $8\\epsilon^2$
 
 Counterexample 2: the largest
 loss in each window of steps
@@ -91,22 +93,30 @@ def draw(results: Results) -> Figure:
         for name in METHODS:
             history = results[f"{place} {name}"]
             if place.startswith("CE2"):
-                style.spread(ax, *_windows(history["step"], history["loss"]), name)
+                style.spread(ax, *_windows(history["step"], history["loss"]), LABELS[name])
             else:
                 alike = place == "CE1" and name not in ("SGD", "signSGD")
-                style.spread(ax, history["step"], history["loss"], name, band=0 if alike else 0.8)
+                share = 0 if alike else 0.8
+                style.spread(ax, history["step"], history["loss"], LABELS[name], share=share)
         ax.set(title=title, xlabel="iteration", ylabel="$f(x_t)$")
         if place.startswith("CE2"):
             ax.set(xscale="log", yscale="log", ylim=(1e-4, 4))
-            ax.axhline(2 * float(place.split()[1]), color="0.6", linewidth=0.8, zorder=0)
+            _level(ax, 2 * float(place.split()[1]), "$2\\epsilon$")
         elif place == "CE3":
             ax.set(yscale="log", ylim=(1e-14, 30), xlim=(0, CE3_DRAWN))
-            ax.axhline(8 * CE3_EPS**2, color="0.6", linewidth=0.8, zorder=0)
+            _level(ax, 8 * CE3_EPS**2, "$8\\epsilon^2$")
     legend = axes[1, 2]
     legend.axis("off")
     legend.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper left")
     legend.text(0.0, 0.0, NOTE, fontsize=7, transform=legend.transAxes)
     return figure
+
+
+def _level(ax: Axes, value: float, name: str) -> None:
+    """A level that sign methods stay at: on top of their curves, which would hide it, and named."""
+    ax.axhline(value, color="black", linewidth=0.7, zorder=3)
+    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    ax.annotate(name, (1, value), (0, 2.5), size=7, ha="right", va="bottom", **place)
 
 
 def _windows(step: Array, loss: Array) -> tuple[Array, Array]:

@@ -21,7 +21,14 @@ from efsgd.convex.studies.section_five import (
 )
 from efsgd.convex.studies.vary import Certified, Vary
 from efsgd.figures import style
-from efsgd.figures.convex.least_squares import METHODS, MINE, SOURCE, UNDECAYED, final
+from efsgd.figures.convex.least_squares import (
+    LABELS,
+    METHODS,
+    MINE,
+    SOURCE,
+    UNDECAYED,
+    final,
+)
 from efsgd.figures.make import Picture, Results, Works
 from efsgd.figures.verdicts import Verdict, claim, claim_certified, claim_virtual, observation
 from efsgd.results import Work
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHARES = (0.5, 0.6, 0.7)  # P(y = 1)
+BAD = 0.5  # a final test loss above it
 LOSSES = np.geomspace(1e-3, 10, 200)  # where the distributions are drawn
 
 
@@ -55,13 +63,16 @@ def draw(results: Results) -> Figure:
         for i, name in enumerate(METHODS):
             loss = final(results, name, p)
             below = (loss[:, None] <= LOSSES).mean(axis=0)
-            upper.plot(LOSSES, below, **style.line(name) | {"markevery": (8 * i, 40)})
-        upper.axvline(0.5, color="0.6", linewidth=0.8, zorder=0)
+            upper.plot(LOSSES, below, **style.line(LABELS[name]) | {"markevery": (8 * i, 40)})
+        upper.axvline(
+            BAD, color="0.4", linestyle=style.DOTTED, linewidth=0.8, zorder=0, label="bad"
+        )
         upper.set(xscale="log", xlabel="final test loss", title=f"P(y=1) = {p}")
         negative = negatives(draws_in(results[f"signSGD p={p}"].spec["values"]))
         for name in ("signSGD", "EF-signSGD"):
-            colour, _, marker = style.METHODS[name]
-            lower.scatter(negative, final(results, name, p), s=5, color=colour, marker=marker)
+            look = style.line(LABELS[name])
+            loss, (colour, marker) = final(results, name, p), (look["color"], look["marker"])
+            lower.scatter(negative, loss, s=5, color=colour, marker=marker)
         line = np.linspace(0.15, 0.65, 2)
         lower.plot(line, ternary_loss(line), color="0.4", linewidth=0.8, zorder=0, label="formula")
         lower.set(xlabel="share of y = -1 in the test set", ylim=(-0.05, 1.2))
@@ -71,7 +82,7 @@ def draw(results: Results) -> Figure:
     formula, _ = axes[1, 0].get_legend_handles_labels()
     figure.legend(
         [*handles, *formula],
-        [*labels, "1/16 + 3/2 share"],
+        [*labels[:-1], f"loss {BAD}, bad above", "loss of signs: 1/16 + 3/2 (share of y = -1)"],
         loc="outside lower center",
         ncols=3,
     )

@@ -7,7 +7,7 @@ step sizes that vary; the lemma with lr_t in the place of lr is false. The formu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,7 +43,6 @@ SPECS = (  # all built-in ones but `sign` and `threshold:abs=`, which have no de
 )  # fmt: skip
 PROBLEMS = (BoundedNoise(D, 1), BoundedNoise(D, D))  # the worst for signs, and for top-k
 QS = (0.5, 0.9, 0.99)  # of the extremal instance
-COLOURS = (style.BLUE, style.VERMILION, style.GREEN)
 DECAYED = StepDecay(LR, (150,), 0.1)
 SIGMA = Slope().sigma
 
@@ -96,19 +95,21 @@ def draw(results: Results) -> Figure:
     figure, axes = style.panels(1, 2, height=3.6)
     _draw_extremal(axes[0, 0], results)
     _draw_all(axes[0, 1], results)
+    entries = axes[0, 1].get_legend_handles_labels()
+    figure.legend(*entries, loc="outside lower right", ncols=3)
     return figure
 
 
 def _draw_extremal(ax: Axes, results: Results) -> None:
     """The extremal instance on its sharp bound, and under the lemma."""
     t = np.arange(1, STEPS + 1)
-    for q, colour in zip(QS, COLOURS, strict=True):
+    for q, colour in zip(QS, style.THREE, strict=True):
         ax.plot(t, sharp(q, t), color=colour, label=f"q = {q}")
         ax.axhline(float(lemma(q)), color=colour, linestyle=style.DOTTED)
         history = results[f"extremal q={q}"]
         at = np.unique(np.geomspace(1, STEPS, 12).round().astype(int))
         ax.plot(at, history["memory_norm"][at, 0] / (LR * SIGMA), "o", color=colour)
-    ax.set(xscale="log", yscale="log", xlabel="iteration t", ylim=(0.3, 400))
+    ax.set(xscale="log", yscale="log", xlabel="iteration t", ylim=(0.3, 1000))
     ax.set(ylabel="$|e_t|/(lr\\,\\sigma)$", title="C(x) = (1-q)x, constant gradient: dots")
     ax.plot([], [], color="0.3", label="sharp form")
     ax.plot([], [], color="0.3", linestyle=style.DOTTED, label="the paper's lemma")
@@ -121,17 +122,20 @@ def _draw_all(ax: Axes, results: Results) -> None:
     rows = np.arange(len(specs))[::-1]
     q = np.array([contraction(spec) for spec in specs])
     last = memory(results, specs[0])[0][-1]
-    for v, (marker, colour) in enumerate((("X", style.BLUE), ("p", style.GREEN))):
-        largest = [memory(results, spec)[1][:, v].max() for spec in specs]
+    for v, (marker, colour) in enumerate((("X", style.BLUE), ("p", style.ORANGE))):
+        largest = np.array([memory(results, spec)[1][:, v].max() for spec in specs])
         gradient = ("sparse", "dense")[v]
         ax.plot(largest, rows, marker, color=colour, label=f"measured, {gradient} gradients")
+        for row in rows[largest == 0]:  # which a logarithmic axis cannot show
+            at_edge: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "clip_on": False}
+            ax.plot(0, row, marker, color=colour, fillstyle="none", **at_edge)
     ax.plot(sharp(q, last), rows, "|", markersize=8, color="0.2", label="sharp form")
     ax.plot(lemma(q), rows, ">", color=style.VERMILION, label="the paper's lemma")
     names = {"scaledsign": "scaledsign (EF-signSGD)"}
     ax.set_yticks(rows, [names.get(spec, spec) for spec in specs])
     ax.set(xscale="log", xlabel="$(E|e_t|^2)^{1/2}/(lr\\,\\sigma)$", ylim=(-0.7, len(specs) - 0.3))
     ax.set_title(f"EF, d = {D}: largest over {last} steps")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    ax.plot([], [], "p", color="0.3", fillstyle="none", label="hollow, at the left edge: exactly 0")
 
 
 def verdicts(results: Results) -> list[Verdict]:

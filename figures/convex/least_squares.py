@@ -38,6 +38,7 @@ METHODS: dict[str, tuple[Method, float]] = {  # with the step sizes of the paper
     "signSGDm": (Signum(Sign(zero=0)), 0.05),
     "EF-signSGD": (EFSGD(ScaledSign(zero=0)), 10.0),
 }
+LABELS = style.labels({name: method for name, (method, _) in METHODS.items()})
 ON_GRID = {**METHODS, "signSGD (unscaled)": (SignSGD(Sign(zero=0)), 0.05)}
 SIGN_METHODS = [name for name in ON_GRID if name.startswith("signSGD")]
 ONE_BIT: dict[str, Method] = {  # with sign(0) = +1: an observation, not drawn
@@ -45,6 +46,7 @@ ONE_BIT: dict[str, Method] = {  # with sign(0) = +1: an observation, not drawn
     "EF-signSGD (one bit)": EFSGD(ScaledSign()),
 }
 SHARES = (0.6, 0.5)  # P(y = 1)
+LINEAR = 0.1  # up to here the axes of the losses are linear, as some are 0
 PANELS = {
     "span_distance": "distance to the gradient span",
     "train_mse": "train loss",
@@ -84,19 +86,20 @@ def draw(results: Results) -> Figure:
                     ax,
                     history["step"],
                     history[series][..., 0],
-                    name,
+                    LABELS[name],
                     centre=np.median,
                     markevery=(3 * i, 16),
                 )
             ax.set(xlabel="iteration", ylabel=label, title=f"P(y=1) = {p}")
             if series != "span_distance":
-                ax.set_yscale("symlog", linthresh=0.1)
+                ax.set_yscale("symlog", linthresh=LINEAR)
                 ax.set_ylim(0, 5)
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(),
         loc="outside lower center",
-        ncols=len(METHODS),
-        title="median over data draws, bands from 10 to 90 % of them",
+        ncols=3,
+        title="median over data draws, bands from 10 to 90 % of them; "
+        f"losses: linear axis from 0 to {LINEAR:g}, logarithmic above",
         title_fontsize=7,
     )
     return figure

@@ -39,7 +39,8 @@ FEEDBACK: dict[str, Method] = {
     EF_MOMENTUM: EFSGD(ScaledSign(zero=0), momentum=0.9),
 }
 METHODS = {**SIGNS, **FEEDBACK}
-LOOKS = {EF_MOMENTUM: {"color": style.GREEN, "marker": "p", "linestyle": style.LONG}}
+LABELS = style.labels(METHODS)
+LOOKS = {EF_MOMENTUM: {"color": style.ORANGE, "marker": "p", "linestyle": style.LONG}}
 SIGN_LR = 0.05  # as in the paper's figure
 EF_LR = 0.005
 LONG = 1000  # iterations of error feedback, which needs small steps with momentum
@@ -70,15 +71,16 @@ def draw(results: Results) -> Figure:
         history = results[name]
         wave, bands, test = axes[0, 0], axes[0, 1], axes[1, 0]
         root = np.sqrt(history["train_mse"][..., 0])
-        wave.plot(history["step"], root[:, 0], **style.line(name))
-        style.spread(bands, history["step"], root**2, name, centre=np.median)
+        wave.plot(history["step"], root[:, 0], **style.line(LABELS[name]))
+        style.spread(bands, history["step"], root**2, LABELS[name], centre=np.median)
         values = history["test_mse"][..., 0]
-        style.spread(test, history["step"], values, name, centre=np.median)
+        style.spread(test, history["step"], values, LABELS[name], centre=np.median)
     for name in FEEDBACK:
         grid = results[f"{name} grid"]
         final = np.fmin(np.nan_to_num(grid["test_mse"][-1].T, nan=np.inf), 1e6)
         look: dict[str, Any] = LOOKS.get(name, {}) | {"markevery": 2}
-        style.spread(axes[1, 1], grid.spec["run"]["lr"], final, name, centre=np.median, **look)
+        lrs = np.array(grid.spec["run"]["lr"])
+        style.spread(axes[1, 1], lrs, final, LABELS[name], centre=np.median, **look)
     wave.set(xlabel="iteration", ylabel="root of the train loss", title="one data draw")
     bands.set(xlabel="iteration", ylabel="train loss", title="all data draws")
     test.set(xlabel="iteration", ylabel="test loss", title="all data draws")

@@ -44,10 +44,12 @@ METHODS: dict[str, Method] = {
     EF_TERNARY: EFSGD(ScaledSign(zero=0)),
     EF_BIT: EFSGD(ScaledSign()),
 }
+LABELS = style.labels(METHODS)
 LOOKS: dict[str, dict[str, Any]] = {
-    BIT: {"color": style.ORANGE, "marker": "s", "linestyle": style.LONG},
-    EF_BIT: {"color": style.SKY, "marker": "p"},
+    BIT: {"color": style.VERMILION, "marker": "v", "linestyle": style.DASHDOT},
+    EF_BIT: {"color": style.SKY, "marker": "p", "linestyle": style.SHORT},
 }
+TOP = 1.4  # of the axes of the loss
 MEDIANS = {TERNARY: 0.5, BIT: 0.3, EF_TERNARY: 0.05, EF_BIT: 0.05}  # below it, ternary above it
 GENERALISES = 0.95  # test accuracy
 
@@ -75,14 +77,14 @@ def draw(results: Results) -> Figure:
         look: dict[str, Any] = LOOKS.get(name, {}) | {"markevery": (4 * i, 16)}
         for ax, series in ((loss, "test_mse"), (accuracy, "test_accuracy")):
             values = history[series][..., 0]
-            style.spread(ax, history["step"], values, name, centre=np.median, **look)
+            style.spread(ax, history["step"], values, LABELS[name], centre=np.median, **look)
         lrs = np.array(grid.spec["run"]["lr"])
-        final = np.nan_to_num(grid["test_mse"][-1].T, nan=np.inf)
-        look |= {"markevery": (i, 4), "band": 0}
-        style.spread(sizes, lrs, final, name, centre=np.median, **look)
-    loss.set(xlabel="iteration", ylabel="test loss", ylim=(0, 1.4), title=f"step size {LR:g}")
+        final = np.fmin(np.nan_to_num(grid["test_mse"][-1].T, nan=np.inf), 2 * TOP)
+        look |= {"markevery": (i, 4), "share": 0}
+        style.spread(sizes, lrs, final, LABELS[name], centre=np.median, **look)
+    loss.set(xlabel="iteration", ylabel="test loss", ylim=(0, TOP), title=f"step size {LR:g}")
     accuracy.set(xlabel="iteration", ylabel="test accuracy", title=f"step size {LR:g}")
-    sizes.set(xscale="log", xlabel="step size", ylabel="test loss", ylim=(0, 1.4))
+    sizes.set(xscale="log", xlabel="step size", ylabel="test loss", ylim=(0, TOP))
     sizes.set_title(f"after {STEPS} iterations")
     figure.legend(
         *loss.get_legend_handles_labels(),

@@ -27,6 +27,7 @@ METHODS = {
     "signSGDm": Signum(),
     "EF-signSGD": EFSGD(ScaledSign()),
 }
+LABELS = style.labels(METHODS)
 SIGN_METHODS = ("signSGD", "scaled signSGD", "signSGDm")
 STEPS = 1000
 GRID = tuple(float(f"{lr:.3g}") for lr in np.logspace(-4, -1.5, 16))
@@ -78,7 +79,7 @@ def draw(results: Results) -> Figure:
         look = style.line(name) | {"markevery": None}
         left.errorbar(lrs, mean, 2 * error, elinewidth=0.8, capsize=1.5, **look)
         best = int(np.argmin(mean))
-        label = f"{name} (step {lrs[best]:.2g})"
+        label = f"{LABELS[name]}: step {lrs[best]:.2g}"
         style.spread(right, history["step"], history["loss"][:, best], label)
     left.set(xscale="log", yscale="log", xlabel="step size")
     left.set_ylabel(f"$f(x_T)$ after T = {STEPS} iterations")

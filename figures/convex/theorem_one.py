@@ -26,6 +26,15 @@ RUNS = {
     "signSGD (AdaGrad-norm)": (SignSGD(), AdaGradNorm(0.5)),
     "EF-signSGD": (EFSGD(ScaledSign()), Constant(0.3)),
 }
+STEP_SIZES = {
+    "signSGD (constant)": ", constant step size",
+    "signSGD ($1/\\sqrt{t}$)": ", $1/\\sqrt{t}$",
+    "signSGD (AdaGrad-norm)": ", AdaGrad-norm",
+}
+LABELS = {
+    name: label + STEP_SIZES.get(name, "")
+    for name, label in style.labels({name: method for name, (method, _) in RUNS.items()}).items()
+}
 LOOKS: dict[str, dict[str, Any]] = {  # three step sizes of one method
     "signSGD (constant)": {"color": style.VERMILION},
     "signSGD ($1/\\sqrt{t}$)": {"color": style.ORANGE, "linestyle": style.LONG, "marker": "s"},
@@ -67,17 +76,20 @@ def lines(results: Results) -> Array:
 def draw(results: Results) -> Figure:
     """How far x_t is off the line, and from x*."""
     figure, axes = style.panels(1, 2, height=2.8)
-    floor = 1e-17
+    floor = 1e-17  # where 0 is drawn
     for name in RUNS:
         history = results[name]
         step = history["step"] + 1
         off = history["off_line"].reshape(len(step), -1)
         near = (history["distance"] / lines(results)).reshape(len(step), -1)
-        style.spread(axes[0, 0], step, np.maximum(off, floor), name, **LOOKS.get(name, {}))
-        style.spread(axes[0, 1], step, np.maximum(near, floor), name, **LOOKS.get(name, {}))
+        for ax, values in ((axes[0, 0], off), (axes[0, 1], near)):
+            label, look = LABELS[name], LOOKS.get(name, {})
+            style.spread(ax, step, np.maximum(values, floor), label, **look)
     for ax in axes.flat:
         ax.set(xscale="log", yscale="log", ylim=(floor, 1e3), xlabel="iteration + 1")
     axes[0, 0].set(ylabel="distance of $x_t$ to the line $x_0 + \\mathrm{span}(s)$")
+    axes[0, 0].set_title("0 is drawn at the lower edge")
+    axes[0, 1].set_title("means, bands from 10 to 90 % of the runs")
     axes[0, 1].set(ylabel="$|x_t - x^*|$ / dist($x^*$, line)")
     axes[0, 1].axhline(1, color="0.6", linewidth=0.8, zorder=0)
     axes[0, 1].legend(loc="lower left")

@@ -1,4 +1,4 @@
-"""What the picture ``variants`` compares: the methods, their step sizes and the runs.
+"""What the pictures ``variants`` compare: the methods, their step sizes and the runs.
 
 Full gradients: every method with the step size that a theorem gives it, and with the one of GRID
 that leaves the least gap once the bytes of DENSE uncompressed gradients are sent. Batches, about
@@ -6,10 +6,12 @@ which those theorems say nothing: the step size of GRID with the least gap over 
 the steps.
 
 Here and in the modules that read the results, ``pair`` is "problem, compressor", one of PAIRS, and
-``setting`` one of SETTINGS.
+``setting`` one of THEOREM, TUNED and BATCHES.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from efsgd import (
     EF21,
@@ -38,8 +40,7 @@ COMPRESSORS: tuple[Compressor, ...] = (TopK(0.02), RandK(0.02), ScaledSign())
 PROBLEMS = ("least squares", "logistic")
 D = 100  # of both
 PAIRS = tuple(f"{problem}, {c}" for problem in PROBLEMS for c in COMPRESSORS)
-SETTINGS = ("theorem", "tuned", "batches")
-THEOREM, TUNED, BATCHES = SETTINGS
+THEOREM, TUNED, BATCHES = "theorem", "tuned", "batches"
 STEPS = {THEOREM: 1000, TUNED: 250, BATCHES: 600}
 RECORD = {THEOREM: 2, TUNED: 5, BATCHES: 15}
 QUICK_STEPS = {THEOREM: 30, TUNED: 20, BATCHES: 30}
@@ -101,21 +102,31 @@ def theorem(name: str, method: Method, problem: Known) -> Theorem:
     )
 
 
-def work(quick: bool, seed: int) -> dict[str, Work]:
-    """Every method with every compressor on both problems, and memories in two units."""
-    objectives = problems(seed)
-    works: dict[str, Work] = {} if quick else {"optima": Certified(tuple(objectives.values()))}
-    for problem_name, problem in objectives.items():
-        for c in COMPRESSORS:
-            pair = f"{problem_name}, {c}"
-            for setting in SETTINGS:
-                works[f"{pair}, {setting}"] = _side_by_side(problem, c, setting, quick, seed)
-            for name, lr in SCHEDULES.items():
-                if quick and problem_name != PROBLEMS[0]:  # drawn nowhere
-                    continue
-                steps = DROP + 20 if quick else 2 * DROP
-                works[f"{pair}, {name}"] = MemoryUnits(problem, c, lr, steps, BATCH, seed)
-    return works
+def optima(quick: bool, seed: int) -> dict[str, Work]:
+    """The certificates of both problems."""
+    return {} if quick else {"optima": Certified(tuple(problems(seed).values()))}
+
+
+def side_by_side(settings: Sequence[str], quick: bool, seed: int) -> dict[str, Work]:
+    """Every method with every compressor on both problems, in each setting."""
+    return {
+        f"{name}, {c}, {setting}": _side_by_side(problem, c, setting, quick, seed)
+        for name, problem in problems(seed).items()
+        for c in COMPRESSORS
+        for setting in settings
+    }
+
+
+def memories(quick: bool, seed: int) -> dict[str, Work]:
+    """Memories in two units, with every compressor on both problems (quick: on the one drawn)."""
+    steps = DROP + 20 if quick else 2 * DROP
+    return {
+        f"{name}, {c}, {schedule}": MemoryUnits(problem, c, lr, steps, BATCH, seed)
+        for name, problem in problems(seed).items()
+        if name == PROBLEMS[0] or not quick
+        for c in COMPRESSORS
+        for schedule, lr in SCHEDULES.items()
+    }
 
 
 def _side_by_side(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,10 +31,12 @@ from efsgd import (
 from efsgd.convex.data.file_problems import FileCertificate, FileLogistic, FileSquares
 from efsgd.convex.data.files import data_file, loaded
 from efsgd.figures import make
-from efsgd.figures.make import Options, Picture, Results
+from efsgd.figures.make import Options, Picture
 from efsgd.figures.own_data import plots
+from efsgd.figures.own_data.series import certified
 from efsgd.figures.own_data.study import Study
-from efsgd.results import Work, replacing
+from efsgd.figures.texts import for_file_name, printable
+from efsgd.results import Work, key, replacing, spec_of
 from efsgd.schedules import Theorem
 
 STEPS, QUICK_STEPS = 500, 50
@@ -66,37 +67,45 @@ def on_data(options: Options, *, data: Path, rates: Sequence[str], **settings: A
 
     Raises ValueError or OSError, with one sentence, for what cannot be read, computed or written.
     """
-    options.out.mkdir(parents=True, exist_ok=True)  # refuse before an hour's work, not after
+    make.check_out(options)
     study = _study(options, data, settings)
+    fixed = fixed_rates(rates, study)
     chosen, others = study.tuned(
-        fixed_rates(rates, study),
+        fixed,
         {} if options.quick else {"certificate": FileCertificate(study.problem)},
     )
-    certified = "certificate" in others and plots.certified(others["certificate"])
+    known = "certificate" in others and certified(others["certificate"])
     works: dict[str, Work] = {
-        label: study.comparison(label, choice.lr, certified) for label, choice in chosen.items()
+        label: study.comparison(label, choice.lr, known) for label, choice in chosen.items()
     }
     results = study.obtain(works) | others
-    name = "data-" + re.sub(r"[^A-Za-z0-9]+", "-", data.name).strip("-").lower()
     picture = Picture(
-        name=name,
+        name=_name(data, study, fixed),
         title=study.title,
         work=lambda quick, seed: {},
         draw=partial(plots.draw, study),
         verdicts=partial(plots.judge, study, chosen),
     )
-    return _show(picture, results, plots.markdown(study, chosen, results), options)
-
-
-def _show(picture: Picture, results: Results, table: str, options: Options) -> int:
     for path in make.draw(picture, results, options):
         click.echo(path)
-    path = options.out / f"{picture.name}.md"
+    path = options.file(picture.name, "md")
     with replacing(path) as file:
-        file.write(table.encode())
-    click.echo(f"{path}\n\n{table}", nl=False)
-    judged = {} if options.quick else {picture.name: make.judge(picture, results)}
-    return make.conclude(judged, options)
+        file.write(plots.markdown(study, chosen, results).encode())
+    click.echo(f"{path}\n\n{plots.plain(study, chosen, results)}")
+    judged = [] if options.quick else make.judge(picture, results)
+    return make.conclude({picture.name: judged}, options)
+
+
+def _name(data: Path, study: Study, fixed: dict[str, float]) -> str:
+    """The name of the files: data, loss, and a digest of the rows and of what is done with them.
+
+    So no comparison takes the place of another one.
+    """
+    loss = "squares" if isinstance(study.problem, FileSquares) else "logistic"
+    methods = {label: spec_of(method) for label, (_, method) in study.methods.items()}
+    decisive = {"problem": spec_of(study.problem), "methods": methods, "lr": fixed}
+    digest = key(decisive | {"steps": study.steps, "batch": study.batch})[:8]
+    return f"data-{for_file_name(data.name)}-{loss}-{digest}"
 
 
 def _study(options: Options, data: Path, settings: dict[str, Any]) -> Study:
@@ -113,14 +122,14 @@ def _study(options: Options, data: Path, settings: dict[str, Any]) -> Study:
     )
     problem: FileSquares | FileLogistic = FileSquares(source)
     if not squares:
-        l2 = 1 / len(loaded(source).y) if settings["l2"] is None else settings["l2"]
+        l2 = 1 / len(loaded(source, classes=True).y) if settings["l2"] is None else settings["l2"]
         problem = FileLogistic(source, l2)
     methods = methods_of(settings["methods"], settings["compressors"], problem.d)
     steps = settings["steps"] or STEPS
     if options.quick:
         steps = min(steps, QUICK_STEPS)
     loss = "least squares" if squares else f"logistic regression, l2 = {problem.l2:.3g}"
-    title = f"{data.name}: {loss}, n = {problem.n}, d = {problem.d}"
+    title = f"{printable(data.name)}: {loss}, n = {problem.n}, d = {problem.d}"
     return Study(title, problem, methods, steps, settings["batch"], options)
 
 
@@ -153,8 +162,12 @@ def methods_of(names: Sequence[str], specs: Sequence[str], d: int) -> dict[str, 
         if name in PLAIN:
             label, method = PLAIN[name]
             by_label[label] = (name, method)
-        else:
-            by_label |= dict(_compressing(name, c, d) for c in compressors)
+            continue
+        for c in compressors:
+            label, entry = _compressing(name, c, d)
+            if by_label.get(label, entry) != entry:  # the scaled sign with the other sign(0)
+                label = f"{label} ({c})"
+            by_label[label] = entry
     return by_label
 
 

@@ -15,17 +15,15 @@ from efsgd.results import Result
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from matplotlib.axes import Axes
-
     from efsgd.convex.lyapunov.one_step import Name
 
 METHODS: tuple[Name, ...] = ("gd", "cgd", "ef", "ef21")
 NAMES = {"gd": "GD, no compression", "cgd": "CGD, no feedback", "ef": "EF", "ef21": "EF21"}
-LOOKS: dict[str, tuple[str, Any, str]] = {  # colour, line, marker
-    "gd": (style.BLACK, style.DASHED, "o"),
-    "cgd": (style.ORANGE, style.LONG, "s"),
-    "ef": (style.BLUE, style.SOLID, "X"),
-    "ef21": (style.GREEN, style.DOTTED, "D"),
+LOOKS: dict[str, tuple[str, Any, str]] = {  # colour, line, marker, as in all pictures
+    "gd": style.METHODS["SGD"],
+    "cgd": style.METHODS["compressed SGD"],
+    "ef": style.METHODS["EF"],
+    "ef21": style.METHODS["EF21"],
 }
 
 
@@ -57,12 +55,3 @@ def best_rate(method: str, *, mu: float, delta: float) -> float:
 
 def _letters(method: str, mu: float, delta: float) -> dict[str, float]:
     return {"L": 1.0, "mu": mu} | ({} if method == "gd" else {"delta": delta})
-
-
-def plain_ticks(ax: Axes) -> None:
-    """Label 1, 2 and 5 times powers of ten on a logarithmic y axis, as plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())

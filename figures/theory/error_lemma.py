@@ -123,7 +123,7 @@ def _draw_tightness(ax: Axes, results: Results) -> None:
     ax.plot(delta, (1 + q) ** 2 / 4, color="0.2", label="sharp form, $(1+q)^2/4$")
     points = [(float(r["delta"]), _last(r)) for r in extremal(results)]
     ax.plot(*np.transpose(points), "o", color="0.2", label="C(x) = (1-q)x, constant gradient")
-    looks = (("X", style.BLUE), ("p", style.GREEN))
+    looks = (("X", style.BLUE), ("p", style.ORANGE))
     for row, (gradient, (marker, colour)) in enumerate(zip(GRADIENTS, looks, strict=True)):
         points = [
             (float(r["delta"]), float(shares(r)[1][2 * row : 2 * row + 2].max()))
@@ -131,9 +131,14 @@ def _draw_tightness(ax: Axes, results: Results) -> None:
         ]
         label = f"built-in compressors, {gradient} gradients"
         ax.plot(*np.transpose(points), marker, color=colour, alpha=0.8, markersize=4.5, label=label)
-    ax.set(xlabel="$\\delta$", xlim=(0, 1), ylim=(0, 1.05), title=f"d = {D}, constant step sizes")
+    ax.set(
+        xlabel="$\\delta$",
+        xlim=(0, 1.02),
+        ylim=(-0.03, 1.05),
+        title=f"d = {D}, constant step sizes",
+    )
     ax.set_ylabel("$E|e_t|^2$ over the lemma's bound")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25))
 
 
 def _last(result: Result) -> float:
@@ -150,7 +155,7 @@ def _draw_varying(ax: Axes, results: Results) -> None:
     )
     at = np.unique(np.geomspace(1, step[-1], 24).round().astype(int)) - 1
     rows = range(CONSTANT, len(RATES))
-    for row, colour, name in zip(rows, (style.BLUE, style.GREEN), names, strict=True):
+    for row, colour, name in zip(rows, style.THREE, names, strict=False):
         ax.plot(step, bound[row, 1:], color=colour, label=f"its bound, {name}")
         ax.plot(step[at], squared[row, 1:][at], "o", color=colour)
         ax.plot(step, latest[row], color=colour, linestyle=style.DOTTED)
@@ -158,7 +163,7 @@ def _draw_varying(ax: Axes, results: Results) -> None:
     ax.plot([], [], color="0.3", linestyle=style.DOTTED, label="the lemma with $lr_t$: exceeded")
     ax.set(xscale="log", yscale="log", xlabel="iteration t", ylabel="$|e_t|^2/\\sigma^2$")
     ax.set_title(f"step sizes that vary, q = {DRAWN_Q}")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25))
 
 
 def verdicts(results: Results) -> list[Verdict]:

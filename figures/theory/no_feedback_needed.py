@@ -39,7 +39,6 @@ RATES = {"cgd": rates.cgd_rate, "ef": rates.ef_rate}
 METHODS: tuple[Name, ...] = ("cgd", "ef")
 DELTAS = (0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
 MUS = (0.01, 0.1, 0.5)
-COLOURS = (style.BLACK, style.BLUE, style.VERMILION)  # of MUS
 POINTS = 300
 DELTA = 0.6  # of the nonsmooth problems; Counterexample 2 needs more than 1/2
 FLOOR = (1 - DELTA) ** 0.5
@@ -103,7 +102,7 @@ def searched(results: Results) -> Array:
 def _draw_rates(ax: Axes, results: Results) -> None:
     """How much faster CGD is, over delta: lines in closed form, dots by the search."""
     result, gains = results["rate, ef"], searched(results)
-    for mu, colour in zip(MUS, COLOURS, strict=True):
+    for mu, colour in zip(MUS, style.THREE, strict=True):
         delta, at_mu = np.linspace(0.01, 0.999, 300), result["mu"] == mu
         ax.plot(delta, gain(delta, mu), color=colour, label=f"$\\mu/L = {mu}$")
         ax.plot(result["delta"][at_mu], gains[at_mu], "o", color=colour)

@@ -80,7 +80,9 @@ def _draw_rates(ax: Axes, results: Results, delta: float) -> None:
         achieved, step = float(result["delta"][0]), best_step(method, mu=MU, delta=delta)
         lrs = np.sort(np.append(np.geomspace(0.1, 1.3, 200), 1.0)) * step
         bound = [quadratic_rate(method, lr=lr, delta=achieved, mu=MU) for lr in lrs]
-        wide: dict[str, Any] = {"linewidth": 2.4} if method == "ef21" else {}  # it lies on EF
+        wide: dict[str, Any] = (
+            {"linewidth": 3.5, "zorder": 1} if method == "ef21" else {}
+        )  # below EF
         ax.plot(lrs, bound, color=colour, linestyle=dashes, **wide)
         hollow: dict[str, Any] = (
             {"markerfacecolor": "none", "markersize": 5} if method == "ef21" else {}

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 PAPER, EXACT = bounds.theorem_three, bounds.theorem_three_exact
 DELTAS = (0.05, 0.3, 0.9)  # of the curves over T
-COLOURS = (style.VERMILION, style.BLUE, style.GREEN)
 TS = (1, 2, 5, 10, 20, 50, 100, 200)
 GRID_TS = (1, 3, 20, 200)
 GRID = (0.01, 0.1, 0.5, 0.9, 1.0)  # deltas of the whole grid
@@ -82,7 +81,7 @@ def draw(results: Results) -> Figure:
 def _draw_over_steps(ax: Axes, results: Results) -> None:
     T = np.unique(np.geomspace(1, 200, 60).round())
     letters: dict[str, Any]
-    for delta, colour in zip(DELTAS, COLOURS, strict=True):
+    for delta, colour in zip(DELTAS, style.THREE, strict=True):
         letters = {"R": 1.0, "lr": (T + 1) ** -0.5, "sigma": 1.0, "delta": delta, "T": T}
         ax.plot(T, PAPER(**letters), color=colour, linestyle=style.DOTTED)
         ax.plot(T, EXACT(**letters), color=colour, label=f"$\\delta$ = {delta}")
@@ -91,26 +90,26 @@ def _draw_over_steps(ax: Axes, results: Results) -> None:
     ax.set(xscale="log", yscale="log", xlabel="T", title="step size $R/(\\sigma\\sqrt{T+1})$")
     ax.set_ylabel("mean over t of $f(x_t)-f^*$, over $R\\sigma$")
     _explain(ax)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)
 
 
 def _draw_over_rates(ax: Axes, result: Result) -> None:
     T, delta = RIGHT_PANEL
     lr = np.geomspace(0.5 / (T + 1), 2, 200)
     letters: dict[str, Any] = {"R": 1.0, "lr": lr, "sigma": 1.0, "delta": delta, "T": T}
-    ax.plot(lr, PAPER(**letters), color=style.BLUE, linestyle=style.DOTTED)
-    ax.plot(lr, EXACT(**letters), color=style.BLUE)
-    ax.plot(result["lr"], result["mean"], "o", color=style.BLUE)
-    ax.plot(result["lr"], result["at_mean"], "s", color=style.ORANGE)
+    ax.plot(lr, PAPER(**letters), color=style.GREEN, linestyle=style.DOTTED)
+    ax.plot(lr, EXACT(**letters), color=style.GREEN)
+    ax.plot(result["lr"], result["mean"], "o", color=style.GREEN)
+    ax.plot(result["lr"], result["at_mean"], "s", color=style.VERMILION)
     ax.axvline(1 / (T + 1), color="0.6", linestyle=style.DASHED, linewidth=0.8)
     ax.set(xscale="log", yscale="log", xlabel="$lr\\,\\sigma/R$")
     ax.set_ylabel("$f-f^*$, over $R\\sigma$")
     ax.set_title(f"T = {T}, $\\delta$ = {delta}")
     _explain(ax)
-    ax.plot([], [], "s", color=style.ORANGE, label="the same run, f at the mean iterate")
+    ax.plot([], [], "s", color=style.VERMILION, label="the same run, f at the mean iterate")
     dashed: dict[str, Any] = {"color": "0.6", "linestyle": style.DASHED, "linewidth": 0.8}
     ax.plot([], [], **dashed, label="$lr\\,\\sigma(T+1) = R$: attained from here on")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25))
 
 
 def _explain(ax: Axes) -> None:

@@ -22,7 +22,6 @@ from efsgd.figures.theory.common import (
     NAMES,
     best_step,
     claim_solved,
-    plain_ticks,
     worse,
 )
 from efsgd.figures.verdicts import Verdict, claim, observation
@@ -170,7 +169,6 @@ def _draw_problem(ax: Axes, results: Results, problem: Class, delta: float) -> N
         ax.plot([], [], marker, color=colour, linestyle=dashes, label=NAMES[method], **hollow)
     ax.plot([], [], color="0.5", label="thick lines: closed forms")
     ax.set(yscale="log", title=TITLES[problem])
-    plain_ticks(ax)
 
 
 def verdicts(results: Results) -> list[Verdict]:

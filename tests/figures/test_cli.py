@@ -15,7 +15,6 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 from archives import but_made_by
@@ -26,7 +25,7 @@ from project import python_path
 import efsgd
 from efsgd.figures import cli, pool, style, verdicts
 from efsgd.figures.make import Options, Picture, make
-from efsgd.results import load, place, save
+from efsgd.results import load, made_by, place, save
 
 CALLS = []
 
@@ -184,15 +183,18 @@ def test_vector_pictures_are_vectors_with_text(call):
 
 def test_quick_marks_the_pictures_and_gives_no_verdicts(call):
     assert call("convex", "walks", "--jobs", 1, "--format", "svg").exit_code == 0
-    assert ">quick: " not in Path("figures-out/walks.svg").read_text()
-    assert len(rows()) == 3
+    full = Path("figures-out/walks.svg").read_text()
+    assert ">quick: " not in full
+    before = rows()
+    assert len(before) == 3
     done = call(
         "convex", "walks", "--jobs", 1, "--format", "svg", "--quick",
         pictures=(replace(WALKS, verdicts=failing_claim),),
     )  # fmt: skip
     assert done.exit_code == 0
-    assert ">quick: " in Path("figures-out/walks.svg").read_text()
-    assert rows() == []  # none of an earlier picture are left beside it
+    assert ">quick: " in Path("figures-out/walks-quick.svg").read_text()
+    assert Path("figures-out/walks.svg").read_text() == full
+    assert rows() == before
     assert "no verdicts" in done.stdout
     assert [walk.steps for walk in CALLS] == [30, 30, 4, 4]
 
@@ -219,7 +221,10 @@ def test_verdicts_json_has_exactly_these_fields(call):
     call("convex", "walks", "--jobs", 1)
     claim, false_claim, observation = rows()
     names = ["figure", "kind", "claim", "source", "expected", "measured", "pass"]
+    names += ["command", "options", "code"]
     assert [list(row) for row in rows()] == [names] * 3
+    assert {(row["command"], row["options"]) for row in rows()} == {("convex", "")}
+    assert claim["code"] == (made_by()["git"] or made_by()["efsgd"])
     assert (claim["figure"], claim["kind"], claim["pass"]) == ("walks", "claim", True)
     assert (claim["expected"], claim["claim"]) == (">= 1", "the loss is never below 1")
     assert (false_claim["kind"], false_claim["expected"]) == ("claim", "does not hold")
@@ -236,26 +241,29 @@ def test_a_failed_claim_is_exit_code_1_and_an_observation_never(call):
     assert [row["pass"] for row in rows()] == [True, True, None, False, True, True, None]
     observing = replace(WALKS, verdicts=lambda results: judge(results)[2:])
     done = call("convex", "--jobs", 1, pictures=(observing,))
-    assert (done.exit_code, [row["pass"] for row in rows()]) == (0, [None])
+    of_walks = [row["pass"] for row in rows() if row["figure"] == "walks"]
+    assert (done.exit_code, of_walks) == (0, [None])
 
 
-def test_the_table_is_aligned_and_fits_100_columns(call):
-    long = verdicts.claim("a long claim " * 20, "section 3", 1.0, ">=", 2.0)
-    rest = verdicts.does_not_hold("n", "s", "m" * 150, shown=False)
-    short = verdicts.observation("n", "s", "one more")
-    lines = click.unstyle(verdicts.table({"a-figure": [long, rest, short]})).splitlines()
-    assert max(map(len, lines)) <= 100
-    head, _, figure, first, *_, last = lines
-    assert figure == "a-figure"
-    for word, cell, line in [
-        ("verdict", "FAIL", first),
-        ("claim", "a long claim", first),
-        ("expected", ">= 2", first),
-        ("measured", "1", first),
-        ("claim", "n [s]", last),
-        ("measured", "one more", last),
-    ]:
-        assert line[head.index(word) :].startswith(cell)
+def test_a_run_leaves_the_verdicts_of_other_figures_and_answers_for_its_own(call):
+    bad = replace(OTHERS, verdicts=failing_claim)
+    assert call("convex", "--jobs", 1, "--seed", 4, pictures=(WALKS, bad)).exit_code == 1
+    done = call("convex", "walks", "--jobs", 1, "--format", "svg", pictures=(WALKS, bad))
+    assert (done.exit_code, ", 0 fail" in done.stdout) == (0, True)
+    options = [(row["figure"], row["options"], row["pass"]) for row in rows()]
+    walks_first = [("walks", "", passed) for passed in (True, True, None)]
+    assert options == walks_first + [
+        ("more-walks", "--seed 4", passed) for passed in (True, True, None, False)
+    ]
+
+
+def test_a_file_of_something_else_is_never_taken_for_verdicts(call):
+    Path("figures-out").mkdir()
+    Path("figures-out/verdicts.json").write_text('{"my": "notes"}')
+    done = call("convex", "--jobs", 1)
+    assert refused(done, "verdicts.json holds no verdicts: remove it, or choose another folder")
+    assert CALLS == []
+    assert Path("figures-out/verdicts.json").read_text() == '{"my": "notes"}'
 
 
 @pytest.mark.parametrize(
@@ -310,12 +318,30 @@ def test_an_unknown_figure_lists_the_known_ones(call):
         (["show"], ["FILE.npz"]),
         (["show", "nowhere.npz"], ["nowhere.npz", "does not exist"]),
         (["show", "file"], ["file", "damaged or no result"]),
-        (["show", "."], ["."]),
+        (["show", "."], [". holds no .npz file"]),
+        (["show", "file", "nowhere.npz"], ["nowhere.npz", "does not exist"]),
+        (["results", "wlaks"], ["'wlaks'", "did you mean 'walks'?"]),
+        (["wlaks"], ["'wlaks'", "did you mean 'efsgd-figures convex walks'?"]),
+        (["covnex"], ["'covnex'", "Did you mean 'convex'?"]),
+        (["theory", "more-walk"], ["theory", "'efsgd-figures convex more-walks'?", "rate"]),
+        (["convex", "theorem-three"], ["convex", "'efsgd-figures theory theorem-three'?"]),
+        (["convex", "--preset", "small"], ["'--preset'", "of cifar and tune"]),
+        (["bounds", "--d", "131073"], ["--d", "1<=x<=131072"]),
     ],
 )
 def test_bad_usage_is_one_sentence_and_exit_code_2(call, arguments, words):
     Path("file").write_text("not a result")
     assert refused(call(*arguments), *words)
+
+
+def test_what_killed_commands_left_goes_at_the_start(call):
+    """Also in folders into which this command writes nothing."""
+    folders = [Path(name) for name in ("figures-out", "results/cifar", "results/cifar/checkpoints")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / ".a.npz.012345.efsgd").write_bytes(b"half")
+    call("convex", "walks", "--jobs", 1)
+    assert [path for folder in folders for path in folder.glob(".*")] == []
 
 
 def test_pictures_that_cannot_be_written_are_refused_before_the_work(call, monkeypatch):
@@ -352,20 +378,22 @@ def test_a_failing_work_names_itself(call, jobs, error, words):
 
 def test_a_killed_worker_is_reported(call):
     bad = replace(WALKS, work=lambda quick, seed: {"SGD": Failing("killed")})
-    assert refused(call("convex", "--jobs", 2, pictures=(bad,)), "a worker died", "--jobs 1")
+    done = call("convex", "--jobs", 2, pictures=(bad,))
+    assert refused(done, "walks, SGD failed", "a worker died (exit code 9)", "--jobs 1")
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_bug_keeps_its_trace(call, jobs):
     bad = replace(WALKS, work=lambda quick, seed: {"SGD": Failing("IndexError")})
-    done = call("convex", "--jobs", jobs, pictures=(bad,), catch=True)
-    assert isinstance(done.exception, RuntimeError)
-    assert "walks, SGD failed: IndexError: a mistake of ours" in str(done.exception)
+    done = call("convex", "--jobs", jobs, pictures=(bad,))
+    assert done.exit_code == 3
+    assert "walks, SGD failed: IndexError: a mistake of ours" in done.stderr
+    assert "in compute" in done.stderr  # also where a worker computed
     bad = replace(WALKS, draw=lambda results: np.ones(2).reshape(3))
-    done = call("convex", "--jobs", jobs, pictures=(bad,), catch=True)
-    assert isinstance(done.exception, RuntimeError)
-    assert isinstance(done.exception.__cause__, ValueError)
-    assert "the picture walks fails on its results" in str(done.exception)
+    done = call("convex", "--jobs", jobs, pictures=(bad,))
+    assert done.exit_code == 3
+    assert "the picture walks fails on its results" in done.stderr
+    assert "ValueError" in done.stderr  # its cause
 
 
 # -- workers --------------------------------------------------------------------------------------
@@ -404,7 +432,7 @@ def test_equal_work_is_done_once_and_the_longest_comes_first(tmp_path):
 def test_nothing_to_do_starts_no_worker(tmp_path, monkeypatch):
     works = {"a": Walk(2)}
     pool.obtain_all(works, tmp_path)
-    monkeypatch.setattr(pool, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(pool, "workers", None)
     assert len(pool.obtain_all(works, tmp_path, jobs=4)) == 1
 
 
@@ -496,38 +524,43 @@ def test_list_names_every_figure_and_its_command(call):
     assert len({line.index(title) for line, title in zip(listed, titles, strict=False)}) == 1
 
 
-def test_show_prints_spec_provenance_and_final_values(call):
-    arrays = {
-        "loss": np.array([[9.0, 9.0], [1.0, 0.25]]),
-        "many": np.tile(np.arange(5.0), (3, 1)),
-        "phi": np.array([0.5, np.nan]),
-        "none": np.zeros((0, 3)),
-        "scalar": np.array(7),
-        "word": np.array("abc"),
-    }
-    save("a.npz", arrays, {"type": "some.Work", "lr": 0.125}, {"numpy": "2.9"})
-    done = call("show", "a.npz")
-    assert done.exit_code == 0
-    words = done.stdout.split("\n")
-    assert {'    "lr": 0.125,', '    "type": "some.Work"', '    "numpy": "2.9"'} <= set(words)
-    values = {line.split()[0]: line.split(")  ")[-1].strip() for line in words[-7:] if line}
-    assert values == {
-        "loss": "1, 0.25",
-        "many": "mean 2, from 0 to 4",
-        "phi": "0.5 (1 before the last)",
-        "none": "[]",
-        "scalar": "7",
-        "word": "abc",
-    }
+def test_the_list_fits_a_narrow_terminal(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    lines = call("list", pictures=(replace(WALKS, title="of two walks " * 9),)).stdout.splitlines()
+    assert max(map(len, lines)) <= 50
+    assert sum(line.count("of two walks") for line in lines) >= 5  # no word is lost
+    assert " ".join(" ".join(lines).split()).count("walks") >= 10
 
 
 def test_show_reads_what_a_command_wrote(call):
     call("convex", "walks", "--jobs", 1)
-    for work in walks(False, 0).values():
-        path = place(work, "results/convex")
+    paths = [place(work, "results/convex") for work in walks(False, 0).values()]
+    for work, path in zip(walks(False, 0).values(), paths, strict=True):
         done = call("show", path)
         assert f'"seed": {work.seed}' in done.stdout
         assert f"mean {load(path)['loss'][-1].mean():.6g}" in done.stdout
+    both = call("show", *paths).stdout
+    assert all(f"{path}\n\nspec\n" in both for path in paths)
+    assert both.count('"numpy"') == 2
+
+
+def test_results_are_listed_by_figure(call):
+    assert "2 of 2 are missing, efsgd-figures convex walks" in call("results", "walks").stdout
+    call("convex", "walks", "--jobs", 1)
+    sgd, ef = (place(work, "results/convex") for work in walks(False, 0).values())
+    old = load(ef)
+    save(ef, old.arrays, old.spec, old.made_by | {"code": "0" * 64})
+    lines = [" ".join(line.split()) for line in call("results", "walks").stdout.splitlines()]
+    assert lines == [
+        "convex walks: Two random walks",
+        "result file state",
+        f"SGD {sgd} up to date",
+        f"EF-signSGD {ef} stale",
+    ]
+    sgd.write_bytes(b"no archive")
+    assert f"{sgd}  damaged" in call("results").stdout
+    quick = call("results", "walks", "--quick", "--seed", 3).stdout
+    assert "2 of 2 are missing" in quick  # other results than those of a full picture
 
 
 def test_help_is_short_and_version_is_the_packages(call):

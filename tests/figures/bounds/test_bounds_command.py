@@ -19,7 +19,8 @@ from doctored import doctored
 
 import efsgd
 from efsgd.convex.studies.bound_checks import BUILT_IN, Bounds
-from efsgd.figures.bounds import delta_zoo, tables
+from efsgd.convex.verification import verification
+from efsgd.figures.bounds import delta_zoo, options, tables
 from efsgd.figures.bounds.command import PICTURES
 from efsgd.figures.bounds.own_compressor import own_compressor
 from efsgd.figures.cli import TRACKS, main
@@ -253,9 +254,11 @@ def test_pictures_tables_and_verdicts_are_written_and_results_are_kept(run, tmp_
     outcome = run(*words, "--format", "svg")
     assert outcome.exit_code == 0, outcome.output
     out = tmp_path / "out"
-    files = {f"delta-zoo.{ending}" for ending in ("svg", "md", "tex", "csv")}
+    (written,) = out.glob("*.csv")
+    assert re.fullmatch("delta-zoo-topk-0-5-[0-9a-f]{8}", written.stem)
+    files = {f"{written.stem}.{ending}" for ending in ("svg", "md", "tex", "csv")}
     assert {p.name for p in out.iterdir()} == files | {"verdicts.json"}
-    table = list(csv.DictReader((out / "delta-zoo.csv").read_text().splitlines()))
+    table = list(csv.DictReader(written.read_text().splitlines()))
     pairs = [(spec, d) for spec in ("topk:0.5", "terngrad") for d in ("2", "9")]
     assert [(row["compressor"], row["d"]) for row in table] == pairs
     assert float(table[3]["claimed"]) == 1  # (sqrt(9) - 1)/2
@@ -287,9 +290,47 @@ def test_tables_say_the_same_in_three_formats(results):
 def test_quick_pictures_carry_no_verdicts(run, module, tmp_path):
     outcome = run("--quick", "--compressor", "topk:1")
     assert outcome.exit_code == 0, outcome.output
-    assert rows(tmp_path) == []
+    assert not (tmp_path / "out" / "verdicts.json").exists()
     assert "quick pictures carry no verdicts" in outcome.output
     assert run("--quick", "--module", f"{module}:L2SignHere").exit_code == 1  # still a vector
+
+
+def test_another_choice_gets_files_and_verdicts_of_its_own(run, module, tmp_path):
+    out, words = tmp_path / "out", ("--compressor", "topk:1", "--d", 2)
+    assert run(*words).exit_code == 0
+    before = {path.name: path.read_bytes() for path in out.glob("delta-zoo*")}
+    assert run("--compressor", "topk:1", "--d", 3).exit_code == 0
+    assert run(*words, "--quick").exit_code == 0
+    assert run("--module", f"{module}:half", "--delta", 0.75, "--d", 2).exit_code == 0
+    module.write_text(CLAIMS.replace("return 0.5 * x", "return x / 2"))
+    assert run("--module", f"{module}:half", "--delta", 0.75, "--d", 2).exit_code == 0
+    assert {name: (out / name).read_bytes() for name in before} == before
+    stems = {path.stem for path in out.glob("delta-zoo*.csv")}
+    assert len({stem for stem in stems if not stem.endswith("-quick")}) == 4
+    assert len(stems) == 5
+    asked = {row["figure"]: row["options"] for row in rows(tmp_path)}
+    assert len(asked) == 4
+    assert asked[min(before).partition(".csv")[0]] == "--compressor topk:1 --d 2"
+
+
+def test_show_opens_what_is_saved_and_vectors_are_read_again(run, module, tmp_path):
+    assert run("--module", f"{module}:L2SignHere", "--d", 16).exit_code == 1
+    (path,) = (tmp_path / "out").glob("violation-*.npz")
+    shown = CliRunner().invoke(main, ["show", str(path)]).output
+    assert '"compressor": "l2sign_here"' in shown
+    assert '"d": 16' in shown
+    assert re.search(r"x +float64 \(16,\)", shown)
+    again = run("--module", f"{module}:L2SignHere", "--d", 1, "--vectors", path)
+    assert again.exit_code == 1
+    assert "l2sign_here on x: VIOLATED" in again.output
+    assert run("--compressor", "topk:1", "--d", 3).exit_code == 0
+    (kept,) = (tmp_path / "results/bounds").iterdir()
+    assert '"compressor": "topk:1"' in CliRunner().invoke(main, ["show", str(kept)]).output
+
+
+def test_the_help_says_the_largest_dimension_of_the_search():
+    assert verification.LARGEST == options.LARGEST
+    assert "1<=x<=131072" in CliRunner().invoke(main, ["bounds", "--help"]).output
 
 
 def test_it_is_listed_and_named():
@@ -318,11 +359,14 @@ def test_vectors_of_ones_own(run, tmp_path):
     words = ("--compressor", "scaledsign", "--compressor", "randk:0.5", "--d", 2)
     outcome = run(*words, "--vectors", tmp_path / "g.npz")
     assert outcome.exit_code == 0, outcome.output
-    assert "| scaledsign | layer | 3 | 16 | 0.0625 | 0.0625 | 1 | 0.0625, 1 |" in outcome.output
-    assert "| scaledsign | bias | 1 | 2 | 0.5 | 0.9 | 0.9 | 0.9, 0.9 |" in outcome.output  # 9/(2*5)
+    printed = [re.split(" {2,}", line.strip()) for line in outcome.output.splitlines()]
+    assert ["scaledsign", "layer", "3", "16", "0.0625", "0.0625", "1", "0.0625, 1"] in printed
+    achieved = "0.9"  # 9/(2*5)
+    assert ["scaledsign", "bias", "1", "2", "0.5", achieved, "0.9", "0.9, 0.9"] in printed
     on_vectors = [row for row in rows(tmp_path) if row["source"] == "your vectors"]
     assert [row["pass"] for row in on_vectors] == [True] * 4
-    assert "scaledsign | layer" in (tmp_path / "out" / "delta-zoo.md").read_text()
+    (table,) = (tmp_path / "out").glob("delta-zoo-scaledsign-*.md")
+    assert "| scaledsign | layer | 3 | 16 | 0.0625 | 0.0625 | 1 | 0.0625, 1 |" in table.read_text()
 
 
 def test_vectors_on_which_a_claim_breaks(run, module, tmp_path):
@@ -332,7 +376,7 @@ def test_vectors_on_which_a_claim_breaks(run, module, tmp_path):
     outcome = run(*words)
     assert outcome.exit_code == 1, outcome.output
     assert "l2sign_here on g: VIOLATED; delta -0.5" in outcome.output
-    saved = np.load(tmp_path / "out" / "violation-l2sign-here-g.npz")["x"]
+    saved = np.load(tmp_path / "out" / "violation-l2sign_here-g.npz")["x"]
     np.testing.assert_array_equal(saved, np.eye(16)[0])
 
 
@@ -379,8 +423,8 @@ def test_what_is_no_npz_file_is_refused(run, tmp_path):
         (("--delta", "0.5"), "add --module"),
         (("--compressor", "topq:1"), "no compressor is called 'topq'"),
         (("--compressor", "topk:0"), "k must be a positive count"),
-        (("--d", "0"), "0 is not in the range x>=1"),
-        (("nothing",), "no figure is called 'nothing'"),
+        (("--d", "0"), "0 is not in the range 1<=x<="),
+        (("nothing",), "no figure of bounds is called 'nothing'"),
     ],
 )
 def test_bad_usage_is_refused_in_one_sentence(run, words, reason):
@@ -512,4 +556,6 @@ def test_densities_of_a_training_are_drawn_where_there_is_one(run, tmp_path):
     (row,) = [row for row in rows(tmp_path) if "real gradients" in row["claim"]]
     assert row["measured"] == "0.2 and 0.6"
     run("--compressor", "topk:1", "--d", 2)
-    assert not [row for row in rows(tmp_path) if "real gradients" in row["claim"]]
+    other = [row for row in rows(tmp_path) if row["figure"].startswith("delta-zoo-topk-1")]
+    assert other
+    assert not [row for row in other if "real gradients" in row["claim"]]

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import get_args
@@ -78,8 +79,10 @@ def test_a_grid_is_trained_drawn_tabulated_and_kept(call):
     assert len(results()) == 2
     (data,) = {load(path).spec["data"] for path in results()}
     assert re.fullmatch("few-[0-9a-f]{12}", data)
-    names = [f"{kind}-resnet8-{data}.png" for kind in KINDS]
-    names += [f"resnet8-{data}.{ending}" for ending in tables.WRITERS]
+    (table,) = Path("figures-out").glob("*.md")
+    assert re.fullmatch(f"resnet8-{data}-smoke-[0-9a-f]{{8}}", table.stem)
+    names = [f"{kind}-{table.stem}.png" for kind in KINDS]
+    names += [f"{table.stem}.{ending}" for ending in tables.WRITERS]
     assert sorted(os.listdir("figures-out")) == sorted([*names, "verdicts.json"])
     assert [epoch for _, epoch in epochs_printed(done)] == ["1", "2"] * 2
     assert "batch 8, EF-signSGD, seed 0" in done.stderr
@@ -91,6 +94,20 @@ def test_a_grid_is_trained_drawn_tabulated_and_kept(call):
     again = call(*TWO)
     assert (again.exit_code, epochs_printed(again)) == (0, [])
     assert {path: path.stat().st_mtime_ns for path in results()} == before
+
+
+def test_no_grid_has_the_name_of_another_on_the_same_model_and_data():
+    """Nor has a search; data and model are in the names of files anyway."""
+    plain = [Choice(presets.PRESETS[name]) for name in ("short", "paper")]
+    changed = [replace(plain[0], **{name: 7}) for name in ("seeds", "epochs", "evaluate_every")]
+    changed += [replace(plain[0], methods=("sgdm",)), replace(plain[0], compressors=("topk:1",))]
+    names = [cifar_command.grid_name(n, c) for n, c in zip(("short", "paper"), plain, strict=True)]
+    assert names == ["short", "paper"]
+    assert cifar_command.grid_name("short", replace(plain[0], data=("a.npz",))) == "short"
+    names += [cifar_command.grid_name("short", choice) for choice in changed]
+    names += [cifar_command.grid_name("short", plain[0], (0.1,), n) for n in (1, 2)]
+    assert len(set(names)) == len(names) == 9
+    assert cifar_command.grid_name("small", Choice(presets.QUICK)) == ""
 
 
 def test_again_trains_anew(call):
@@ -127,7 +144,7 @@ def test_draw_trains_nothing_and_lists_what_is_missing(call):
     assert re.search(r"EF-signSGD, seed 0  training-[0-9a-f]{16}\.npz$", line)
     assert len(results()) == 1
     (picture,) = Path("drawn").glob("gap-*.svg")
-    assert "EF-signSGD: 0 of 1 runs" in picture.read_text()
+    assert "EF-signSGD (ternary): 0 of 1 runs" in picture.read_text()
     (table,) = Path("drawn").glob("*.md")
     assert "- batch 8, EF-signSGD: 0 of 1 runs" in table.read_text()
 
@@ -217,13 +234,73 @@ def test_a_dry_run_prints_the_grid_and_writes_nothing(call, monkeypatch):
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert lines.pop(0).startswith("note: step sizes for resnet8/few-")
-    assert len(lines) == 4 + 1
+    assert len(lines) == 4 + 1 + 2 + 1
     assert lines[0].endswith(" done")
-    assert re.search(r"SGDm, seed 1 +lr [0-9.e-]+ +[0-9.e-]+ h$", lines[2])
-    assert lines[1].split()[-2] == lines[3].split()[-2]  # a kind is measured once
+    assert re.search(r"SGDm, seed 1 +lr [0-9.e-]+ +to do$", lines[2])
+    assert lines[4] == "measuring 10 steps of each of 2 kinds of runs"
+    hours = [re.search(r", batch 8, (.*): (.*) h a run, (\d) to do$", x) for x in lines[5:7]]
+    assert [(h.group(1), h.group(3)) for h in hours] == [("EF-signSGD", "2"), ("SGDm", "1")]
     assert lines[-1].startswith("4 runs: 1 done, 3 to do in ")
+    total = sum(float(h.group(2)) * int(h.group(3)) for h in hours)
+    assert float(lines[-1].split(" in ")[1].split(" h")[0]) == pytest.approx(total, rel=0.02)
     assert len(results()) == 1
     assert not Path("figures-out").exists()
+
+
+def test_the_grid_comes_before_anything_is_measured(monkeypatch, tmp_path):
+    monkeypatch.setattr("efsgd.figures.cifar.estimate.hours", None)
+    entries = entries_of("paper")
+    lines = plan(entries, {}, {}, cifar_run.Machine(tmp_path))
+    grid = [next(lines) for _ in entries]
+    assert [line.partition("  lr ")[0].strip() for line in grid] == [e.name for e in entries]
+    assert next(lines) == "measuring 10 steps of each of 24 kinds of runs"
+    with pytest.raises(TypeError):  # it would measure now
+        next(lines)
+
+
+def test_a_bar_shows_how_many_kinds_are_measured(monkeypatch, tmp_path):
+    monkeypatch.setattr("efsgd.figures.cifar.estimate.hours", lambda *_: 1.0)
+    monkeypatch.setattr("efsgd.figures.pool.PATIENCE", -1.0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    list(plan(entries_of("smoke"), {}, {}, cifar_run.Machine(tmp_path)))
+    assert "100%" in sys.stderr.getvalue()
+
+
+def test_without_the_device_there_is_the_grid_and_no_measurement(call, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("efsgd.figures.cifar.estimate.hours", None)
+    asked = ("--preset", "paper", "--device", "cuda:1", "--precision", "tf32", "--parallel", 4)
+    done = call(*asked, "--dry-run", few=False)
+    assert (done.exit_code, done.stderr) == (0, "")
+    *grid, last = done.stdout.splitlines()
+    assert len(grid) == 72
+    assert grid[0].startswith("vgg19/cifar10, batch 128, SGDm, seed 0")
+    assert last == (
+        "72 runs: 0 done, 72 to do; their hours cannot be measured here, without cuda:1"
+    )
+    assert refused(call(*asked, few=False), "there is no device 'cuda:1' here")
+    assert refused(call("--device", "tpu", "--dry-run"), "'tpu'")
+    assert refused(call("--graph", "--dry-run"), "graph", "CPU")
+
+
+def test_ctrl_c_while_hours_are_measured_keeps_those_that_are(call, monkeypatch):
+    measured = []
+
+    def hours(entry, *_):
+        if measured:
+            raise KeyboardInterrupt
+        measured.append(entry)
+        return 2.0
+
+    monkeypatch.setattr("efsgd.figures.cifar.estimate.hours", hours)
+    done = call(*TWO, "--dry-run")
+    assert done.exit_code == 130
+    assert done.stdout.splitlines()[-1].endswith("SGDm: 2 h a run, 1 to do")
+    assert done.stderr == (
+        "Error: interrupted: the grid above is whole, the hours of 1 of 2 kinds of runs are "
+        "measured, and nothing was written\n"
+    )
+    assert not Path("results").exists()
 
 
 @pytest.fixture
@@ -273,7 +350,8 @@ def test_a_plan_measures_with_the_threads_that_train(call, measured_threads):
 
 
 @pytest.mark.usefixtures("measured_threads")
-def test_several_at_a_time_in_one_process_take_at_most_the_hours_of_one_alone():
+def test_several_at_a_time_in_one_process_take_at_most_the_hours_of_one_alone(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     entries = entries_of("smoke", seeds=1)
     machine = cifar_run.Machine(Path("nowhere"), device="cuda", parallel=3, jobs=8)
     *_, last = plan(entries, entries[:1], {}, machine)
@@ -652,8 +730,9 @@ def test_a_failing_run_names_itself(call, monkeypatch):
         raise IndexError("a mistake of ours")
 
     monkeypatch.setattr("efsgd.deep.training.obtain.run_training", mistaken)
-    done = call("--method", "sgdm", catch=True)
-    assert isinstance(done.exception, RuntimeError)
+    done = call("--method", "sgdm")
+    assert done.exit_code == 3
+    assert "batch 8, SGDm, seed 0 failed: IndexError: a mistake of ours" in done.stderr
 
 
 # -- workers, progress, Ctrl-C --------------------------------------------------------------------
@@ -843,9 +922,13 @@ def test_ctrl_c_ends_all_workers_which_save(call):
 def test_quick_draws_every_picture_marked_and_claims_nothing(call):
     done = call("--quick", "--format", "svg", few=False)
     assert done.exit_code == 0, done.output
-    pictures = [Path("figures-out", f"{kind}-resnet8-standin.svg") for kind in KINDS]
+    pictures = [Path("figures-out", f"{kind}-resnet8-standin-quick.svg") for kind in KINDS]
     assert all(">quick: " in picture.read_text() for picture in pictures)
-    assert json.loads(Path("figures-out/verdicts.json").read_text()) == []
+    tables_ = [f"resnet8-standin-quick.{ending}" for ending in tables.WRITERS]
+    files = [*(picture.name for picture in pictures), *tables_]
+    assert sorted(os.listdir("figures-out")) == sorted(files)
+    assert os.listdir("results") == ["cifar-quick"]  # none among those that are published
+    assert len(list(Path("results/cifar-quick").glob("training-*.npz"))) == 4
 
 
 @pytest.mark.parametrize("command", ["cifar", "tune"])

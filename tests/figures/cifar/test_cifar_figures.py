@@ -17,7 +17,6 @@ from efsgd.figures.cifar import command, paper, plots
 from efsgd.figures.cifar.captions import caption, incomplete
 from efsgd.figures.cifar.grid import Source
 from efsgd.figures.cifar.orders import Order, welch
-from efsgd.figures.cifar.presets import METHODS, label
 from efsgd.figures.cifar.study import Study, by_gpu, collect, of_other_code, studies
 from efsgd.results import load, save
 
@@ -253,7 +252,7 @@ def test_missing_runs_are_named_in_the_picture(kind, as_published, tmp_path):
         return None if entry.method == "ef-signsgd" and entry.training.seed else {}
 
     text = words(drawn(kind, changed(as_published, tmp_path, losing))).replace("\n", " ")
-    assert "EF-signSGD: 3 of 9 runs" in text
+    assert "EF-signSGD (ternary): 3 of 9 runs" in text
     assert "missing: batch 128, EF-signSGD: 1 of 3 runs" in text
     assert "missing" not in words(drawn(kind, as_published))
 
@@ -265,7 +264,12 @@ def lines(figure, panel=0):
 def test_accuracy_shows_the_mean_of_the_seeds(as_published):
     figure = drawn(command.PICTURES[0], as_published)
     assert len(figure.axes) == 2 * 3
-    assert set(lines(figure)) == {label(method) for method in METHODS}
+    assert set(lines(figure)) == {
+        "SGDm",
+        "scaled signSGD (ternary)",
+        "signSGDm (ternary)",
+        "EF-signSGD (ternary)",
+    }
     points = lines(figure)["SGDm"].get_xydata()
     assert points[-1] == pytest.approx([200, 93.38])
     assert points[0] == pytest.approx([1, 93.38 / 2])
@@ -285,37 +289,63 @@ EVALUATED = [1, 8, 15, 16, 22, 23, 29, 30]
 @pytest.mark.parametrize(
     ("name", "panel", "label", "epochs"),
     [
-        ("accuracy", 0, "EF-signSGD", list(range(1, 31))),
-        ("accuracy", 1, "EF-signSGD", EVALUATED),
-        ("memory-back", 0, "EF-signSGD, at x", list(range(1, 31))),
-        ("memory-back", 0, "EF-signSGD, at x - e", EVALUATED),
-        ("memory-back", 2, "EF-signSGD, at x", EVALUATED),
-        ("density", 0, "EF-signSGD, $\\phi(g)$", list(range(1, 31))),
+        ("accuracy", 0, "EF-signSGD (ternary)", list(range(1, 31))),
+        ("accuracy", 1, "EF-signSGD (ternary)", EVALUATED),
+        ("memory-back", 0, "EF-signSGD (ternary), at x", list(range(1, 31))),
+        ("memory-back", 0, "EF-signSGD (ternary), at x - e", EVALUATED),
+        ("memory-back", 2, "EF-signSGD (ternary), at x", EVALUATED),
+        ("density", 0, "EF-signSGD (ternary), $\\phi(g)$", list(range(1, 31))),
     ],
 )
 def test_curves_go_through_the_epochs_that_were_evaluated(tmp_path, name, panel, label, epochs):
-    (kind,) = make.choose(command.PICTURES, [name])
+    (kind,) = (kind for kind in command.PICTURES if kind.name == name)
     line = lines(drawn(kind, rarely(tmp_path)), panel)[label]
     assert line.get_xdata().tolist() == epochs
     assert np.isfinite(line.get_ydata()).all()
 
 
 def test_after_a_divergence_a_curve_ends_and_a_lone_point_is_seen(tmp_path):
-    (kind,) = make.choose(command.PICTURES, ["memory-back"])
+    (kind,) = (kind for kind in command.PICTURES if kind.name == "memory-back")
     for diverged, finite in ((16, EVALUATED[:4]), (5, EVALUATED[:1])):
         curves = lines(drawn(kind, rarely(tmp_path, diverged=diverged)), 2)
         for name in ("at x", "at x - e"):
-            line = curves[f"EF-signSGD (3 diverged), {name}"]
+            line = curves[f"EF-signSGD (ternary), 3 diverged, {name}"]
             assert line.get_xdata()[np.isfinite(line.get_ydata())].tolist() == finite
     assert all(line.get_markevery() == 1 for line in curves.values())
     assert all(line.get_marker() not in ("", "None") for line in curves.values())
 
 
+@pytest.mark.parametrize("kind", command.PICTURES[:3], ids=lambda kind: kind.name)
+def test_one_epoch_is_a_marked_point_with_the_range_of_its_seeds(kind, tmp_path):
+    entries = entries_of("smoke", epochs=1, seeds=2)
+    study = study_of(entries, tmp_path, lambda e: {"accuracy": 40.0 + 10 * e.training.seed})
+    figure = drawn(kind, study)
+    figure.draw_without_rendering()
+    for ax in figure.axes[: 1 if kind.name == "density" else None]:
+        assert ax.lines
+        for line in ax.lines:
+            assert line.get_xdata().tolist() == [1]
+            assert (line.get_markevery(), line.get_marker() not in ("", "None")) == (1, True)
+        low, high = ax.get_xlim()
+        assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1]
+    if kind.name != "density":
+        bars = [bar.get_segments()[0] for bar in figure.axes[0].collections]
+        assert [bar[:, 1].tolist() for bar in bars] == [pytest.approx([40, 50])] * len(bars)
+        assert len(bars) == len(figure.axes[0].lines)
+
+
 def test_density_shows_both_densities_of_the_methods_with_a_memory(as_published):
     curves = lines(drawn(command.PICTURES[1], as_published))
-    assert sorted(curves) == ["EF-signSGD, $\\phi(g)$", "EF-signSGD, $\\phi(g+e)$"]
-    assert curves["EF-signSGD, $\\phi(g+e)$"].get_ydata() == pytest.approx(np.full(200, 0.3))
-    assert curves["EF-signSGD, $\\phi(g)$"].get_ydata() == pytest.approx(np.full(200, 0.4))
+    assert sorted(curves) == [
+        "EF-signSGD (ternary), $\\phi(g)$",
+        "EF-signSGD (ternary), $\\phi(g+e)$",
+    ]
+    assert curves["EF-signSGD (ternary), $\\phi(g+e)$"].get_ydata() == pytest.approx(
+        np.full(200, 0.3)
+    )
+    assert curves["EF-signSGD (ternary), $\\phi(g)$"].get_ydata() == pytest.approx(
+        np.full(200, 0.4)
+    )
 
 
 def test_memory_back_shows_x_and_the_virtual_iterate(as_published, tmp_path):
@@ -323,8 +353,8 @@ def test_memory_back_shows_x_and_the_virtual_iterate(as_published, tmp_path):
         as_published, tmp_path, lambda e: {"virtual": 20.0} if e.method[:2] == "ef" else {}
     )
     curves = lines(drawn(command.PICTURES[2], study))
-    assert curves["EF-signSGD, at x"].get_ydata()[-1] == pytest.approx(92.70)
-    assert curves["EF-signSGD, at x - e"].get_ydata()[-1] == pytest.approx(20.0)
+    assert curves["EF-signSGD (ternary), at x"].get_ydata()[-1] == pytest.approx(92.70)
+    assert curves["EF-signSGD (ternary), at x - e"].get_ydata()[-1] == pytest.approx(20.0)
 
 
 def test_gap_shows_ours_and_the_papers_open(as_published, tmp_path):

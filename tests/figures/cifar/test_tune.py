@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_the_picture_marks_the_chosen_and_leaves_out_what_diverged(study):
     assert points == [pytest.approx((0.01, 60.5)), pytest.approx((0.1, 3.5))]
     lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
     assert lines["SGDm"].get_ydata() == pytest.approx([20.5, 60.5, 30.5])
-    assert np.isnan(lines["signSGDm (6 diverged)"].get_ydata()).all()
+    assert np.isnan(lines["signSGDm (ternary), 6 diverged"].get_ydata()).all()
 
 
 def test_the_table_names_the_choice(study):
@@ -175,9 +176,14 @@ def test_a_search_is_run_kept_and_printed(call, tmp_path):
     assert {load(path).spec["validation"] for path in files} == {6}
     out = tmp_path / "figures-out"
     (name,) = {load(path).spec["data"] for path in files}
-    names = [f"tune-resnet8-{name}.{ending}" for ending in ("csv", "md", "png")]
+    (table,) = out.glob("*.md")
+    assert re.fullmatch(f"tune-resnet8-{name}-smoke-[0-9a-f]{{8}}", table.stem)
+    names = [f"{table.stem}.{ending}" for ending in ("csv", "md", "png")]
     assert sorted(path.name for path in out.iterdir()) == [*names, "verdicts.json"]
-    assert "| 4 | SGDm |" in done.stdout
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("4      SGDm "))
+    cells = [cell.strip() for cell in table.read_text().partition("| 4 | SGDm |")[2].split("|")]
+    assert cells[0] in line  # the step size
+    assert cells[1] in line  # its accuracy
     assert "1 of 3" in done.stdout  # step size 3e38 diverges
     assert "test_accuracy" in load(files[0]).arrays
     rows = json.loads((out / "verdicts.json").read_text())
@@ -185,6 +191,13 @@ def test_a_search_is_run_kept_and_printed(call, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in files}
     assert call(*options).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in files} == before
+
+
+def test_quick_results_are_not_among_those_that_are_published(call, tmp_path):
+    done = call("--quick", "--method", "sgdm")
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["cifar-quick"]
+    assert all("-quick." in path.name for path in (tmp_path / "figures-out").iterdir())
 
 
 @pytest.mark.parametrize(

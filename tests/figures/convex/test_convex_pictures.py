@@ -25,7 +25,8 @@ from efsgd.figures.convex import (
     theorem_one,
 )
 from efsgd.figures.make import Options, Picture, make
-from efsgd.figures.verdicts import claim, claim_virtual, observation, summary
+from efsgd.figures.report import summary
+from efsgd.figures.verdicts import claim, claim_virtual, observation
 from efsgd.results import load, obtain, place, spec_of
 
 README = Path(__file__).parents[3] / "README.md"
@@ -50,7 +51,7 @@ def test_every_claim_passes(full):
     assert all(row["pass"] is True for row in claims)
     assert all(row["pass"] is None for row in rows if row["kind"] == "observation")
     assert f"{len(claims)} claims: {len(claims)} pass, 0 fail" in outcome.output
-    assert f"The command ends with {len(claims)} claims" in README.read_text()
+    assert f"The command judges {len(claims)} claims" in README.read_text()
 
 
 @pytest.mark.parametrize(
@@ -78,12 +79,16 @@ def test_the_claims_that_were_promised_are_made(full, figure, pattern, count):
     assert sum(re.search(pattern, row["claim"]) is not None for row in claims) == count
 
 
-@pytest.mark.parametrize("figure", NAMES)
+ONE_OF_FOUR = ["variants-bytes", "variants-memory"]  # the runs of `variants`, or another claim
+
+
+@pytest.mark.parametrize("figure", [name for name in NAMES if name not in ONE_OF_FOUR])
 def test_every_figure_checks_the_virtual_iterate_and_its_optima(full, figure):
     rows = json.loads((full[1] / "verdicts.json").read_text())
     texts = [row["claim"] for row in rows if row["figure"] == figure]
     assert sum(text.startswith("x_t - e_t = x_0 - sum lr g") for text in texts) == 1
-    assert sum(text.startswith("the optima of all") for text in texts) == 1
+    optima = sum(text.startswith("the optima of all") for text in texts)
+    assert optima == (figure != "variants-batches")  # whose problems are those of `variants`
 
 
 @pytest.mark.parametrize("figure", NAMES)
@@ -93,7 +98,7 @@ def test_a_vector_picture_is_one_and_names_its_results(full, figure):
     assert "<image" not in text
     for name in re.findall(r"[a-z]+-[0-9a-f]{16}\.npz", text):
         assert (results / "convex" / name).exists()
-    assert re.search(r"(?:run|vary|certified)-[0-9a-f]{16}\.npz", text)
+    assert re.search(r"(?:run|vary|certified|sidebyside|memoryunits)-[0-9a-f]{16}\.npz", text)
     assert "EF-signSGD" in text  # text stays text
 
 
@@ -142,10 +147,7 @@ def test_quick_draws_all_and_claims_nothing(tmp_path):
         ["convex", "--quick", "--jobs", "1", "--out", str(out), "--results", str(tmp_path / "r")],
     )
     assert outcome.exit_code == 0, outcome.output
-    assert sorted(path.name for path in out.iterdir()) == sorted(
-        [*(f"{name}.png" for name in NAMES), "verdicts.json"]
-    )
-    assert json.loads((out / "verdicts.json").read_text()) == []
+    assert {path.name for path in out.iterdir()} == {f"{name}-quick.png" for name in NAMES}
     shutil.rmtree(out)
 
 
@@ -160,8 +162,8 @@ def test_readme_shows_every_figure():
 
 @pytest.mark.parametrize("module", [counterexamples, least_squares, sparse_noise])
 def test_every_method_has_a_style(module):
-    assert all(style.line(name) for name in module.METHODS)
-    assert all(style.line(name) for name in theorem_one.RUNS)
+    assert all(style.line(label) for label in module.LABELS.values())
+    assert all(style.line(label) for label in theorem_one.LABELS.values())
 
 
 def test_windows_keep_the_largest_loss():
@@ -209,12 +211,40 @@ def drawn(picture, quick, folder):
     works = picture.work(quick, 0).items()
     with style.drawing():
         figure = picture.draw({name: obtain(work, folder) for name, work in works})
-    return [[line.get_label().partition(" (step")[0] for line in ax.lines] for ax in figure.axes]
+    return [[line.get_label().partition(": step")[0] for line in ax.lines] for ax in figure.axes]
 
 
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.name)
 def test_quick_shows_the_panels_and_curves_of_the_whole(full, picture, tmp_path):
-    assert drawn(picture, True, tmp_path) == drawn(picture, False, full[2] / "convex")
+    panels = drawn(picture, False, full[2] / "convex")
+    assert drawn(picture, True, tmp_path) == panels
+    assert len(panels) <= 8
+    signs = [label for labels in panels for label in labels if "sign" in label]
+    assert all(re.search(r"SGDm?(, undecayed)? \((one bit|ternary)[,)]", name) for name in signs)
+
+
+def test_the_level_that_sign_methods_stay_at_lies_on_their_curves_and_is_named(full):
+    works = counterexamples.work(False, 0).items()
+    with style.drawing():
+        figure = counterexamples.draw({name: obtain(w, full[2] / "convex") for name, w in works})
+    levels = {2 * eps: "$2\\epsilon$" for eps in counterexamples.EPS}
+    levels[8 * counterexamples.CE3_EPS**2] = "$8\\epsilon^2$"
+    panels = [ax for ax in figure.axes[:5] if ax.texts]
+    for ax, (level, name) in zip(panels, levels.items(), strict=True):
+        (line,) = [line for line in ax.lines if list(line.get_ydata()) == [level, level]]
+        assert line.get_zorder() > max(other.get_zorder() for other in ax.lines if other != line)
+        assert line.get_color() == "black"
+        assert [(text.get_text(), text.xy[1]) for text in ax.texts] == [(name, level)]
+
+
+def test_an_axis_that_is_linear_near_zero_says_so(full):
+    works = least_squares.work(False, 0).items()
+    with style.drawing():
+        figure = least_squares.draw({name: obtain(w, full[2] / "convex") for name, w in works})
+    scales = [ax.yaxis.get_transform() for ax in figure.axes if ax.get_yscale() == "symlog"]
+    assert {scale.linthresh for scale in scales} == {0.1}
+    (legend,) = figure.legends
+    assert "linear axis from 0 to 0.1, logarithmic above" in legend.get_title().get_text()
 
 
 def no_work(quick, seed):

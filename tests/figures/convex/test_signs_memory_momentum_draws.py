@@ -6,7 +6,6 @@ claim of these pictures that passes whatever was computed would go unnoticed.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from doctored import Broken, Results, add, computed, put, scale
 from efsgd import Run
 from efsgd.convex.studies.section_five import STEPS, Untouched
 from efsgd.convex.studies.vary import Certified, Vary
-from efsgd.figures import make
+from efsgd.figures import make, style
 from efsgd.figures.cli import main
 from efsgd.figures.convex import draws, error_norm, momentum, sign_at_zero
 from efsgd.figures.convex.least_squares import UNDECAYED
@@ -226,10 +225,27 @@ def test_quick_makes_a_picture_without_verdicts(name: str, tmp_path: Path) -> No
     words = ["convex", name, "--quick", "--jobs", "1", "--format", "svg", "--out", str(out)]
     outcome = CliRunner().invoke(main, [*words, "--results", str(tmp_path / "results")])
     assert outcome.exit_code == 0, outcome.output
-    assert sorted(path.name for path in out.iterdir()) == [f"{name}.svg", "verdicts.json"]
-    assert "quick: too few steps" in (out / f"{name}.svg").read_text()
-    assert json.loads((out / "verdicts.json").read_text()) == []
+    assert [path.name for path in out.iterdir()] == [f"{name}-quick.svg"]
+    assert "quick: too few steps" in (out / f"{name}-quick.svg").read_text()
     assert " claims: " not in outcome.output
+
+
+def test_a_memory_that_is_exactly_zero_is_drawn_at_the_edge(results: dict[str, Results]) -> None:
+    """A logarithmic axis has no place for it: every compressor has a mark for both gradients."""
+    measured = {
+        spec: error_norm.memory(results["error-norm"], spec)[1] for spec in error_norm.SPECS
+    }
+    lossy = [spec for spec in measured if error_norm.contraction(spec) > 0]
+    zeros = [(spec, v) for spec in lossy for v in (0, 1) if measured[spec][:, v].max() == 0]
+    assert ("threshold:l2=0.5", 1) in zeros
+    with style.drawing():
+        ax = error_norm.draw(results["error-norm"]).axes[1]
+    names = [text.get_text().partition(" (")[0] for text in ax.get_yticklabels()]
+    at_edge = [line for line in ax.lines if list(line.get_xdata()) == [0]]
+    assert [names[len(names) - 1 - line.get_ydata()[0]] for line in at_edge] == [
+        s for s, _ in zeros
+    ]
+    assert all(line.get_fillstyle() == "none" and not line.get_clip_on() for line in at_edge)
 
 
 @pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)

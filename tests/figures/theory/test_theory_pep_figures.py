@@ -187,7 +187,7 @@ def drawn(picture: Picture, folder: Path, quick: bool) -> int:
 @pytest.mark.parametrize("picture", MODULES)
 def test_the_quick_picture_is_drawn(picture, tmp_path):
     assert drawn(MODULES[picture].PICTURE, tmp_path, quick=True) == 0
-    assert (tmp_path / "out" / f"{picture}.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / f"{picture}-quick.png").stat().st_size > 10_000
 
 
 def test_the_worst_cases_pass_every_claim(tmp_path, capsys):
