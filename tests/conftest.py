@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["COLUMNS"] = "100"  # tables follow the width of the terminal
 
 # Of several test processes each has one thread, decided before torch is imported: threads of more
 # processes than there are cores spin while they wait for each other, a third of the time.

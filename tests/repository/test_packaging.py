@@ -146,6 +146,7 @@ def test_what_the_commands_make_is_ignored(tmp_path):
     subprocess.run(["git", "init", "-q", tmp_path], env=env, check=True)
     shutil.copy(ROOT / ".gitignore", tmp_path)
     made = [".venv/x", "results/convex/x.npz", "results/theory/x.npz", "figures-out/x.pdf"]
+    made += ["results/cifar-quick/x.npz"]
     tracked = ["results/cifar/x.npz", "efsgd/convex", "constraints.txt", "tests/data/x.npz"]
     ran = subprocess.run(
         ["git", "check-ignore", "--no-index", *made, *tracked],
