@@ -9,7 +9,7 @@ import torch
 from candidates import BASELINE, NETWORKS, candidate, parameters
 from common import Spread, interleaved, machine, table, verdict
 
-from efsgd.deep.optim.compiled import compiler_missing
+from efsgd.deep.optim.forms.compiled import compiler_missing
 
 STEPS = 3  # of each form in a round
 TARGETS = {"compiled": 2.2}

@@ -9,7 +9,7 @@ from torch import Tensor
 from efsgd import ScaledSign
 from efsgd.deep import EFSGD
 from efsgd.deep.models import build
-from efsgd.deep.optim.triton_step import TritonStep
+from efsgd.deep.optim.forms.triton_step import TritonStep
 
 NETWORKS = {"resnet18": 100, "vgg19": 10}  # of the paper, and the classes of their data
 DECAY = {"weight_decay": 5e-4}

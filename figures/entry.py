@@ -11,7 +11,7 @@ from typing import Any, TextIO, cast
 
 import click
 
-from efsgd.figures.failures import lacks_memory
+from efsgd.figures.processes.failures import lacks_memory
 from efsgd.figures.texts import printable
 
 EXIT_CODES = """\b

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from efsgd.figures import report, style, ticks, verdict_file
-from efsgd.figures.crew import Call, Crew, workers
-from efsgd.figures.pool import obtain_all
-from efsgd.figures.verdicts import Verdict
+from efsgd.figures.claims import report, verdict_file
+from efsgd.figures.claims.verdicts import Verdict
+from efsgd.figures.drawing import style, ticks
+from efsgd.figures.processes.crew import Call, Crew, workers
+from efsgd.figures.processes.pool import obtain_all
 from efsgd.results import Result, Work, made_by, place, replacing
 
 if TYPE_CHECKING:

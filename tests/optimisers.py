@@ -16,7 +16,7 @@ from torch import Tensor
 from efsgd.compressors.base import Compressor
 from efsgd.deep import EFSGD
 from efsgd.deep.kernels import draw
-from efsgd.deep.optim.entries import STATE
+from efsgd.deep.optim.state.entries import STATE
 from efsgd.methods.base import Method
 
 SHAPES = ((3, 4), (5,), ())

@@ -13,11 +13,11 @@ from efsgd.compressors.base import Compressor
 from efsgd.compressors.signs import ScaledSign
 from efsgd.deep.optim.checks import Fused, check_options, refuse_nonfinite
 from efsgd.deep.optim.density import Density, density
-from efsgd.deep.optim.dispatch import Forms, RefusedError, refuse_overflow
+from efsgd.deep.optim.forms.dispatch import Forms, RefusedError, refuse_overflow
 from efsgd.deep.optim.memory import displaced, memories, norm
 from efsgd.deep.optim.methods import options_of
 from efsgd.deep.optim.parts import Part, Subgroup, buffers, part_of, subgroups
-from efsgd.deep.optim.stateful import StatefulOptimizer
+from efsgd.deep.optim.state.stateful import StatefulOptimizer
 from efsgd.deep.optim.step import norms_ahead
 from efsgd.methods.base import Method
 

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from efsgd.deep.data.dataset import Dataset
-from efsgd.deep.optim.compiled import switched_off
+from efsgd.deep.optim.forms.compiled import switched_off
+from efsgd.deep.optim.forms.triton_step import KINDS, missing
 from efsgd.deep.optim.optimiser import EFSGD
-from efsgd.deep.optim.triton_step import KINDS, missing
 from efsgd.deep.training.device import library_flags, own_stream
 from efsgd.deep.training.execution import FORMS, Execution, Form
 from efsgd.deep.training.graph import WARM_UP

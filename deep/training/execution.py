@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 
-from efsgd.deep.optim.compiled import compiler_missing, switched_off
-from efsgd.deep.optim.triton_step import missing as triton_missing
+from efsgd.deep.optim.forms.compiled import compiler_missing, switched_off
+from efsgd.deep.optim.forms.triton_step import missing as triton_missing
 
 Form: TypeAlias = Literal["loop", "foreach", "compiled", "triton"]
 

@@ -24,10 +24,10 @@ from efsgd.figures import make, terminal
 from efsgd.figures.bounds import delta_zoo, own_vectors, tables
 from efsgd.figures.bounds.own_compressor import OwnCompressor, own_compressor
 from efsgd.figures.bounds.own_vectors import Achieved
+from efsgd.figures.claims.verdicts import Verdict, observation
 from efsgd.figures.make import Options, Results
-from efsgd.figures.pool import obtain_all, progress
+from efsgd.figures.processes.pool import obtain_all, progress
 from efsgd.figures.texts import for_file_name
-from efsgd.figures.verdicts import Verdict, observation
 from efsgd.results import Result, load, made_by, place, replacing, save
 
 __all__ = ["PICTURES", "bounds"]

@@ -14,10 +14,10 @@ import numpy as np
 from efsgd.arrays import Array
 from efsgd.convex.studies.bound_checks import BUILT_IN, DIMENSIONS, Bounds
 from efsgd.convex.verification.certificates import FITTED
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import Verdict, claim, observation
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
 from efsgd.figures.texts import for_matplotlib
-from efsgd.figures.verdicts import Verdict, claim, observation
 from efsgd.results import Result
 
 if TYPE_CHECKING:

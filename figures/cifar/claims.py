@@ -18,7 +18,7 @@ from efsgd.figures.cifar.orders import Order, orders
 from efsgd.figures.cifar.presets import METHODS, PRESETS
 from efsgd.figures.cifar.study import Cell, Study, makers
 from efsgd.figures.cifar.tables import mean_and_deviation, with_deviation
-from efsgd.figures.verdicts import Relation, Verdict, claim, observation
+from efsgd.figures.claims.verdicts import Relation, Verdict, claim, observation
 
 SOURCE = paper.SOURCE
 MEASURED = "measured here"  # the source of what the paper does not report

@@ -18,8 +18,8 @@ from efsgd.figures.cifar.grid import Choice, Entry, grid, part_of, share, untune
 from efsgd.figures.cifar.presets import PRESETS, QUICK
 from efsgd.figures.cifar.run import Datasets, Machine, train_all
 from efsgd.figures.cifar.study import Study, collect, of_other_code, studies
+from efsgd.figures.claims.verdicts import Verdict
 from efsgd.figures.make import Options, Picture
-from efsgd.figures.verdicts import Verdict
 from efsgd.results import Result, place
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from efsgd.figures.cifar.grid import Entry
 from efsgd.figures.cifar.presets import label
 from efsgd.figures.cifar.run import Datasets, Machine
 from efsgd.figures.cifar.study import makers, repeatable
-from efsgd.figures.pool import progress
+from efsgd.figures.processes.pool import progress
 from efsgd.results import Result
 
 STEPS = 10

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from efsgd.figures import style
 from efsgd.figures.cifar import paper
 from efsgd.figures.cifar.captions import caption, incomplete
 from efsgd.figures.cifar.presets import PREFIX
 from efsgd.figures.cifar.study import Cell, Study
+from efsgd.figures.drawing import style
 from efsgd.figures.texts import for_matplotlib
 
 if TYPE_CHECKING:

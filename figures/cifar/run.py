@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from efsgd.figures.cifar.grid import SIZES, Choice, Entry, Source, is_name, pairs
 from efsgd.figures.cifar.progress import Progress, Show, progress
-from efsgd.figures.crew import Call, workers
-from efsgd.figures.failures import failure
-from efsgd.figures.worker import tell
+from efsgd.figures.processes.crew import Call, workers
+from efsgd.figures.processes.failures import failure
+from efsgd.figures.processes.worker import tell
 from efsgd.results import place
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from efsgd.figures.cifar.grid import Choice, Entry, grid
 from efsgd.figures.cifar.presets import PRESETS, QUICK, Preset
 from efsgd.figures.cifar.run import Datasets
 from efsgd.figures.cifar.study import Study, collect, of_other_code, studies
+from efsgd.figures.claims.verdicts import Verdict, observation
 from efsgd.figures.make import Options, Picture, Results
-from efsgd.figures.verdicts import Verdict, observation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

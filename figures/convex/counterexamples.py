@@ -10,9 +10,9 @@ from efsgd import EFSGD, SGD, CompressedSGD, Run, ScaledSign, SignSGD, TopK
 from efsgd.arrays import Array
 from efsgd.convex import CE1, CE2, CE3
 from efsgd.convex.studies.vary import Certified
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import Verdict, claim, claim_certified, claim_mean, claim_virtual
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.verdicts import Verdict, claim, claim_certified, claim_mean, claim_virtual
 from efsgd.schedules import InverseSqrt
 
 if TYPE_CHECKING:

@@ -20,7 +20,13 @@ from efsgd.convex.studies.section_five import (
     ternary_loss,
 )
 from efsgd.convex.studies.vary import Certified, Vary
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import (
+    Verdict,
+    claim,
+    claim_certified,
+    claim_virtual,
+    observation,
+)
 from efsgd.figures.convex.least_squares import (
     LABELS,
     METHODS,
@@ -29,8 +35,8 @@ from efsgd.figures.convex.least_squares import (
     UNDECAYED,
     final,
 )
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.verdicts import Verdict, claim, claim_certified, claim_virtual, observation
 from efsgd.results import Work
 
 if TYPE_CHECKING:

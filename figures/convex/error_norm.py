@@ -15,9 +15,7 @@ from efsgd import EFSGD, Identity, Run, Scaled, bounds, compressor
 from efsgd.arrays import Array
 from efsgd.convex.problems.bounded_noise import BoundedNoise, Slope
 from efsgd.convex.studies.vary import Certified, Vary
-from efsgd.figures import style
-from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.verdicts import (
+from efsgd.figures.claims.verdicts import (
     Verdict,
     claim,
     claim_certified,
@@ -25,6 +23,8 @@ from efsgd.figures.verdicts import (
     does_not_hold,
     observation,
 )
+from efsgd.figures.drawing import style
+from efsgd.figures.make import Picture, Results, Works
 from efsgd.results import Work
 from efsgd.schedules import StepDecay
 

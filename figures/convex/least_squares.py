@@ -15,15 +15,15 @@ from efsgd import EFSGD, SGD, CompressedSGD, Method, ScaledSign, Sign, SignSGD, 
 from efsgd.arrays import Array
 from efsgd.convex.studies.section_five import GRID, STEPS, along, data_draws, on_grid
 from efsgd.convex.studies.vary import Certified, Vary
-from efsgd.figures import style
-from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.verdicts import (
+from efsgd.figures.claims.verdicts import (
     Verdict,
     claim,
     claim_certified,
     claim_virtual,
     observation,
 )
+from efsgd.figures.drawing import style
+from efsgd.figures.make import Picture, Results, Works
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,10 +17,16 @@ from efsgd import EFSGD, Method, ScaledSign, Sign, Signum
 from efsgd.arrays import Array
 from efsgd.convex.studies.section_five import STEPS, along, data_draws, on_grid
 from efsgd.convex.studies.vary import Certified
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import (
+    Verdict,
+    claim,
+    claim_certified,
+    claim_virtual,
+    observation,
+)
 from efsgd.figures.convex.least_squares import UNDECAYED
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.verdicts import Verdict, claim, claim_certified, claim_virtual, observation
 from efsgd.results import Work
 
 if TYPE_CHECKING:

@@ -26,9 +26,15 @@ from efsgd.convex.studies.section_five import (
     one_bit_loss,
 )
 from efsgd.convex.studies.vary import Certified
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import (
+    Verdict,
+    claim,
+    claim_certified,
+    claim_virtual,
+    observation,
+)
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.verdicts import Verdict, claim, claim_certified, claim_virtual, observation
 from efsgd.results import Work
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from efsgd import EFSGD, SGD, CompressedSGD, Run, ScaledSign, SignSGD, Signum
 from efsgd.arrays import Array
 from efsgd.convex import SparseNoise
 from efsgd.convex.studies.vary import Certified, Vary
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import Verdict, claim, claim_certified, claim_mean, claim_virtual
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.verdicts import Verdict, claim, claim_certified, claim_mean, claim_virtual
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,9 +10,9 @@ from efsgd import EFSGD, SGD, Run, ScaledSign, SignSGD
 from efsgd.arrays import Array
 from efsgd.convex import TheoremOne
 from efsgd.convex.studies.vary import Certified, Vary
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import Verdict, claim, claim_certified, claim_virtual
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.verdicts import Verdict, claim, claim_certified, claim_virtual
 from efsgd.schedules import AdaGradNorm, Constant, InverseSqrt
 
 if TYPE_CHECKING:

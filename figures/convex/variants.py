@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import Verdict, claim, claim_certified, claim_virtual
 from efsgd.figures.convex.variants_reading import (
     above_bound,
     bound,
@@ -32,8 +32,8 @@ from efsgd.figures.convex.variants_runs import (
     optima,
     side_by_side,
 )
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.verdicts import Verdict, claim, claim_certified, claim_virtual
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.convex.variants import MINE, draw_gaps, finish
 from efsgd.figures.convex.variants_reading import (
     compressor_of,
@@ -17,7 +18,6 @@ from efsgd.figures.convex.variants_reading import (
 )
 from efsgd.figures.convex.variants_runs import BATCH, BATCHES, PAIRS, side_by_side
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.verdicts import Verdict, claim, observation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import Verdict, observation
 from efsgd.figures.convex.variants import MINE, TITLES
 from efsgd.figures.convex.variants_reading import (
     compressor_of,
@@ -27,8 +27,8 @@ from efsgd.figures.convex.variants_runs import (
     TUNED,
     side_by_side,
 )
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.verdicts import Verdict, observation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

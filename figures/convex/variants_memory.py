@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.convex.variants import MINE, TITLES
 from efsgd.figures.convex.variants_runs import (
     BATCH,
@@ -21,8 +21,8 @@ from efsgd.figures.convex.variants_runs import (
     SCHEDULES,
     memories,
 )
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.verdicts import Verdict, claim, observation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efsgd.convex.data.file_problems import FileSquares
-from efsgd.figures import style, terminal
+from efsgd.figures import terminal
+from efsgd.figures.claims.verdicts import Verdict, claim, observation
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Results
 from efsgd.figures.own_data.series import (
     LOSSES,
@@ -19,7 +21,6 @@ from efsgd.figures.own_data.series import (
 )
 from efsgd.figures.own_data.study import Choice, Study
 from efsgd.figures.texts import for_markdown, for_matplotlib
-from efsgd.figures.verdicts import Verdict, claim, observation
 from efsgd.results import Result
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 
 from efsgd import Method, Run, SignSGD, Signum
 from efsgd.figures.make import Options
-from efsgd.figures.pool import obtain_all
+from efsgd.figures.processes.pool import obtain_all
 from efsgd.results import Result, Work, place
 
 REPLICATES = 5  # of a comparison in which something is random; tuning takes one

@@ -8,8 +8,8 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.bounds import rates
-from efsgd.figures import style
-from efsgd.figures.verdicts import Verdict, claim
+from efsgd.figures.claims.verdicts import Verdict, claim
+from efsgd.figures.drawing import style
 from efsgd.results import Result
 
 if TYPE_CHECKING:

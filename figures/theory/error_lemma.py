@@ -12,9 +12,9 @@ import numpy as np
 
 from efsgd import Identity, Scaled, bounds, compressor
 from efsgd.arrays import Array
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import Verdict, claim, claim_virtual, does_not_hold, observation
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.verdicts import Verdict, claim, claim_virtual, does_not_hold, observation
 from efsgd.results import Result, Work
 from efsgd.schedules import InverseSqrt, StepDecay
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.bounds import rates
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import Verdict, claim
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
 from efsgd.figures.theory.common import LOOKS, METHODS, NAMES, best_rate, best_step, worse
-from efsgd.figures.verdicts import Verdict, claim
 from efsgd.results import Result, Work
 
 if TYPE_CHECKING:

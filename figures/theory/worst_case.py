@@ -14,7 +14,8 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.bounds import rates
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import Verdict, claim, observation
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
 from efsgd.figures.theory.common import (
     LOOKS,
@@ -24,7 +25,6 @@ from efsgd.figures.theory.common import (
     claim_solved,
     worse,
 )
-from efsgd.figures.verdicts import Verdict, claim, observation
 from efsgd.results import Work
 
 if TYPE_CHECKING:

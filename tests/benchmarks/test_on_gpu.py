@@ -50,7 +50,7 @@ def test_the_files_with_gpu_tests_are_collected_without_packages_that_a_gpu_mach
     ran = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     collected = {line.partition("::")[0] for line in ran.stdout.splitlines() if "::" in line}
-    skipped = set() if find_spec("triton") else {"tests/deep/optim/test_triton_step.py"}
+    skipped = set() if find_spec("triton") else {"tests/deep/optim/forms/test_triton_step.py"}
     assert collected == set(files) - skipped
 
 

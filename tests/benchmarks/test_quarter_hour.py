@@ -185,7 +185,7 @@ def test_the_gpu_tests_are_asked_for_as_such(tmp_path):
     words = quarter.command(quarter.Stage("tests", 9, 1), make_options(tmp_path, small=False), 9)
     assert words[words.index("-m", 3) :][:2] == ["-m", "gpu"]
     assert words[words.index("-W") :][:2] == ["-W", "default"]
-    assert "tests/deep/optim/test_triton_step.py" in words
+    assert "tests/deep/optim/forms/test_triton_step.py" in words
     assert "tests/convex/pep/test_pep.py" not in words
     stages = {stage.name: stage for group in quarter.CALLS["check"] for stage in group}
     assert stages["tests"].stop == signal.SIGINT  # pytest then writes what it has

@@ -95,7 +95,7 @@ def copy(tmp_path, monkeypatch):
         ("efsgd/convex/pep/dual.py", {"worst cases"}),
         ("efsgd/convex/problems/counterexamples.py", {"run"}),
         ("efsgd/compressors/quantise.py", {"training"}),  # its kernel knows all compressors
-        ("efsgd/figures/style.py", set()),
+        ("efsgd/figures/drawing/style.py", set()),
         ("efsgd/results.py", set()),
     ],
 )

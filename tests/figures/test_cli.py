@@ -23,8 +23,11 @@ from commands import refused
 from project import python_path
 
 import efsgd
-from efsgd.figures import cli, pool, style, verdicts
+from efsgd.figures import cli
+from efsgd.figures.claims import verdicts
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Options, Picture, make
+from efsgd.figures.processes import pool
 from efsgd.results import load, made_by, place, save
 
 CALLS = []

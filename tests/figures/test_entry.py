@@ -22,7 +22,8 @@ posix = pytest.mark.skipif(os.name != "posix", reason="/dev/full")
 LIST = "from efsgd.figures import cli; cli.main(['list'])"
 COMPUTING = """
 import contextlib, os, sys
-from efsgd.figures import cli, pool
+from efsgd.figures import cli
+from efsgd.figures.processes import pool
 from efsgd.figures.cifar import progress
 
 @cli.main.command()

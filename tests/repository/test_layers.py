@@ -24,7 +24,8 @@ from import_graph import (
 )
 
 EARLY, LATE = "anywhere", "inside functions only"
-KERNELS = "efsgd.deep.optim.triton_kernels"  # it is imported late itself, where Triton is installed
+# It is imported late itself, where Triton is installed.
+KERNELS = "efsgd.deep.optim.forms.triton_kernels"
 # What each package may import besides the standard library and itself (clarabel comes with cvxpy).
 MAY_IMPORT = {
     "efsgd": {"numpy": EARLY, "scipy": LATE},
@@ -150,7 +151,7 @@ def test_no_module_has_the_name_of_what_its_package_exports(package):
         ("efsgd.convex.data", "from efsgd.deep import train", "efsgd.deep nowhere"),
         ("efsgd.deep.train", "def f():\n  import efsgd.convex", "efsgd.convex nowhere"),
         ("efsgd.deep.train", "import torchvision", "torchvision inside functions only"),
-        ("efsgd.deep.optim.triton_step", "import triton", "triton inside functions only"),
+        ("efsgd.deep.optim.forms.triton_step", "import triton", "triton inside functions only"),
         ("efsgd.figures.cli", "import matplotlib", "matplotlib inside functions only"),
         ("efsgd.figures.cli", "import efsgd.convex", "efsgd.convex inside functions only"),
         ("efsgd.figures.cli", "import pandas", "imports pandas nowhere"),

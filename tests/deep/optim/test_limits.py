@@ -22,7 +22,7 @@ from efsgd import QSGD, Identity, Natural, RandK, Scaled, ScaledSign, Sign, Thre
 from efsgd.compressors.base import Compressor
 from efsgd.deep import EFSGD
 from efsgd.deep.kernels import apply, draw, kernel
-from efsgd.deep.optim import compiled
+from efsgd.deep.optim.forms import compiled
 from efsgd.deep.optim.limits import reach
 from efsgd.deep.optim.parts import Part
 from efsgd.deep.optim.step import step

@@ -37,7 +37,7 @@ import efsgd
 from efsgd.compressors import QSGD, Identity, RandK, ScaledSign, TopK
 from efsgd.compressors.base import Compressor
 from efsgd.deep import EFSGD
-from efsgd.deep.optim.foreach import advance_many
+from efsgd.deep.optim.forms.foreach import advance_many
 from efsgd.deep.optim.parts import Subgroup, buffers
 from efsgd.deep.optim.step import advance
 

@@ -11,8 +11,8 @@ from optimisers import copies, normals, parameters, same, set_gradients, states,
 
 from efsgd.compressors import Identity, RandK
 from efsgd.deep import EFSGD
-from efsgd.deep.optim import dispatch
-from efsgd.deep.optim.compiled import SWITCH, CompilingFailedError
+from efsgd.deep.optim.forms import dispatch
+from efsgd.deep.optim.forms.compiled import SWITCH, CompilingFailedError
 
 CPU = torch.device("cpu")
 

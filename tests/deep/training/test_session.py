@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 import efsgd  # noqa: E402
 from efsgd.deep import EFSGD, models  # noqa: E402
-from efsgd.deep.optim import compiled as fused  # noqa: E402
+from efsgd.deep.optim.forms import compiled as fused  # noqa: E402
 from efsgd.deep.training import Measured, Progress, Stopped, device, evaluate  # noqa: E402
 from efsgd.deep.training.history import INTEGERS, MEANS, NAMES, SCORES  # noqa: E402
 from efsgd.deep.training.obtain import train  # noqa: E402

@@ -260,7 +260,7 @@ def test_the_grid_comes_before_anything_is_measured(monkeypatch, tmp_path):
 
 def test_a_bar_shows_how_many_kinds_are_measured(monkeypatch, tmp_path):
     monkeypatch.setattr("efsgd.figures.cifar.estimate.hours", lambda *_: 1.0)
-    monkeypatch.setattr("efsgd.figures.pool.PATIENCE", -1.0)
+    monkeypatch.setattr("efsgd.figures.processes.pool.PATIENCE", -1.0)
     monkeypatch.setattr(sys, "stderr", Terminal())
     list(plan(entries_of("smoke"), {}, {}, cifar_run.Machine(tmp_path)))
     assert "100%" in sys.stderr.getvalue()

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from deep_histories import entries_of, published, result_of, study_of
 
-from efsgd.figures import make, style
+from efsgd.figures import make
 from efsgd.figures.cifar import command, paper, plots
 from efsgd.figures.cifar.captions import caption, incomplete
 from efsgd.figures.cifar.grid import Source
 from efsgd.figures.cifar.orders import Order, welch
 from efsgd.figures.cifar.study import Study, by_gpu, collect, of_other_code, studies
+from efsgd.figures.drawing import style
 from efsgd.results import load, save
 
 torch = pytest.importorskip("torch", reason="the deep track needs torch")

@@ -17,12 +17,12 @@ from click.testing import CliRunner
 from commands import refused
 from deep_histories import entries_of, study_of, tiny
 
-from efsgd.figures import style
 from efsgd.figures.cifar import step_sizes, tune
 from efsgd.figures.cifar.grid import Choice
 from efsgd.figures.cifar.presets import PRESETS
 from efsgd.figures.cifar.step_sizes import EDGE, Search
 from efsgd.figures.cli import main
+from efsgd.figures.drawing import style
 from efsgd.results import load
 
 pytest.importorskip("torch", reason="the deep track needs torch")

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from efsgd.figures import style
+from efsgd.figures.claims.report import summary
+from efsgd.figures.claims.verdicts import claim, claim_virtual, observation
 from efsgd.figures.cli import TRACKS, main
 from efsgd.figures.convex import (
     PICTURES,
@@ -24,9 +25,8 @@ from efsgd.figures.convex import (
     sparse_noise,
     theorem_one,
 )
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Options, Picture, make
-from efsgd.figures.report import summary
-from efsgd.figures.verdicts import claim, claim_virtual, observation
 from efsgd.results import load, obtain, place, spec_of
 
 README = Path(__file__).parents[3] / "README.md"

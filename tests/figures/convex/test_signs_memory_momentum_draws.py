@@ -19,10 +19,11 @@ from doctored import Broken, Results, add, computed, put, scale
 from efsgd import Run
 from efsgd.convex.studies.section_five import STEPS, Untouched
 from efsgd.convex.studies.vary import Certified, Vary
-from efsgd.figures import make, style
+from efsgd.figures import make
 from efsgd.figures.cli import main
 from efsgd.figures.convex import draws, error_norm, momentum, sign_at_zero
 from efsgd.figures.convex.least_squares import UNDECAYED
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture
 from efsgd.results import Work
 

@@ -20,7 +20,7 @@ from doctored import Broken, Results, computed, put
 from efsgd import CompressedSGD, Identity, Run, TopK
 from efsgd.convex.problems.known_curvature import KnownLogistic, KnownSquares, design
 from efsgd.convex.studies.side_by_side import MemoryUnits, SideBySide
-from efsgd.figures import style
+from efsgd.figures.claims.verdicts import Verdict
 from efsgd.figures.cli import main
 from efsgd.figures.convex import (
     variants,
@@ -52,7 +52,7 @@ from efsgd.figures.convex.variants_runs import (
     TUNED,
     problems,
 )
-from efsgd.figures.verdicts import Verdict
+from efsgd.figures.drawing import style
 from efsgd.schedules import Constant, InverseSqrt, StepDecay, Theorem
 
 TOP, RANDOM, SIGNS = PAIRS[:3]

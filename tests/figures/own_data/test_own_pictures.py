@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from efsgd import EFSGD, SGD, CompressedSGD, ScaledSign, Sign, SignSGD, TopK
-from efsgd.figures import style
+from efsgd.figures.drawing import style
 from efsgd.figures.make import Options
 from efsgd.figures.own_data import plots
 from efsgd.figures.own_data.command import methods_of

@@ -20,7 +20,8 @@ from commands import refused
 from sklearn.datasets import dump_svmlight_file, load_breast_cancer, load_diabetes, load_digits
 
 import efsgd
-from efsgd.figures import cli, style
+from efsgd.figures import cli
+from efsgd.figures.drawing import style
 from efsgd.figures.own_data import plots, study
 from efsgd.figures.own_data.command import (
     COMPRESSING,

@@ -18,7 +18,7 @@ from efsgd.convex.studies.error_lemma import Memories
 from efsgd.convex.studies.extremal_compressors import Onward, slopes
 from efsgd.convex.studies.theorem_three import Steepest, TheoremThree, inner
 from efsgd.convex.studies.theorem_two import Halved, MeanGradients
-from efsgd.figures import style
+from efsgd.figures.drawing import style
 from efsgd.figures.theory import error_lemma, theorem_three, theorem_two
 from efsgd.results import obtain
 

@@ -20,11 +20,11 @@ from efsgd import bounds
 from efsgd.bounds import rates
 from efsgd.convex.lyapunov.rate import quadratic_rate
 from efsgd.convex.studies.worst_cases import ExactChecks, LyapunovRates, WorstCases
+from efsgd.figures.claims.verdicts import Verdict
 from efsgd.figures.make import Options, Picture, make
 from efsgd.figures.theory import heterogeneous_workers, no_feedback_needed, worst_case
 from efsgd.figures.theory import rate as rate_picture
 from efsgd.figures.theory.common import best_step
-from efsgd.figures.verdicts import Verdict
 from efsgd.results import Result
 
 MODULES = {

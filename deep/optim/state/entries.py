@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from efsgd.checks import whole
 from efsgd.deep.optim.checks import check_tensor, parameter_name
-from efsgd.deep.optim.shared import SUFFIX, Saved
+from efsgd.deep.optim.state.shared import SUFFIX, Saved
 
 STATE = ("memory", "momentum_buffer", "started")  # all that is remembered of one parameter
 

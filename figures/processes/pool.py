@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 import click
 
-from efsgd.figures.crew import Call, Crew, workers
-from efsgd.figures.failures import failure
+from efsgd.figures.processes.crew import Call, Crew, workers
+from efsgd.figures.processes.failures import failure
 from efsgd.results import Result, Work, find, load, obtain, place
 
 Task: TypeAlias = tuple[str, Work, Path]  # its name in messages, what to compute, the folder
@@ -37,8 +37,8 @@ def obtain_all(
 
     With a ``crew`` of :func:`workers` these do it, whatever ``jobs`` says.
 
-    A failure names its work in one sentence (:func:`efsgd.figures.failures.failure`). After Ctrl-C
-    the KeyboardInterrupt says what is kept.
+    A failure names its work in one sentence (:func:`efsgd.figures.processes.failures.failure`).
+    After Ctrl-C the KeyboardInterrupt says what is kept.
     """
     by_path = {place(work, directory): (name, work) for name, work in works.items()}
     saved = {} if again else {path: find(work, directory) for path, (_, work) in by_path.items()}

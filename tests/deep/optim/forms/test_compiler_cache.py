@@ -14,8 +14,8 @@ import pytest
 from optimisers import parameters, take_steps
 
 from efsgd.deep import EFSGD
-from efsgd.deep.optim import compiled, triton_step
-from efsgd.deep.optim.compiler_cache import is_own, own_compiler_cache, own_triton_cache
+from efsgd.deep.optim.forms import compiled, triton_step
+from efsgd.deep.optim.forms.compiler_cache import is_own, own_compiler_cache, own_triton_cache
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners and modes")
 

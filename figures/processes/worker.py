@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any, NamedTuple, NoReturn
 
-from efsgd.figures.failures import Failure
+from efsgd.figures.processes.failures import Failure
 
 GRACE = 5.0  # seconds that a worker has to end before it is killed
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from efsgd.checks import whole
-from efsgd.deep.optim.entries import states_of
-from efsgd.deep.optim.groups import Groups
-from efsgd.deep.optim.shared import Shared
-from efsgd.deep.optim.state_dict import packed, unpacked
+from efsgd.deep.optim.state.entries import states_of
+from efsgd.deep.optim.state.groups import Groups
+from efsgd.deep.optim.state.shared import Shared
+from efsgd.deep.optim.state.state_dict import packed, unpacked
 
 KEPT = ("memory_dtype", "_groups", "_shared")  # what copies need besides state and groups
 

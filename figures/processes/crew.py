@@ -20,8 +20,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple, TypeVar
 
-from efsgd.figures.failures import Failure
-from efsgd.figures.worker import GRACE, Answer, Told, serve
+from efsgd.figures.processes.failures import Failure
+from efsgd.figures.processes.worker import GRACE, Answer, Told, serve
 
 T = TypeVar("T")
 

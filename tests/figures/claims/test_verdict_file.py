@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from efsgd.figures import verdict_file
-from efsgd.figures.verdicts import claim
+from efsgd.figures.claims import verdict_file
+from efsgd.figures.claims.verdicts import claim
 
 
 def row(text, figure="a", **fields):

@@ -4,7 +4,7 @@ A tensor is cut into chunks, one program each. First every chunk forms p and sum
 p^2; then the sums are added for each tensor, and it is decided whether all fits; then every
 chunk, in reverse, so that the last ones are still cached, forms p again and writes x, e and m.
 A step of k parts takes 2k + 2 launches, and one more for every 128 gradients that have moved.
-The kernels are in :mod:`efsgd.deep.optim.triton_kernels`.
+The kernels are in :mod:`efsgd.deep.optim.forms.triton_kernels`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from torch import Tensor
 
 from efsgd.compressors.signs import ScaledSign, Sign
 from efsgd.compressors.wrappers import Identity
-from efsgd.deep.optim.compiler_cache import own_triton_cache
+from efsgd.deep.optim.forms.compiler_cache import own_triton_cache
+from efsgd.deep.optim.forms.triton_tables import Table, aligned, key_of, refused_layout, table_of
 from efsgd.deep.optim.limits import kind_of, weights
 from efsgd.deep.optim.parts import Part
-from efsgd.deep.optim.triton_tables import Table, aligned, key_of, refused_layout, table_of
 
 KINDS = {Identity: 0, Sign: 1, ScaledSign: 2}
 WRITTEN = 128  # pointers that one launch writes
@@ -33,7 +33,7 @@ TABLES = 16  # sets of tensors whose pointers are kept
 
 def kernels() -> Any:
     """The module of the kernels; it imports Triton, which may not be installed."""
-    from efsgd.deep.optim import triton_kernels
+    from efsgd.deep.optim.forms import triton_kernels
 
     return triton_kernels
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from efsgd.figures import terminal
-from efsgd.figures.verdicts import Verdict
+from efsgd.figures.claims.verdicts import Verdict
 
 HEADS = ("verdict", "claim", "expected", "measured")
 COLOURS = {"pass": "green", "FAIL": "red", "observation": None}

@@ -24,8 +24,8 @@ from efsgd.compressors import Identity, RandK, ScaledSign, Sign, TopK
 from efsgd.compressors.base import Compressor
 from efsgd.deep import EFSGD
 from efsgd.deep.kernels import apply
-from efsgd.deep.optim import compiled as fused
-from efsgd.deep.optim import dispatch
+from efsgd.deep.optim.forms import compiled as fused
+from efsgd.deep.optim.forms import dispatch
 from efsgd.deep.optim.step import step
 
 COMPILER = next(

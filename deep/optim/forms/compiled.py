@@ -22,7 +22,7 @@ import torch._inductor
 from torch import Tensor
 
 from efsgd.deep.kernels import kernel
-from efsgd.deep.optim.compiler_cache import own_compiler_cache
+from efsgd.deep.optim.forms.compiler_cache import own_compiler_cache
 from efsgd.deep.optim.parts import Lists, Numbers, Part, Rule
 from efsgd.deep.optim.step import step
 

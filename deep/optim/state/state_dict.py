@@ -13,8 +13,8 @@ from torch import Tensor
 from efsgd.compressors import compressor
 from efsgd.compressors.base import Compressor
 from efsgd.deep.optim.checks import check_group
-from efsgd.deep.optim.entries import STATE, generator_state, seed, skipped, states_of
-from efsgd.deep.optim.shared import Saved, Shared, is_shared
+from efsgd.deep.optim.state.entries import STATE, generator_state, seed, skipped, states_of
+from efsgd.deep.optim.state.shared import Saved, Shared, is_shared
 
 # -- saving ----------------------------------------------------------------------------------------
 

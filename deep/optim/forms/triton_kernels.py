@@ -1,4 +1,4 @@
-"""The kernels of :mod:`efsgd.deep.optim.triton_step`, in Triton's language.
+"""The kernels of :mod:`efsgd.deep.optim.forms.triton_step`, in Triton's language.
 
 Importing this module imports Triton, which may not be installed: only ``triton_step`` imports it,
 inside a function. Parameters in capitals are compiled in. ``tensors`` (6, n) int64 holds, of each

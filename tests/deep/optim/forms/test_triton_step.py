@@ -34,10 +34,10 @@ from torch import Tensor  # noqa: E402
 from efsgd import Identity, ScaledSign, Sign, TopK  # noqa: E402
 from efsgd.deep import EFSGD  # noqa: E402
 from efsgd.deep.kernels import kernel  # noqa: E402
-from efsgd.deep.optim import triton_step  # noqa: E402
+from efsgd.deep.optim.forms import triton_step  # noqa: E402
+from efsgd.deep.optim.forms.triton_step import TritonStep, supported  # noqa: E402
 from efsgd.deep.optim.parts import Lists, Numbers, Part, Rule  # noqa: E402
 from efsgd.deep.optim.step import step  # noqa: E402
-from efsgd.deep.optim.triton_step import TritonStep, supported  # noqa: E402
 from efsgd.deep.training.device import own_stream  # noqa: E402
 from efsgd.deep.training.graph import capturing  # noqa: E402
 

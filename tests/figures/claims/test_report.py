@@ -7,7 +7,8 @@ a narrow terminal.
 import click
 import pytest
 
-from efsgd.figures import report, terminal, verdicts
+from efsgd.figures import terminal
+from efsgd.figures.claims import report, verdicts
 
 LONG = verdicts.claim("a long claim " * 20, "section 3", 1.0, ">=", 2.0)
 REST = verdicts.does_not_hold("n", "s", "mm " * 50, shown=False)

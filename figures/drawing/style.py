@@ -14,7 +14,7 @@ import numpy as np
 
 from efsgd import EFSGD, CompressedSGD, Method, ScaledSign, Sign, SignSGD, Signum
 from efsgd.arrays import Array
-from efsgd.figures.plain_matplotlib import import_without_settings
+from efsgd.figures.drawing.plain_matplotlib import import_without_settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

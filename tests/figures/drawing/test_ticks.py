@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from efsgd.figures import style, ticks
+from efsgd.figures.drawing import style, ticks
 
 
 def axis(low: float, high: float, scale: str = "log", **changes: Any) -> Any:

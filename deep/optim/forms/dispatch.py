@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from efsgd.deep.optim.checks import Fused, parameter_name
-from efsgd.deep.optim.compiled import (
+from efsgd.deep.optim.forms.compiled import (
     MOST,
     CompilingFailedError,
     Signature,
@@ -18,10 +18,10 @@ from efsgd.deep.optim.compiled import (
     signature,
     switched_off,
 )
-from efsgd.deep.optim.foreach import advance_many
+from efsgd.deep.optim.forms.foreach import advance_many
+from efsgd.deep.optim.forms.triton_step import TritonStep, UnsupportedError
 from efsgd.deep.optim.parts import Lists, Part, Subgroup
 from efsgd.deep.optim.step import advance, stays_finite
-from efsgd.deep.optim.triton_step import TritonStep, UnsupportedError
 
 log = logging.getLogger("efsgd.deep")
 

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from project import python_path
 
-from efsgd.figures import failures, worker
-from efsgd.figures.crew import Call, Crew, workers
-from efsgd.figures.failures import Failure
+from efsgd.figures.processes import failures, worker
+from efsgd.figures.processes.crew import Call, Crew, workers
+from efsgd.figures.processes.failures import Failure
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
@@ -162,7 +162,7 @@ def test_a_worker_that_cannot_be_prepared_says_why(monkeypatch):
 
 ORPHANS = """
 import os, signal, sys
-from efsgd.figures.crew import Call, workers
+from efsgd.figures.processes.crew import Call, workers
 from test_crew import sleeping
 from pathlib import Path
 if __name__ == "__main__":

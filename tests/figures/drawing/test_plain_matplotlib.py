@@ -8,7 +8,7 @@ from project import python_path
 
 CODE = """
 import os
-from efsgd.figures import style
+from efsgd.figures.drawing import style
 from efsgd.figures.texts import for_matplotlib
 with style.drawing():
     import matplotlib

@@ -24,7 +24,7 @@ from efsgd import (
     Signum,
     TopK,
 )
-from efsgd.figures import style
+from efsgd.figures.drawing import style
 
 NAMES: list[tuple[Method, str]] = [
     (SignSGD(), "signSGD (one bit)"),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from efsgd.figures.verdicts import Row
+from efsgd.figures.claims.verdicts import Row
 from efsgd.results import replacing
 
 NAME = "verdicts.json"

@@ -1,0 +1,3 @@
+"""What all pictures share: matplotlib without settings, names and colours, ticks."""
+
+__all__: list[str] = []
