@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from efsgd.arrays import Array, Generator
 from efsgd.compressors.base import Compressor
 from efsgd.compressors.wrappers import Identity
+from efsgd.provenance import optional
 
 StepSize = float | Array  # a number, or (R, 1)
 Form = Literal["heavy-ball", "undecayed"]
@@ -54,7 +55,7 @@ class Method:
     dampening: float = 0.0
     form: Form = "heavy-ball"
     weight_decay: float = 0.0
-    nesterov: bool = False
+    nesterov: bool = optional(False)  # results from before it keep their keys
 
     def __post_init__(self) -> None:
         """Refuse impossible numbers."""

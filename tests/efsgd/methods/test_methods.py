@@ -38,6 +38,7 @@ from efsgd.compressors import (
 from efsgd.methods.base import Memory, Method, Update
 from efsgd.methods.feedback import EFSGD, Feedback, check_feedback
 from efsgd.methods.sgd import SGD, CompressedSGD, SignSGD, Signum
+from efsgd.provenance import spec_of
 
 D = 6
 OPTIONS: list[dict[str, Any]] = [
@@ -479,3 +480,8 @@ def test_undecayed_momentum_may_be_one() -> None:
 def test_what_is_no_compressor_is_refused_with_the_cure(make, message) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_nesterov_left_no_trace_in_the_keys_of_results_from_before_it() -> None:
+    assert "nesterov" not in spec_of(SGD(momentum=0.9))
+    assert spec_of(SGD(momentum=0.9, nesterov=True))["nesterov"] is True
