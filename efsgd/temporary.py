@@ -22,7 +22,7 @@ except ImportError:
 else:
     CAN_LOCK = True
 
-__all__ = ["clear", "replacing", "temporary_folder"]
+__all__ = ["clear", "lock", "replacing", "temporary_folder"]
 
 ENDING = ".efsgd"
 PATTERN = f".*.{'[0-9a-f]' * 6}{ENDING}"
@@ -91,13 +91,13 @@ def _made(path: Path, make: Callable[[Path], object], locks: ExitStack) -> Path:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(3)}{ENDING}")
         make(temporary)
         with suppress(FileNotFoundError):  # another process cleared it away before it was locked
-            locks.enter_context(_lock(temporary, wait=True))
+            locks.enter_context(lock(temporary, wait=True))
             if temporary.exists():
                 return temporary
 
 
 @contextmanager
-def _lock(path: Path, wait: bool) -> Iterator[bool | None]:
+def lock(path: Path, wait: bool) -> Iterator[bool | None]:
     """Lock a file or folder; false if somebody else has the lock, None where nobody can."""
     if not CAN_LOCK:
         yield None
@@ -119,7 +119,7 @@ def _lock(path: Path, wait: bool) -> Iterator[bool | None]:
 
 def _remove_abandoned(path: Path) -> None:
     """Remove a file or folder if its writer is gone."""
-    with _lock(path, wait=False) as held:
+    with lock(path, wait=False) as held:
         if held or (held is None and _is_old(path)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 

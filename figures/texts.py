@@ -6,6 +6,7 @@ matplotlib reads as mathematics, letters that a font lacks.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from functools import cache
@@ -52,6 +53,11 @@ def for_file_name(text: str, longest: int = 60) -> str:
     words = re.sub(r"\W+", "-", unicodedata.normalize("NFC", text)).strip("-")
     short = words.encode("utf-8", "ignore")[:longest].decode("utf-8", "ignore")
     return short.strip("-") or "unnamed"
+
+
+def digest_of(decisive: object) -> str:
+    """Eight hex digits that tell apart the names of files that different options made."""
+    return hashlib.sha256(repr(decisive).encode()).hexdigest()[:8]
 
 
 def _escape(character: str) -> str:

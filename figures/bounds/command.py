@@ -27,7 +27,7 @@ from efsgd.figures.bounds.own_vectors import Achieved
 from efsgd.figures.claims.verdicts import Verdict, observation
 from efsgd.figures.make import Options, Results
 from efsgd.figures.processes.pool import obtain_all, progress
-from efsgd.figures.texts import for_file_name
+from efsgd.figures.texts import digest_of, for_file_name
 from efsgd.results import Result, load, made_by, place, replacing, save
 
 __all__ = ["PICTURES", "bounds"]
@@ -95,7 +95,7 @@ def _name(
         decisive += [] if callable(user_compressor.delta) else [user_compressor.delta]
     for name, rows in arrays.items():
         decisive += [name, hashlib.sha256(rows.tobytes()).hexdigest()]
-    digest = hashlib.sha256(repr(decisive).encode()).hexdigest()[:8]
+    digest = digest_of(decisive)
     return "-".join([delta_zoo.NAME, *map(for_file_name, labels[:1]), digest])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from efsgd.figures.cifar.run import Datasets, Machine, train_all
 from efsgd.figures.cifar.study import Study, collect, of_other_code, studies
 from efsgd.figures.claims.verdicts import Verdict
 from efsgd.figures.make import Options, Picture
+from efsgd.figures.texts import digest_of
 from efsgd.results import Result, place
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def grid_name(preset: str, choice: Choice, *searched: Any) -> str:
     if choice == Choice(choice.preset, models=choice.models, data=choice.data) and not searched:
         return preset
     decisive = (replace(choice, models=(), data=()), searched)
-    return f"{preset}-{hashlib.sha256(repr(decisive).encode()).hexdigest()[:8]}"
+    return f"{preset}-{digest_of(decisive)}"
 
 
 def print_untuned(choice: Choice, entries: Sequence[Entry]) -> None:

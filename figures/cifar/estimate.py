@@ -74,12 +74,12 @@ def _measured(
 
     After Ctrl-C those that are, and then a KeyboardInterrupt that says so.
     """
-    measured: dict[str, float] = {}
+    datasets, measured = Datasets(machine.data_dir), dict[str, float]()
     interrupted = False
     with _threads(threads), progress(len(by_kind)) as tick:
         try:
             for kind, (entry, *_) in by_kind.items():
-                measured[kind] = hours(entry, machine, Datasets(machine.data_dir))
+                measured[kind] = hours(entry, machine, datasets)
                 tick(1)
         except KeyboardInterrupt:
             interrupted = True

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from efsgd.figures.claims.verdicts import Row
-from efsgd.results import replacing
+from efsgd.temporary import lock, replacing
 
 NAME = "verdicts.json"
 
@@ -37,7 +35,7 @@ def merge(path: Path, command: str, judged: Mapping[str, Sequence[Row]]) -> None
     one folder at the same time lose nothing. A row of an earlier efsgd that names no command counts
     as one of this command.
     """
-    with _alone(path.parent):
+    with lock(path.parent, wait=True):
         groups: dict[tuple[str, str], list[Row]] = {}
         for row in read(path):
             groups.setdefault((row.get("command", command), row["figure"]), []).append(row)
@@ -49,20 +47,3 @@ def merge(path: Path, command: str, judged: Mapping[str, Sequence[Row]]) -> None
                     errors="backslashreplace"
                 )
             )
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process of this block at a time, where the system can lock a folder."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems cannot
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -67,13 +67,13 @@ def test_a_file_that_is_cleared_before_it_is_locked_is_made_anew(tmp_path, monke
     """Another process may come between the two; what it clears away is new and empty."""
     made = []
 
-    def cleared_once(path, wait, lock=temporary._lock):
+    def cleared_once(path, wait, lock=temporary.lock):
         made.append(path)
         if len(made) == 1:
             path.unlink()
         return lock(path, wait)
 
-    monkeypatch.setattr(temporary, "_lock", cleared_once)
+    monkeypatch.setattr(temporary, "lock", cleared_once)
     with replacing(tmp_path / "a") as file:
         file.write(b"a")
     assert len(set(made)) == 2

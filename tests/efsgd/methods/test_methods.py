@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from project import stable_id
+from reused_buffers import ends_with_and_without_reuse
 
 from efsgd.arrays import Array
 from efsgd.compressors import (
@@ -378,22 +379,7 @@ def test_nesterov_is_spelled_as_in_torch() -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_a_gradient_may_come_in_a_buffer_that_is_used_again(method: Method) -> None:
-    gs = np.random.default_rng(0).standard_normal((5, 3, D))
-    buffer = np.empty((3, D))
-    runs = []
-    for reused in (False, True):
-        x, rng = np.ones((3, D)), np.random.default_rng(1)
-        memory = method.start(x)
-        for t, g in enumerate(gs):
-            buffer[:] = g
-            given = buffer if reused else g.copy()
-            if t % 2:
-                x, memory = method.advance(x, given, memory, 0.1, rng)
-            else:
-                update = method.step(x, given, memory, 0.1, rng)
-                x, memory = update.x, update.memory
-        runs.append(x)
-    assert np.array_equal(*runs)
+    assert np.array_equal(*ends_with_and_without_reuse(method, D))
 
 
 # -- refusals ------------------------------------------------------------------------------------

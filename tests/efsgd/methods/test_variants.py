@@ -16,6 +16,7 @@ from compressor_table import COMPRESSORS
 from hypothesis import given
 from hypothesis import strategies as st
 from project import stable_id
+from reused_buffers import ends_with_and_without_reuse
 from test_methods import ALLOWED, OPTIONS, REFUSED, D, Echo, follow, frozen, gradients, subclasses
 
 import efsgd
@@ -683,18 +684,7 @@ def test_a_compressor_never_meets_an_estimate_that_overflowed(make: Make) -> Non
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_a_gradient_may_come_in_a_buffer_that_is_used_again(method: Method) -> None:
-    gs = np.random.default_rng(0).standard_normal((5, 3, D))
-    buffer = np.empty((3, D))
-    runs = []
-    for reused in (False, True):
-        x, rng = np.ones((3, D)), np.random.default_rng(1)
-        memory = method.start(x)
-        for g in gs:
-            buffer[:] = g
-            update = method.step(x, buffer if reused else g.copy(), memory, 0.1, rng)
-            x, memory = update.x, update.memory
-        runs.append(x)
-    assert np.array_equal(*runs)
+    assert np.array_equal(*ends_with_and_without_reuse(method, D))
 
 
 # -- refusals --------------------------------------------------------------------------------------
