@@ -47,7 +47,7 @@ def _block(track: str, picture: Any, works: dict[str, Work], folder: Path) -> st
             rows.append((name, str(path), _state(work, folder)))
         else:
             missing += 1
-    lines = [f"{track} {picture.name}: {picture.title}"]
+    lines = terminal.wrapped(f"{track} {picture.name}: {picture.title}", indent="  ")
     lines += [terminal.table(HEADS, rows)] if rows else []
     if missing:
         command = f"efsgd-figures {track} {picture.name}"
@@ -80,7 +80,8 @@ def _trainings(kinds: Sequence[str], folder: Path) -> Iterator[str]:
             study, row = "files that hold no training", ("", str(path), "damaged")
         studies.setdefault(study, []).append(row)
     for study, rows in studies.items():
-        yield f"{study}\n{terminal.table(HEADS, [row[-3:] for row in sorted(rows)])}"
+        head = "\n".join(terminal.wrapped(study, indent="  "))
+        yield f"{head}\n{terminal.table(HEADS, [row[-3:] for row in sorted(rows)])}"
     if not studies:
         yield f"cifar {', '.join(kinds)}: {folder} has no trainings, efsgd-figures cifar makes them"
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.figures import terminal
+from efsgd.provenance import as_text
 from efsgd.results import Result, load
 
 FEW = 4  # values that are printed one by one
@@ -40,30 +41,44 @@ def listed(folder: Path) -> str:
             results[path] = str(error)
     if not results:
         raise ValueError(f"{folder} holds no .npz file: name another folder, or files")
-    leaves = {p: dict(_leaves(r.spec)) for p, r in results.items() if isinstance(r, Result)}
-    room = terminal.columns()
-    lines = [f"{len(results)} files; efsgd-figures results lists them by figure"]
+    kinds: dict[Any, dict[Path, dict[str, Any]]] = {}
     for path, result in results.items():
-        text = result if isinstance(result, str) else _difference(path, leaves)
-        line = f"{path.relative_to(folder)}  {text}"
-        lines.append(line if len(line) <= room else f"{line[: room - 3]}...")
+        if isinstance(result, Result):
+            leaves = dict(_leaves(result.spec))
+            kinds.setdefault(leaves.pop("type", None), {})[path] = leaves
+    texts = {path: str(result) for path, result in results.items()}
+    for kind, specs in kinds.items():
+        fields = _distinguishing(list(specs.values()))
+        for path, spec in specs.items():
+            words = [_word(name, spec[name]) for name in fields if name in spec]
+            texts[path] = " ".join([_word("type", kind), *words])
+    lines = [f"{len(results)} files; efsgd-figures results lists them by figure"]
+    for path, text in texts.items():
+        lines += terminal.wrapped(f"{path.relative_to(folder)}  {text}", indent="    ")
     return "\n".join(lines)
 
 
-def _difference(path: Path, leaves: Mapping[Path, Mapping[str, Any]]) -> str:
-    """The type of a result and the fields that not all of its type have in common."""
-    kind = leaves[path].get("type")
-    others = [fields for fields in leaves.values() if fields.get("type") == kind]
-    words = [_word("type", kind)]
-    for name, value in leaves[path].items():
-        if name != "type" and any(fields.get(name) != value for fields in others):
-            words.append(_word(name.rpartition(".")[2], value))
-    return " ".join(words)
+def _distinguishing(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The fields in which specs of one type differ, those with the most values first.
+
+    Of several that differ together, such as a problem and its size, the one of the shortest text.
+    """
+    fields: dict[tuple[int, ...], tuple[int, str]] = {}  # by where a column has equal values
+    for name in dict.fromkeys(name for spec in specs for name in spec):
+        column = [as_text({"": spec.get(name)}) for spec in specs]
+        partition = tuple(column.index(value) for value in column)
+        candidate = (max(map(len, column)), name)
+        fields[partition] = min(candidate, fields.get(partition, candidate))
+    ordered = sorted(fields, key=lambda partition: -len(set(partition)))
+    return [fields[partition][1] for partition in ordered if len(set(partition)) > 1]
 
 
 def _word(name: str, value: Any) -> str:
     """A field in short; of a type its last word."""
-    return str(value).rpartition(".")[2] if name == "type" else f"{name}={value}"
+    last = name.rpartition(".")[2]
+    if last == "type":
+        return str(value).rpartition(".")[2]
+    return f"{last}={value:.4g}" if isinstance(value, float) else f"{last}={value}"
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

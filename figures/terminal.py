@@ -79,6 +79,12 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], room: int | None 
     return "\n".join([layout.head(), *lines] if layout.widths else lines)
 
 
+def wrapped(text: str, *, indent: str = "", room: int | None = None) -> list[str]:
+    """The lines of a text, all but the first indented; also a word that is too long is broken."""
+    width = columns() if room is None else room
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
+
+
 def _wrapped(text: str, width: int) -> list[str]:
     """At least one line; names of files and numbers are not broken at hyphens."""
     return textwrap.wrap(text, width, break_on_hyphens=False) or [""]

@@ -23,6 +23,18 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
+def shortened(text: str, longest: int = 60) -> str:
+    """A text whose middle is left out where it is long.
+
+    >>> shortened("abcdefghij", longest=7)
+    'ab...ij'
+    """
+    if len(text) <= longest:
+        return text
+    end = (longest - 3) // 2
+    return f"{text[: longest - 3 - end]}...{text[len(text) - end :]}"
+
+
 def for_matplotlib(text: str) -> str:
     """The text as it stands, where matplotlib would read mathematics and lack letters.
 

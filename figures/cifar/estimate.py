@@ -15,7 +15,6 @@ from efsgd.figures.cifar.grid import Entry
 from efsgd.figures.cifar.presets import label
 from efsgd.figures.cifar.run import Datasets, Machine
 from efsgd.figures.cifar.study import makers, repeatable
-from efsgd.figures.processes.pool import progress
 from efsgd.results import Result
 
 STEPS = 10
@@ -52,10 +51,11 @@ def plan(
     if by_kind:
         yield f"measuring {STEPS} steps of each of {len(by_kind)} kinds of runs"
     workers, total = max(1, min(machine.workers, len(todo))), 0.0
-    for kind, each in _measured(by_kind, machine, 1 if workers > 1 else None):
+    measured = _measured(by_kind, machine, 1 if workers > 1 else None)
+    for number, (kind, each) in enumerate(measured, 1):
         runs = by_kind[kind]
         total += each * len(runs)
-        yield f"{kind}: {each:.3g} h a run, {len(runs)} to do"
+        yield f"{number}/{len(by_kind)}  {kind}: {each:.3g} h a run, {len(runs)} to do"
     yield (
         f"{counts} in {total:.3g} h{_at_once(total, workers, min(machine.parallel, len(todo)))} "
         f"on {machine.device} (from {STEPS} measured steps of each kind)"
@@ -70,25 +70,21 @@ def _kind(entry: Entry) -> str:
 def _measured(
     by_kind: Mapping[str, Sequence[Entry]], machine: Machine, threads: int | None
 ) -> Iterator[tuple[str, float]]:
-    """The hours of a run of each kind, after a bar that shows how many are measured.
+    """The hours of a run of each kind, as soon as they are measured.
 
-    After Ctrl-C those that are, and then a KeyboardInterrupt that says so.
+    After Ctrl-C a KeyboardInterrupt that says how many are.
     """
-    datasets, measured = Datasets(machine.data_dir), dict[str, float]()
-    interrupted = False
-    with _threads(threads), progress(len(by_kind)) as tick:
+    datasets = Datasets(machine.data_dir)
+    for done, (kind, (entry, *_)) in enumerate(by_kind.items()):
         try:
-            for kind, (entry, *_) in by_kind.items():
-                measured[kind] = hours(entry, machine, datasets)
-                tick(1)
+            with _threads(threads):
+                each = hours(entry, machine, datasets)
         except KeyboardInterrupt:
-            interrupted = True
-    yield from measured.items()
-    if interrupted:
-        raise KeyboardInterrupt(
-            f"interrupted: the grid above is whole, the hours of {len(measured)} of "
-            f"{len(by_kind)} kinds of runs are measured, and nothing was written"
-        )
+            raise KeyboardInterrupt(
+                f"interrupted: the grid above is whole, the hours of {done} of {len(by_kind)} "
+                "kinds of runs are measured, and nothing was written"
+            ) from None
+        yield kind, each
 
 
 def _done(of_other_code: Result | None) -> str:

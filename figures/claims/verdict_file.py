@@ -23,9 +23,16 @@ def read(path: Path) -> list[Row]:
         rows = json.loads(path.read_bytes()) if path.is_file() else None
     except (ValueError, RecursionError):
         rows = None
-    if not isinstance(rows, list) or not all(isinstance(r, dict) and "figure" in r for r in rows):
+    if not isinstance(rows, list) or not all(map(_is_row, rows)):
         raise ValueError(f"{path} holds no verdicts: remove it, or choose another folder by --out")
     return rows
+
+
+def _is_row(row: object) -> bool:
+    """Whether it names a figure, and a command if it names one."""
+    return isinstance(row, dict) and all(
+        isinstance(name, str) for name in (row.get("figure"), row.get("command", ""))
+    )
 
 
 def merge(path: Path, command: str, judged: Mapping[str, Sequence[Row]]) -> None:

@@ -107,8 +107,8 @@ def draw(results: Results) -> Figure:
             _level(ax, 8 * CE3_EPS**2, "$8\\epsilon^2$")
     legend = axes[1, 2]
     legend.axis("off")
-    legend.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper left")
-    legend.text(0.0, 0.0, NOTE, fontsize=7, transform=legend.transAxes)
+    entries = axes[0, 0].get_legend_handles_labels()
+    legend.legend(*entries, loc="upper left", title=NOTE, title_fontsize=7, alignment="left")
     return figure
 
 

@@ -35,7 +35,7 @@ from efsgd.figures.make import Options, Picture
 from efsgd.figures.own_data import plots
 from efsgd.figures.own_data.series import certified
 from efsgd.figures.own_data.study import Study
-from efsgd.figures.texts import for_file_name, printable
+from efsgd.figures.texts import for_file_name, printable, shortened
 from efsgd.results import Work, key, replacing, spec_of
 from efsgd.schedules import Theorem
 
@@ -129,7 +129,7 @@ def _study(options: Options, data: Path, settings: dict[str, Any]) -> Study:
     if options.quick:
         steps = min(steps, QUICK_STEPS)
     loss = "least squares" if squares else f"logistic regression, l2 = {problem.l2:.3g}"
-    title = f"{printable(data.name)}: {loss}, n = {problem.n}, d = {problem.d}"
+    title = f"{shortened(printable(data.name))}: {loss}, n = {problem.n}, d = {problem.d}"
     return Study(title, problem, methods, steps, settings["batch"], options)
 
 

@@ -168,19 +168,33 @@ def judge(study: Study, chosen: dict[str, Choice], results: Results) -> list[Ver
 
 def _certificate(study: Study, result: Result) -> list[Verdict]:
     error, f, gap = (float(result[name]) for name in ("error", "f", "solver_gap"))
-    measure = "duality gap over f"
-    if isinstance(study.problem, FileSquares):
-        measure = "|a_j'r|/(|a_j||y|) of each column, share outside the row span, errors of f and w"
     if np.isnan(error):
-        return [observation(f"no optimum is certified: {measure}", "derived here", "not found")]
-    text = f"the optimum f = {f:.6g} (f is {definition(study.problem)}) is certified"
-    if not result["proven"]:
-        text = f"f = {f:.6g} (f is {definition(study.problem)}) solves the normal equations"
-        measure = "|a_j'r|/(|a_j||y|) of each column, share outside the row span"
-    if result["dependent"]:
-        text += f", {int(result['dependent'])} columns depending on others up to rounding"
-    rows = [claim(f"{text}: {measure}", "derived here", error, "<=", float(result["tolerance"]))]
+        return [observation("no optimum is certified", "derived here", "not found")]
+    named = f"f = {f:.6g} (f is {definition(study.problem)})"
+    text = f"the optimum {named} is certified" if result["proven"] else named
+    text += _checked(study, result)
+    rows = [claim(text, "derived here", error, "<=", float(result["tolerance"]))]
     if not np.isnan(gap):
         text = "the same optimum: gap to the solver's dual value over f(0)"
         rows.append(claim(text, "certified by cvxpy", gap, "<=", 1e-7))
     return rows
+
+
+def _checked(study: Study, result: Result) -> str:
+    """What else is known of the f of a certificate, and by which numbers: what was checked."""
+    if not isinstance(study.problem, FileSquares):
+        return ": duality gap over f"
+    stationary = "|a_j'r|/(|a_j||y|) of each column, share outside the row span"
+    value = "error of f"
+    if result["interpolates"]:
+        value += " over f(0), as f is 0 up to rounding"
+    if not result["proven"]:
+        return f" solves the normal equations, no optimum is certified: {stationary}, {value} at w"
+    count = int(result["dependent"])
+    if not result["exact"]:
+        return (
+            f", but not its w, as {count} columns depend on others up to rounding only: "
+            f"{stationary}, {value}"
+        )
+    dependent = f", {count} columns depending on others" if count else ""
+    return f"{dependent}: {stationary}, errors of w and f{value.removeprefix('error of f')}"

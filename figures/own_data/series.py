@@ -36,6 +36,11 @@ def certified(result: Result) -> bool:
     return bool(result["error"] <= result["tolerance"])
 
 
+def located(result: Result) -> bool:
+    """Whether the minimiser is certified too, so that a distance to it can be shown."""
+    return certified(result) and bool(result["proven"] and result["exact"])
+
+
 def series(result: Result, certificate: Result | None) -> Series:
     """The series of a run; f - f* if the optimum is certified."""
     shown = {name: result[name] for name in ("step", "bytes", *NAMES) if name in result.arrays}

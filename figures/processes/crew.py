@@ -178,10 +178,10 @@ def _received(worker: Worker, name: str) -> Answer | Told:
     if isinstance(sent, Failure):
         raise sent.error(name)
     worker.process.join(GRACE)
-    raise ValueError(
-        f"{name} failed: a worker died ({_cause(worker.process.exitcode)}), of too little "
-        "memory perhaps: try --jobs 1"
-    )
+    code = worker.process.exitcode
+    by_itself = code is not None and code > 1  # libraries that get no memory exit with 1
+    guess = "" if by_itself else ", of too little memory perhaps"
+    raise ValueError(f"{name} failed: a worker died ({_cause(code)}){guess}: try --jobs 1")
 
 
 def _cause(exitcode: int | None) -> str:

@@ -136,7 +136,7 @@ def _draw_halved(ax: Axes, result: Result) -> None:
     ax.set(
         xscale="log",
         xlabel="t",
-        ylabel="$|\\nabla f(x_t)|^2$, and bounds on its mean",
+        ylabel="$|\\nabla f(x_t)|^2$, bounds on its mean",
         ylim=(0.05, 0.12),
         title=f"worst case, $\\delta$ = {result['delta']}",
     )

@@ -147,13 +147,14 @@ def draw(results: Results) -> Figure:
         row[0].set_ylabel(f"$\\delta = {delta}$: worst case")
     for ax in axes[-1]:
         ax.set_xlabel("steps $N$")
+        ax.locator_params(axis="x", integer=True)
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=len(handles[1]))
     return figure
 
 
 def _draw_problem(ax: Axes, results: Results, problem: Class, delta: float) -> None:
-    """The worst cases as markers, closed forms as lines; else a thin line joins the markers."""
+    """The worst cases as markers, closed forms as lines; else a grey line joins the markers."""
     for method in METHODS:
         result, (colour, dashes, marker) = results[key(problem, method, delta)], LOOKS[method]
         N = np.arange(1, result["steps"].max() + 1)
@@ -161,13 +162,14 @@ def _draw_problem(ax: Axes, results: Results, problem: Class, delta: float) -> N
         if form is not None:
             ax.plot(N, form, color=colour, linestyle=dashes)
         else:
-            ax.plot(result["steps"], result["value"], color=colour, alpha=0.4, linewidth=0.8)
+            ax.plot(result["steps"], result["value"], color="0.5", linewidth=0.6)
         hollow: dict[str, Any] = (
             {"markerfacecolor": "none", "markersize": 5.5} if method == "ef21" else {}
         )
         ax.plot(result["steps"], result["value"], marker, color=colour, **hollow)
         ax.plot([], [], marker, color=colour, linestyle=dashes, label=NAMES[method], **hollow)
-    ax.plot([], [], color="0.5", label="thick lines: closed forms")
+    ax.plot([], [], color="0.5", label="thick: closed forms")
+    ax.plot([], [], color="0.5", linewidth=0.6, label="thin: none known")
     ax.set(yscale="log", title=TITLES[problem])
 
 

@@ -165,3 +165,43 @@ def test_a_stream_drops_or_explains_what_it_cannot_write():
     assert entry.Stream(stream, needed=False).write("x") == 1
     with pytest.raises(OSError, match=r"cannot print \(I/O operation on closed file"):
         entry.Stream(stream, needed=True).write("x")
+
+
+STARTED = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Failing(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "efsgd.figures.cli":
+            raise {error}
+
+sys.meta_path.insert(0, Failing())
+import efsgd_figures
+
+efsgd_figures.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "last"),
+    [
+        ("MemoryError", 2, "Error: too little memory to start: free some"),
+        ("ImportError('x.so: failed to map segment from shared object')", 2, "Error: too little "),
+        ("KeyboardInterrupt", 130, "Error: interrupted"),
+        ("ImportError('no numpy')", 3, "ImportError: no numpy"),
+        ("SyntaxError('ours')", 3, "SyntaxError: ours"),
+    ],
+)
+def test_what_fails_while_modules_load_has_its_code_too(tmp_path, error, code, last):
+    done = run(tmp_path, STARTED.format(error=error))
+    assert done.returncode == code
+    *trace, end = done.stderr.splitlines()
+    assert end.startswith(last)
+    assert bool(trace) == (code == 3)
+
+
+def test_the_starter_runs_the_command(tmp_path):
+    done = run(tmp_path, "import efsgd_figures; efsgd_figures.main()")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: efsgd-figures [OPTIONS] COMMAND")

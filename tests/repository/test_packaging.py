@@ -3,7 +3,7 @@
 Without this file a new folder could be missing from the wheel, or a dependency from the pins.
 """
 
-import importlib
+import ast
 import importlib.metadata
 import os
 import re
@@ -12,12 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 from import_graph import packages, sources
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from project import PACKAGE_DIR, PYPROJECT, ROOT, SETUP, TRACKS, VERSION, lines, pins
+from project import PACKAGE_DIR, PYPROJECT, ROOT, SETUP, STARTER, TRACKS, VERSION, lines, pins
 
 import efsgd
 
@@ -49,7 +48,8 @@ def test_the_tools_see_each_file_once(tmp_path):
         (tmp_path / folder / "planted.py").write_text("import convex\n\n\ndef f(x): ...\n")
     for track in TRACKS:
         (tmp_path / "efsgd" / track).symlink_to(f"../{track}")
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name in ("pyproject.toml", f"{STARTER}.py"):
+        shutil.copy(ROOT / name, tmp_path)
 
     tool = (sys.executable, "-m")
     typed = subprocess.run([*tool, "mypy"], cwd=tmp_path, capture_output=True, text=True).stdout
@@ -88,11 +88,12 @@ def test_there_is_one_oldest_python():
     assert f"({oldest.replace('.', ', ')})" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
-def test_the_command_is_a_click_group():
-    name, _, target = lines("options.entry_points", "console_scripts")[0].partition(" = ")
-    assert name == "efsgd-figures"
-    module, _, function = target.partition(":")
-    assert isinstance(getattr(importlib.import_module(module), function), click.Group)
+def test_the_command_is_started_by_the_module_beside_the_package():
+    assert lines("options.entry_points", "console_scripts") == [f"efsgd-figures = {STARTER}:main"]
+    assert SETUP["options"]["py_modules"] == STARTER
+    imported = ast.walk(ast.parse((ROOT / f"{STARTER}.py").read_text(encoding="utf-8")))
+    names = [node.module for node in imported if isinstance(node, ast.ImportFrom)]
+    assert names == ["typing", "efsgd.figures.cli"]
 
 
 def unpinned(requirements: list[str], needs: dict[str, list[str]]) -> list[str]:

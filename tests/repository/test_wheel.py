@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
-from project import PACKAGE_DIR, ROOT, TRACKS, VERSION, lines, pins
+from project import PACKAGE_DIR, ROOT, STARTER, TRACKS, VERSION, lines, pins
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +88,8 @@ def modules_of(package: str, folder: str) -> set[str]:
 
 
 def test_the_wheel_holds_the_packages_and_nothing_else(built):
-    expected = {"efsgd/py.typed"}.union(*(modules_of(*pair) for pair in PACKAGE_DIR.items()))
+    modules = (modules_of(*pair) for pair in PACKAGE_DIR.items())
+    expected = {"efsgd/py.typed", f"{STARTER}.py"}.union(*modules)
     about = f"efsgd-{VERSION}.dist-info/"
     assert {name for name in built.wheel_names() if not name.startswith(about)} == expected
 
@@ -97,7 +98,8 @@ def test_the_sdist_holds_the_folders_and_no_links(built):
     names = built.sdist_names()
     for folder in PACKAGE_DIR.values():
         assert modules_of(folder, folder) <= names
-    assert {"setup.cfg", "pyproject.toml", "README.md", "LICENSE", "constraints.txt"} <= names
+    files = {"setup.cfg", "pyproject.toml", "README.md", "LICENSE", "constraints.txt"}
+    assert files | {f"{STARTER}.py"} <= names
     tops = {name.partition("/")[0] for name in names if "/" in name}
     assert tops == {*PACKAGE_DIR.values(), "efsgd.egg-info"}
     assert not [name for name in names if name.startswith(tuple(f"efsgd/{t}/" for t in TRACKS))]
@@ -125,6 +127,7 @@ def test_the_wheel_passes_the_tests_from_another_directory(installed, tmp_path):
     elsewhere = copied(tmp_path / "elsewhere")
     for folder in PACKAGE_DIR.values():
         shutil.rmtree(elsewhere / folder)
+    (elsewhere / f"{STARTER}.py").unlink()
     for about in ("architecture", "layers", "packaging", "public", "wheel"):
         (elsewhere / "tests" / "repository" / f"test_{about}.py").unlink()
     (elsewhere / "tests" / "efsgd" / "test_freshness.py").unlink()

@@ -46,7 +46,12 @@ def test_rows_of_an_earlier_release_are_kept_until_their_figure_is_made_again(pa
     assert merged(path) == [(None, "a", "old a"), ("theory", "b", "new")]
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"[{}]", b"[" * 10**5, b"\xff", b"no"])
+STRANGE = [b'[{"figure": [1]}]', b'[{"figure": "a", "command": {}}]', b'[{"figure": null}]']
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[1]", b"[{}]", b"[" * 10**5, b"\xff", b"no", *STRANGE]
+)
 def test_what_is_no_verdicts_is_never_overwritten(path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"verdicts\.json holds no verdicts: remove it"):

@@ -86,7 +86,11 @@ def test_values_come_in_the_order_of_the_calls_and_messages_before_their_value()
     ("how", "kind", "words"),
     [
         ("killed", ValueError, "call killed failed: a worker died (SIGKILL), of too little memory"),
-        ("half a message", ValueError, "call half a message failed: a worker died (exit code 7)"),
+        (
+            "half a message",
+            ValueError,
+            "half a message failed: a worker died (exit code 7): try --jobs 1",
+        ),
         ("no memory", ValueError, "call no memory ran out of memory: try --jobs 1"),
         ("a lock", RuntimeError, "cannot pickle '_thread.lock' object"),
     ],
