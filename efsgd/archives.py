@@ -26,6 +26,8 @@ from efsgd.arrays import Array
 EXPANDED = 2**30  # bytes to which every file may expand
 RATIO = 100  # how many times its own size a larger file may expand to
 BLOCK = 2**20  # bytes that are read at once
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # all that numpy.savez writes
+MEMBERS = 10_000  # of an archive; each takes time, however small it is
 LONGEST = 100  # characters of a reason: a message never repeats a file
 SEAL = b"efsgd sha256 "  # the beginning of a comment that goes on with DIGITS of a digest
 DIGITS = 64  # hexadecimal ones of SHA-256
@@ -73,14 +75,19 @@ def read_arrays(file: IO[bytes], names: Container[str] | None = None) -> dict[st
     """The arrays of an .npz file by name, all or those of ``names`` that it has.
 
     Raises Damaged where it is no archive, and where one of these arrays is not whole, holds Python
-    objects or is larger than a file of this size may expand to.
+    objects, is larger than a file of this size may expand to, or is compressed as numpy.savez never
+    does: zipfile expands bzip2 and LZMA without a limit on the memory.
     """
     arrays: dict[str, Array] = {}
     with parsing(), zipfile.ZipFile(file) as archive:
         left = expansion_limit(file)
+        if len(archive.infolist()) > MEMBERS:
+            raise Damaged(f"it holds {len(archive.infolist())} arrays, and {MEMBERS} is the limit")
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
             if names is None or name in names:
+                if info.compress_type not in METHODS:
+                    raise Damaged(f"{shortened(name)} is neither stored nor deflated, as by savez")
                 with archive.open(info) as member:
                     arrays[name] = _read_array(member, left)
                 left -= arrays[name].nbytes

@@ -23,8 +23,10 @@ def whole(name: str, value: Any, most: float = math.inf, *, least: int = 1) -> i
     is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not is_whole or not least <= value <= most:
         last = "" if math.isinf(most) else f", {most}"
+        integral = isinstance(value, float | np.floating) and float(value).is_integer()
+        cure = f": write the integer {int(value)}" if integral else ""
         raise ValueError(
-            f"{name} must be a whole number {least}, {least + 1}, ...{last}, not {value}"
+            f"{name} must be a whole number {least}, {least + 1}, ...{last}, not {value}{cure}"
         )
     return int(value)
 

@@ -56,6 +56,9 @@ def choose(track: str, names: Sequence[str]) -> tuple[Any, ...]:
     known = [picture.name for picture in pictures]
     for name in names:
         if name not in known:
+            if track == "bounds" and (spec := nearest_compressor(name)):
+                option = f"name a compressor by --compressor {spec}"
+                raise ValueError(f"no figure of bounds is called {name!r}: {option}")
             near, figure = nearest(name)
             command = figure if near == track else f"efsgd-figures {near} {figure}"
             hint = f", did you mean {command!r}? " if figure else ": "
@@ -69,3 +72,12 @@ def nearest(name: str) -> tuple[str, str]:
     known = {p.name: track for track, pictures in TRACKS.items() for p in pictures()}
     close = get_close_matches(name, known, n=1)
     return (known[close[0]], close[0]) if close else ("", "")
+
+
+def nearest_compressor(text: str) -> str:
+    """The spec that was meant, its name corrected; empty where it is like none."""
+    from efsgd import Compressor
+
+    name = text.partition(":")[0].partition(",")[0]
+    close = get_close_matches(name, Compressor.registry, n=1)
+    return close[0] + text.removeprefix(name) if close else ""

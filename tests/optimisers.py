@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,11 @@ from torch import Tensor
 
 from efsgd.compressors.base import Compressor
 from efsgd.deep import EFSGD
-from efsgd.deep.kernels import draw
+from efsgd.deep.kernels import draw, kernel
+from efsgd.deep.optim.forms import compiled
+from efsgd.deep.optim.parts import Part
 from efsgd.deep.optim.state.entries import STATE
+from efsgd.deep.optim.step import step
 from efsgd.methods.base import Method
 
 SHAPES = ((3, 4), (5,), ())
@@ -102,10 +105,30 @@ def skip_a_step(xs: Sequence[Tensor], optimizer: Any) -> None:
 def as_before(state: dict[str, Any]) -> dict[str, Any]:
     """The format of earlier versions: generators, seed and count beside "state"."""
     state = copy.deepcopy(state)
-    first = state["state"][0]
+    first, *others = state["state"].values()
+    for entries in others:
+        del entries["seed"]
     generator = first.pop("cpu_generator", None)
     beside = {"seed": first.pop("seed"), "skipped": first.pop("skipped")}
     return state | beside | {"generators": {} if generator is None else {"cpu": generator}}
+
+
+def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the compiled form run what it would compile."""
+
+    def uncompiled(key: Any, check: bool) -> Callable[..., Any]:
+        def run(inputs: Any) -> Any:
+            parts = [
+                Part(lists, numbers, rule, kernel(rule.compressor), drawn)
+                for (lists, numbers, drawn), rule in zip(inputs, key.rules, strict=True)
+            ]
+            return step(parts, check)
+
+        return run
+
+    monkeypatch.delenv("EFSGD_COMPILE", raising=False)
+    monkeypatch.setattr(compiled, "_compiled", uncompiled)
+    monkeypatch.setattr(compiled, "compiler_missing", lambda device: None)
 
 
 # -- the steps in NumPy ----------------------------------------------------------------------------

@@ -5,28 +5,62 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
-DELIMITERS = (",", ";", "\t")
-LONGEST = 2**16  # bytes of the line that is looked at
+from efsgd.archives import parsing
+
+DELIMITERS = (";", "\t", ",")  # a comma beside one of the others is a decimal comma
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # with which Excel begins a CSV
+LONGEST = 2**16  # bytes that are looked at
 
 
 def refuse_delimited(file: IO[bytes], path: str | Path) -> None:
-    """Raise ValueError if the first line is one of a CSV; the file stands at its start again."""
-    line = file.readline(LONGEST).decode(errors="replace").strip()
-    file.seek(0)
-    delimiter = max(DELIMITERS, key=line.count)
-    is_text = line.replace("\t", " ").isprintable()
-    if not is_text or line.startswith("#") or ":" in line or delimiter not in line:
+    """Raise ValueError for a CSV or a table of blanks; the file stands at its start again.
+
+    Judged by the first two lines that are neither empty nor comments; Damaged where there are none
+    to read.
+    """
+    with parsing():
+        start = file.read(LONGEST)
+        file.seek(0)
+    text = start.decode("utf-8-sig", errors="replace").splitlines()
+    numbered = [(i, line.strip()) for i, line in enumerate(text) if line.partition("#")[0].strip()]
+    if not numbered:
         return
-    header = "" if _numbers(line.split(delimiter)) else ", skiprows=1"
+    (at, first), (_, second) = numbered[0], numbered[:2][-1]
+    delimiter = next((c for c in DELIMITERS if c in second), None)
+    if not _is_table(first, second, delimiter):
+        return
+    decimal_commas = delimiter != "," and any("," in line for _, line in numbered)
+    options = [repr(str(path))]
+    options += [] if delimiter is None else [f"delimiter={delimiter!r}"]
+    options += [] if _numbers(first, delimiter) else [f"skiprows={at + 1}"]
+    if decimal_commas:
+        options.append("converters=lambda word: float(word.replace(',', '.'))")
+    if start.startswith(BYTE_ORDER_MARK):
+        options.append("encoding='utf-8-sig'")
+    elif decimal_commas:
+        options.append("encoding='utf-8'")
+    name = Path(path).with_suffix("").with_suffix(".npz").name
+    kind = "blanks" if delimiter is None else repr(delimiter)
     raise ValueError(
-        f"{path} is a table delimited by {delimiter!r}, neither LIBSVM text nor .npz: with y in "
-        f"its last column, t = numpy.loadtxt({str(path)!r}, delimiter={delimiter!r}{header}); "
-        f"numpy.savez({Path(path).stem + '.npz'!r}, X=t[:, :-1], y=t[:, -1])"
+        f"{path} is a table delimited by {kind}, neither LIBSVM text nor .npz: with y in its last "
+        f"column, t = numpy.loadtxt({', '.join(options)}); "
+        f"numpy.savez({name!r}, X=t[:, :-1], y=t[:, -1])"
     )
 
 
-def _numbers(words: list[str]) -> bool:
+def _is_table(first: str, second: str, delimiter: str | None) -> bool:
+    """Whether these lines, a header or not, are of a table and not of LIBSVM text."""
+    is_text = all(line.replace("\t", " ").isprintable() for line in (first, second))
+    if not is_text or ":" in second:
+        return False
+    if delimiter is None:
+        return ":" not in first and len(second.split()) > 1 and _numbers(second, None)
+    return delimiter in first
+
+
+def _numbers(line: str, delimiter: str | None) -> bool:
+    """Whether all words of a line are numbers, maybe with decimal commas."""
     try:
-        return bool([float(word) for word in words])
+        return bool([float(word.replace(",", ".")) for word in line.split(delimiter)])
     except ValueError:
         return False

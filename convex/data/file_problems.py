@@ -11,7 +11,7 @@ import numpy as np
 from efsgd.arrays import Array
 from efsgd.checks import positive
 from efsgd.convex.data.files import DataFile, problem
-from efsgd.convex.problems.factors import ADVICE, column_exponents
+from efsgd.convex.problems.factors import column_exponents
 from efsgd.convex.problems.least_norm import TOLERANCE, accuracy
 from efsgd.convex.problems.least_squares import LeastSquares, Regression
 from efsgd.convex.problems.logistic import TOLERANCE as GAP
@@ -20,6 +20,7 @@ from efsgd.convex.problems.optima import certify
 from efsgd.engine.problem import Optimum
 
 SOLVER_ACCURACY = 1e-7  # to which Clarabel is trusted, over f(0)
+FACTS = ("proven", "dependent", "exact", "interpolates")  # of an Accuracy, which explains them
 CVXPY_LIMIT = 100_000  # entries n*d; up to here Clarabel gives a second certificate in seconds
 
 
@@ -74,25 +75,23 @@ class FileCertificate:
     cost: ClassVar[float] = 1e6  # starts first: it may take longest
 
     def compute(self) -> dict[str, Array]:
-        """The numbers "f", "error", "tolerance", "proven", "dependent" and "solver_gap".
+        """The numbers "f", "error", "tolerance", those of FACTS and "solver_gap".
 
-        "error" is the duality gap over f, or the largest number of the Accuracy. "proven" is 0
-        where only stationarity is known, else 1; "dependent" counts the columns that depend on
-        others up to rounding. "solver_gap" is the gap to Clarabel's dual value over f(0), NaN
-        beyond CVXPY_LIMIT and where Clarabel fails.
+        "error" is the duality gap over f, or the largest number of the Accuracy. "solver_gap" is
+        the gap to Clarabel's dual value over f(0), NaN beyond CVXPY_LIMIT and where Clarabel fails.
 
-        Raises ArithmeticError where no optimum can be certified and scaling the columns may help;
-        all but the tolerance are NaN where they have been scaled.
+        Raises ArithmeticError where no optimum can be certified and standardising may help; all but
+        the tolerance are NaN where that has been done.
         """
         tolerance = GAP if isinstance(self.problem, FileLogistic) else TOLERANCE
-        numbers = dict.fromkeys(("f", "error", "proven", "dependent", "solver_gap"), np.nan)
+        numbers = dict.fromkeys(("f", "error", *FACTS, "solver_gap"), np.nan)
         try:
             numbers |= self._certified()
         except ArithmeticError as error:
             if not self.problem.source.standardise:
                 raise ArithmeticError(
                     f"no optimum of {self.problem.source.path} can be certified, as {error}; "
-                    "--standardise scales them"
+                    "try --standardise, which scales X and, unless it is sparse, centres X and y"
                 ) from error
         numbers["tolerance"] = tolerance
         return {name: np.array(number) for name, number in numbers.items()}
@@ -103,14 +102,14 @@ class FileCertificate:
         if isinstance(problem, FileLogistic):
             certificate = problem.data.certificate()
             numbers = {"f": certificate.f, "error": certificate.gap / certificate.f}
-            numbers |= {"proven": 1.0, "dependent": 0.0}
+            numbers |= {"proven": 1.0, "dependent": 0.0, "exact": 1.0, "interpolates": 0.0}
         else:
             best = problem.optimum
-            judged = accuracy(problem.data.train.matrix, problem.data.y, best.x)
+            judged = accuracy(problem.data.train.matrix, problem.data.y, best.x, best.f)
             if not judged.error <= TOLERANCE:
-                raise ArithmeticError(f"it has a relative error of {judged.error:.0e}: {ADVICE}")
+                raise ArithmeticError(judged.refusal)
             numbers = {"f": best.f, "error": judged.error}
-            numbers |= {"proven": float(judged.proven), "dependent": float(judged.dependent)}
+            numbers |= {fact: float(getattr(judged, fact)) for fact in FACTS}
         small = problem.n * problem.d <= CVXPY_LIMIT
         return numbers | {"solver_gap": self._solver_gap() if small else np.nan}
 

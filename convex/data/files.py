@@ -218,6 +218,7 @@ def _read_text(file: IO[bytes], magic: bytes, path: str | Path) -> tuple[Any, Ar
     file.seek(0)
     try:
         with opener(file) as text:
+            refuse_delimited(text, path)
             return libsvm.parse(Expanding(text, limit), str(path))
     except Damaged as error:
         raise ValueError(f"{path} is truncated or damaged ({error}): fetch it again") from error

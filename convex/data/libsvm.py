@@ -21,6 +21,7 @@ from efsgd.archives import Expanding
 from efsgd.arrays import Array
 
 BLOCK = 2**22  # bytes parsed at once
+LONGEST_LINE = 2**28  # bytes
 LARGEST = 2**31 - 1  # index
 WIDE, USED = 10**7, 0.01  # a wider X in which fewer of the features occur is refused
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # with which some editors begin a text
@@ -45,13 +46,14 @@ def parse(file: IO[bytes] | Expanding, name: str) -> tuple[Any, Array]:
     from scipy.sparse import csr_array
 
     parts, line = [], 1
-    for block in _blocks(file):
+    for block in _blocks(file, name):
         if line == 1:
             block = block.removeprefix(BYTE_ORDER_MARK)
             _refuse_binary(block, name)
-        block = BLANKS_BEHIND_COLON.sub(b":", block)
-        rows = parse_in_bulk(block)
-        parts.append(parse_line_by_line(block, name, line) if rows is None else rows)
+        if not block.isspace():
+            block_text = BLANKS_BEHIND_COLON.sub(b":", block)
+            rows = parse_in_bulk(block_text)
+            parts.append(parse_line_by_line(block_text, name, line) if rows is None else rows)
         line += block.count(b"\n")
     labels, counts, columns, values = (
         np.concatenate([getattr(part, field) for part in parts] or [np.zeros(0)])
@@ -77,8 +79,11 @@ def _dimension(columns: Array, name: str) -> int:
     return d
 
 
-def _blocks(file: IO[bytes] | Expanding) -> Iterator[bytes]:
-    """The text in pieces of whole lines, each ending in a newline."""
+def _blocks(file: IO[bytes] | Expanding, name: str) -> Iterator[bytes]:
+    """The text in pieces of whole lines, each ending in a newline.
+
+    ValueError for a line without end.
+    """
     rest: list[bytes] = []
     while piece := file.read(BLOCK):
         end = piece.rfind(b"\n") + 1
@@ -86,6 +91,8 @@ def _blocks(file: IO[bytes] | Expanding) -> Iterator[bytes]:
             yield b"".join((*rest, piece[:end]))
             rest = []
         rest.append(piece[end:])
+        if sum(map(len, rest)) > LONGEST_LINE:
+            raise ValueError(f"{name} has a line of more than {LONGEST_LINE} bytes: {EXAMPLE}")
     if any(rest):
         yield b"".join((*rest, b"\n"))
 
@@ -182,7 +189,7 @@ def _entry(word: str) -> tuple[int, float]:
     if index == "qid":
         raise ValueError(f"{word!r} is of ranking data, which has another loss: remove the qid")
     try:
-        position = float(index)
+        position = _float(index)
     except ValueError:
         position = math.nan
     if not colon or not position.is_integer():
@@ -196,13 +203,18 @@ def _entry(word: str) -> tuple[int, float]:
 def _number(word: str, role: str) -> float:
     """A finite number; ``role``, "label" or "value", names it in the ValueError."""
     try:
-        value = float(word.replace("_", "?"))  # which Python allows among digits
+        value = _float(word)
     except ValueError:
         remedy = EXAMPLE if role == "label" else "write one"
         raise ValueError(f"the {role} {_quoted(word)} is not a number: {remedy}") from None
     if not math.isfinite(value):
         raise ValueError(f"the {role} is {word}: drop or fill such entries")
     return value
+
+
+def _float(word: str) -> float:
+    """A number without the underscores that Python allows among digits; ValueError for others."""
+    return float(word.replace("_", "?"))
 
 
 def _quoted(word: str) -> str:

@@ -24,6 +24,7 @@ INDEPENDENT_IF_TALL = 1e-6
 BLOCK = 4_000_000  # entries that are factorised at a time
 ROUNDS = 30  # of refinement; a few are enough
 STILL = 1e-12  # relative change of the solution in the last round
+SETTLED = 1e-9  # relative change that one more round would bring to w, whose columns have scales
 ADVICE = "scale the columns, and drop those that depend on the others"
 
 
@@ -31,7 +32,8 @@ class Factors:
     """A (n, d), no column of which is 0, factorised with scaled columns: A = Q R E, E diagonal.
 
     ``A`` is an array or CSR; if ``tall`` it is read by blocks of rows, and Q is not kept. The first
-    ``rank`` columns in the order of pivoting are a basis of the others.
+    ``rank`` columns in the order of pivoting are a basis of the others, but for rounding: what this
+    may hide is left to :mod:`efsgd.convex.problems.dependence`.
     """
 
     def __init__(self, A: Any, y: Array, *, tall: bool = False) -> None:
@@ -56,11 +58,20 @@ class Factors:
     def refined(self) -> tuple[Array, Array]:
         """w (d,) and y - Aw (n,), both to nearly all digits; ArithmeticError where they are not."""
         z, r = _refined(self.basis, self.y)
+        w = self._weights(z)
+        step = self._weights(_step(self.basis, r, residual(self.A, w, self.y, r))[0])
+        change = _change(step, w, 0.0)
+        if not change <= SETTLED:
+            raise ArithmeticError(f"one more round would change w by {change:.0e} of it: {ADVICE}")
+        return w, r
+
+    def _weights(self, z: Array) -> Array:
+        """The w (d,) of least norm with Aw = Bz, for z (rank,)."""
         if not self.independent:
-            return self._shortest(self.basis.R @ z), r
+            return self._shortest(self.basis.R @ z)
         w, first = np.empty(self.rank), self.order
         w[first] = np.ldexp(z, -self.exponents[first])
-        return w, r
+        return w
 
     @property
     def independent(self) -> bool:
@@ -69,7 +80,7 @@ class Factors:
 
     @property
     def dependent(self) -> int:
-        """Columns that could extend the basis, had they not depended on it up to rounding."""
+        """Columns that could extend the basis, had they not depended on it, up to rounding."""
         return int(min(self.A.shape)) - self.rank
 
     def combination(self, w: Array) -> Array:
@@ -136,9 +147,7 @@ def _refined(basis: Basis, y: Array) -> tuple[Array, Array]:
     z, r, change = np.zeros(len(basis.R)), y.astype(np.float64), np.inf
     tiny = float(np.finfo(float).eps * np.linalg.norm(y))
     for _ in range(ROUNDS):
-        s, t = residual(basis.B, z, y, r), -product(basis.B, r, transposed=True)
-        across = basis.coordinates(s) - basis.solved(t, transposed=True)
-        z_step, r_step = basis.solved(across), s - basis.expanded(across)
+        z_step, r_step = _step(basis, r, residual(basis.B, z, y, r))
         z, r = z + z_step, r + r_step
         last, change = change, _change(z_step, z, tiny) + _change(r_step, r, tiny)
         if not STILL * STILL < change < last / 2:
@@ -146,6 +155,13 @@ def _refined(basis: Basis, y: Array) -> tuple[Array, Array]:
     if not change <= STILL:
         raise ArithmeticError(f"refinement ended with relative changes of {change:.0e}: {ADVICE}")
     return z, r
+
+
+def _step(basis: Basis, r: Array, s: Array) -> tuple[Array, Array]:
+    """What z and r lack where r + Bz = y - s."""
+    t = -product(basis.B, r, transposed=True)
+    across = basis.coordinates(s) - basis.solved(t, transposed=True)
+    return basis.solved(across), s - basis.expanded(across)
 
 
 def _triangle(B: Any) -> Array:

@@ -12,8 +12,9 @@ import numpy as np
 from efsgd.arrays import Array, Generator
 from efsgd.compressors import compressor
 from efsgd.compressors.base import Compressor
+from efsgd.convex.verification.plain_function import as_compressor
 from efsgd.convex.verification.search import Search
-from efsgd.convex.verification.verification import Verification, as_compressor, verify
+from efsgd.convex.verification.verification import Verification, verify
 
 GAUSSIAN, GAUSSIAN_IF_RANDOM = 200, 50  # vectors; a random compressor draws many times at each
 DIMENSIONS = (1, 2, 5, 16, 256)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from efsgd.arrays import Array, Generator
-from efsgd.compressors.base import Compressor
+from efsgd.compressors.base import Compressor, instance
 from efsgd.compressors.guarantee import Guarantee
 
 
@@ -48,6 +48,24 @@ class PlainFunction(Compressor):
         """The function's name."""
         name = str(getattr(self.function, "__name__", type(self.function).__name__))
         return "the function" if name == "<lambda>" else name
+
+
+def as_compressor(
+    compressor: Any, d: int, delta: float | Callable[[int], float] | None
+) -> Compressor:
+    """The compressor itself, or a function as a compressor that claims ``delta``."""
+    if isinstance(compressor, type):
+        compressor = instance(compressor)
+    if isinstance(compressor, Compressor):
+        if delta is not None:
+            raise ValueError(f"{compressor} claims its own delta: leave delta out")
+        return compressor
+    if delta is None:
+        raise ValueError("a function claims nothing by itself: pass delta, a number or d -> delta")
+    claim = delta(d) if callable(delta) else float(delta)
+    if not claim <= 1:
+        raise ValueError(f"delta must be a number of at most 1, not {claim}")
+    return PlainFunction(compressor, claim)
 
 
 def _real(sent: Any) -> Array:

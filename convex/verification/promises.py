@@ -17,10 +17,9 @@ from efsgd.arrays import Array, Generator, achieved_delta
 from efsgd.compressors.base import Compressor, drawn_for
 from efsgd.compressors.frame import HEADER
 from efsgd.convex.verification.plain_function import PlainFunction
+from efsgd.convex.verification.precision import ROUNDING, rounding
 from efsgd.wire import decode
 
-ROUNDING = 1e-9
-FLOAT32 = 1e-4  # rounding of a loss in float32
 LONG = 4096  # a dimension at which the header cannot hide what the payload carries
 ERRORS = 5.0  # standard errors of the mean at the worst of d entries
 SUSPECT = 4.0  # standard errors from which on the mean is estimated anew
@@ -67,9 +66,10 @@ def check_float32(c: Compressor, points: Array, bound: float) -> Counterexample 
     if c.random or isinstance(c, PlainFunction):
         return None
     rounded = points.astype(np.float32)
-    loss = 1.0 - achieved_delta(rounded, c(rounded))
-    worst = int(np.argmax(loss))
-    if loss[worst] <= bound + FLOAT32:
+    sent = c(rounded)
+    certain = 1.0 - achieved_delta(rounded, sent) - rounding(rounded, sent.astype(np.float32))
+    worst = int(np.argmax(certain))
+    if certain[worst] <= bound + ROUNDING:
         return None
     return Counterexample(points[worst], "the bound does not hold in float32")
 

@@ -7,7 +7,7 @@ import numpy as np
 from efsgd.arrays import Array, Generator, achieved_delta
 from efsgd.compressors.base import Compressor
 from efsgd.convex.verification.plain_function import PlainFunction
-from efsgd.convex.verification.precision import precision_of
+from efsgd.convex.verification.precision import ROUNDING, precision_of, rounding
 
 SIMPLE = 1e-7  # relative: of losses as close as that, the simplest vector is reported
 ERRORS = 4.0  # standard errors; what looks like a violation is drawn again before it is called one
@@ -40,6 +40,8 @@ class Search:
         zero_is_a_claim = self.unbiased or isinstance(c, PlainFunction)
         self.silent = silent or (self.claimed == 0 and not zero_is_a_claim)
         self.bound = self.claimed if self.unbiased else 1.0 - self.claimed
+        small = not self.unbiased and 0 < self.claimed < 2 * ROUNDING
+        self.accuracy = self.claimed / 2 if small else ROUNDING
 
     def loss(self, points: Array, samples: int | None = None) -> tuple[Array, Array]:
         """The loss at each point (N, d) and its standard error, (N,) each."""
@@ -77,10 +79,30 @@ class Search:
         achieved = achieved_delta(repeated, self.c(repeated, self.rng))
         return 1.0 - achieved.reshape(len(points), draws)
 
-    def exceeds(self, loss: float, error: float) -> bool:
-        """Whether a loss lies above what is claimed, beyond chance and rounding."""
-        most = self.bound + self.precision.rounding
+    def rounding(self, points: Array) -> Array:
+        """What the dtype of C(x) may have added to the loss at each point (N, d); (N,).
+
+        If C is random: in the mean over as many draws as one chunk holds.
+        """
+        if self.precision.exact:
+            return np.zeros(len(points))
+        draws = max(1, min(LEAST, CHUNK // self.d)) if self.c.random else 1
+        copies = (np.repeat(x[None], draws, axis=0) for x in points)
+        return np.array([rounding(xs, self.c(xs, self.rng)).mean() for xs in copies])
+
+    def exceeds(self, loss: float, error: float, rounded: float) -> bool:
+        """Whether a loss lies above what is claimed, beyond chance and what may be ``rounded``."""
+        most = self.bound + self.accuracy + rounded
         return not loss - ERRORS * error <= most  # NaN is above
+
+    def refuse_undecided(self, loss: float, rounded: float) -> None:
+        """ValueError where the largest loss may be above the claim, were it not for rounding, and
+        that is as large as half the claimed delta: a delta of 0 would look the same."""
+        if not self.unbiased and rounded > self.claimed / 2 > 0 and loss + rounded > self.bound:
+            raise ValueError(
+                f"{self.c} returns {self.precision.dtype}, whose rounding may hide {rounded:.2g} "
+                f"of delta = {self.claimed:.6g} at d = {self.d}: return float64 to have it checked"
+            )
 
     def worst_index(self, loss: Array) -> int:
         """Where the loss is greatest; NaN is greatest.

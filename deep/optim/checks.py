@@ -36,7 +36,7 @@ def check_options(
         )
     if not isinstance(memory_dtype, torch.dtype | None):
         raise TypeError(f"memory_dtype must be a torch.dtype or None, not {memory_dtype!r}")
-    if memory_dtype is not None and not _computes(memory_dtype):
+    if memory_dtype is not None and not computes(memory_dtype):
         raise ValueError(
             f"memory_dtype must be a floating-point dtype of 16 bits or more, not {memory_dtype}"
         )
@@ -154,7 +154,7 @@ def check_tensor(x: Tensor, name: str) -> None:
         raise TypeError(f"{name} is sharded ({sharding}), and C needs it whole: {cure}")
     if x.layout != torch.strided:
         raise TypeError(f"{name} is sparse: convert it with .to_dense()")
-    if not _computes(x.dtype):
+    if not computes(x.dtype):
         cure = "only real floating-point parameters of 16 bits or more are compressed"
         raise TypeError(f"{name} is {x.dtype}: {cure}")
 
@@ -169,7 +169,7 @@ def _sharding(x: Tensor) -> str | None:
     return "FullyShardedDataParallel" if getattr(x, "_fsdp_flattened", False) else None
 
 
-def _computes(dtype: torch.dtype) -> bool:
+def computes(dtype: torch.dtype) -> bool:
     """Whether torch adds and multiplies numbers of this dtype, and they are real."""
     return dtype.is_floating_point and dtype.itemsize > 1
 

@@ -1,7 +1,8 @@
 """Whether all that a step stores is finite, decided before anything changes.
 
 The old x, the new m and the most that a compressor can send of p must lie within half the range of
-the dtypes that store them; then the new x and e are finite. |v| is the largest |entry| of v.
+the dtypes that store them; then the new x and e are finite. g + wd x, which is rounded to the dtype
+of x, must not leave its range. |v| is the largest |entry| of v.
 """
 
 from __future__ import annotations
@@ -29,41 +30,61 @@ def kind_of(part: Part, i: int) -> Kind:
     return x.dtype, (x if e is None else e).dtype
 
 
+WHOLE = 0.51  # the weight of what has the whole range of its dtype, but for roundings
+
+
 class Weights(NamedTuple):
-    """|x|, |m|, fixed |p| and (per_lr |p| + constant) |lr| must be at most ``half``."""
+    """|x|, |m| and ``rounded`` |g + wd x| must be at most ``half``, and so must what C can send.
+
+    With feedback this is fixed |p| + constant; without, fixed |p| and (per_lr |p| + constant) |lr|.
+    """
 
     half: float  # of the range of x
+    rounded: float
     fixed: float
     per_lr: float
     constant: float
 
 
+class Magnitudes(NamedTuple):
+    """|entries| of tensors of one kind, or bounds of them."""
+
+    x: Tensor
+    decayed: Tensor | None  # g + wd x, where there is weight decay
+    p: Tensor  # lr d + e, without feedback d
+    m: Tensor | None  # the new one
+
+
 def weights(rule: Rule, kind: Kind, sizes: Iterable[int]) -> Weights:
     """Those of a step that compresses vectors of these sizes."""
     of_x, of_e = (torch.finfo(dtype).max / 2 for dtype in kind)
-    a, b = _widest(rule.compressor, sizes)
+    in_wider = torch.promote_types(*kind) == torch.float16  # the kernels compute in float32 then
+    a, b = _widest(rule.compressor, sizes, in_wider)
     if rule.feedback:  # e holds what C(p) leaves of p, and x loses C(p)
-        return Weights(of_x, max(max(1.0, a) * (of_x / of_e), a), 0.0, 0.0)
-    return Weights(of_x, 0.51 * a, a, b)  # C(d) has the whole range, but for roundings
+        to_e = of_x / of_e
+        return Weights(of_x, WHOLE, max(max(1.0, a) * to_e, a), 0.0, b * max(1.0, to_e))
+    return Weights(of_x, WHOLE, WHOLE * a, a, b)
 
 
-def fits(
-    part: Part, kind: Kind, sizes: Iterable[int], x: Tensor, p: Tensor, m: Tensor | None
-) -> Tensor:
-    """Whether a step stores finite numbers only, 0-dim bool; false where there are some already.
+def fits(part: Part, kind: Kind, sizes: Iterable[int], magnitudes: Magnitudes) -> Tensor:
+    """Whether a step of tensors of one ``kind`` stores finite numbers only, 0-dim bool.
 
-    x, p = lr d + e (without feedback d) and the new m are the absolute values of all entries of
-    tensors of one ``kind``, or bounds; ``sizes`` are those of the vectors that are compressed.
+    False where there are others already. ``sizes`` are those of the vectors that are compressed.
     """
-    half, weight, per_lr, constant = weights(part.rule, kind, sizes)
-    lr = magnitude(part.numbers.lr)
+    half, rounded, fixed, per_lr, constant = weights(part.rule, kind, sizes)
+    x, decayed, p, m = magnitudes
     wide = torch.promote_types(torch.promote_types(x.dtype, p.dtype), torch.float32)
     x, p = x.to(wide), p.to(wide)
-    loads = [x, p * weight]
+    loads = [x]
+    if decayed is not None:
+        loads.append(decayed.to(wide) * rounded)
     if m is not None:
         loads.append(m.to(wide))
-    if not part.rule.feedback:
-        loads.append(p * (per_lr * lr) + constant * lr)
+    if part.rule.feedback:
+        loads.append(p * fixed + constant)
+    else:
+        lr = magnitude(part.numbers.lr)
+        loads += [p * fixed, p * (per_lr * lr) + constant * lr]
     if x.shape != p.shape:
         return torch.stack([load.amax() for load in loads]).amax() <= half
     return reduce(torch.maximum, loads).amax() <= half  # one reduction: a pass has room for two
@@ -90,24 +111,25 @@ def largest(lists: Sequence[list[Tensor]]) -> list[Any]:
     return [next(rows) if ys else None for ys in lists]
 
 
-def _widest(c: Compressor, sizes: Iterable[int]) -> Reach:
+def _widest(c: Compressor, sizes: Iterable[int], in_wider: bool) -> Reach:
     """A reach for vectors of all these sizes."""
-    reaches = [reach(c, d) for d in sizes]
+    reaches = [reach(c, d, in_wider) for d in sizes]
     return max(a for a, _ in reaches), max(b for _, b in reaches)
 
 
-def reach(c: Compressor, d: int) -> Reach:
+def reach(c: Compressor, d: int, in_wider: bool = False) -> Reach:
     """(a, b) with |C(p)| <= a |p| + b for all p of d entries, also of those that are drawn.
 
-    Of a compressor of your own what a contraction can reach, |C(p)|_2 <= 2 |p|_2.
+    A norm that C computes of p is within it too, unless C computes ``in_wider`` range than that of
+    p. Of a compressor of your own what a contraction can reach, |C(p)|_2 <= 2 |p|_2.
     """
     # no singledispatch: the compiled step reads this
     if isinstance(c, lib.Blockwise):
-        return _widest(c.compressor, {min(c.size, d), d % c.size or d})
+        return _widest(c.compressor, {min(c.size, d), d % c.size or d}, in_wider)
     if isinstance(c, lib.Contractive):
-        return reach(c.compressor, d)  # its factor is at most 1
+        return reach(c.compressor, d, in_wider)  # its factor is at most 1
     if isinstance(c, lib.Scaled):
-        a, b = reach(c.compressor, d)
+        a, b = reach(c.compressor, d, in_wider)
         factor = max(1.0, c.factor)  # what the inner one sends must be finite too
         return factor * a, factor * b
     if isinstance(c, lib.Sign):
@@ -117,7 +139,8 @@ def reach(c: Compressor, d: int) -> Reach:
     if isinstance(c, lib.RandK):
         return (d / count(c.k, d) if c.unbiased else 1.0), 0.0
     if isinstance(c, lib.QSGD):
-        return min(math.sqrt(d), 1 + math.sqrt(d) / c.s), 0.0
+        norm = math.sqrt(d)  # that of p is a factor of what is sent
+        return (min(norm, 1 + norm / c.s) if in_wider else norm), 0.0
     if isinstance(c, lib.LowRank):
         return math.sqrt(d), 0.0
     return (1.0 if isinstance(c, WITHIN) else 2 * math.sqrt(d)), 0.0

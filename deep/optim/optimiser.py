@@ -58,7 +58,10 @@ class EFSGD(StatefulOptimizer):
       store inf or NaN (of a gradient, a step size, a parameter, or because a sum overflows), and
       counts that in ``skipped``; "raise" names the parameter, and synchronises. It is decided
       before anything changes, by bounds: a parameter, momentum, lr d + e and what C can make of it
-      must lie within half the range of their dtype. What was drawn for a skipped step is used up.
+      must lie within half the range of their dtype, and the gradient with its weight decay within
+      the range. Compiled kernels bound each sum entry by entry, the other forms by the largest
+      entries of a tensor, so that these may skip a step that those can take. What was drawn for a
+      skipped step is used up.
     - ``memory_dtype``: of e, such as ``torch.bfloat16``. None: that of the parameter, or of the
       state that is loaded.
     - ``measure``: note the densities of every step, at a fifth of its cost; see :meth:`density`.
@@ -69,7 +72,9 @@ class EFSGD(StatefulOptimizer):
     also those that a schedule sets; for complex, 8-bit, sparse or sharded parameters, and one
     listed twice; and for a compressor that could diverge behind error feedback. What is put into
     ``param_groups`` or ``state`` by hand is checked before the next step, and a step that is
-    refused changes nothing. A tensor ``lr`` is copied, once for each group.
+    refused changes nothing. A tensor ``lr`` is copied, once for each group, also one that is put
+    into a group, by the next step: from then on fill ``group["lr"]``, and with ``capturable`` take
+    a step between that and a capture.
     """
 
     def __init__(
@@ -214,13 +219,15 @@ class EFSGD(StatefulOptimizer):
     @torch.no_grad()
     def memory_norm(self) -> Tensor:
         """|e|_2 over all parameters: 0-dim float64 on the first device; 0 without feedback."""
-        return norm(memories(self), self.skipped.device)
+        home = self.skipped.device  # what was put into groups or state is checked here
+        return norm(memories(self), home)
 
     @contextmanager
     def virtual_iterate(self) -> Iterator[None]:
         """Inside the block the parameters hold x - e, where SGD would be; then x to the bit."""
         if self._at_virtual:
             raise RuntimeError("virtual_iterate() inside virtual_iterate(): leave the first block")
+        self._adopt()
         self._at_virtual = True
         try:
             with displaced(memories(self)):

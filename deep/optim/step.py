@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from efsgd.deep.optim.limits import Kind, fits, kind_of, largest, magnitude
+from efsgd.deep.optim.limits import Kind, Magnitudes, fits, kind_of, largest, magnitude
 from efsgd.deep.optim.norms import lengths, table
 from efsgd.deep.optim.parts import Lists, Number, Part
 
@@ -84,16 +84,18 @@ def changes(vector: Part) -> list[Change]:
 
 def to_send(part: Part, i: int) -> tuple[Tensor, Tensor | None]:
     """What is to be sent of tensor i, p = lr d + e (without feedback d), and the new m."""
-    (x, g, e, m, started), rule = part.lists, part.rule
-    lr, weight_decay, mu, dampening = part.numbers
-    d, momentum = -g[i] if rule.maximize else g[i], m[i]
-    if rule.weight_decay:
-        d = axpy(d, weight_decay, x[i])
+    lists, (lr, _, mu, dampening) = part.lists, part.numbers
+    d, momentum, memory = decayed(part, i), lists.m[i], lists.e[i]
     if momentum is not None:
-        momentum = first_or(axpy(mu * momentum, 1 - dampening, d), d, started[i])
-        d = axpy(d, mu, momentum) if rule.nesterov else momentum
-    memory = e[i]
+        momentum = first_or(axpy(mu * momentum, 1 - dampening, d), d, lists.started[i])
+        d = axpy(d, mu, momentum) if part.rule.nesterov else momentum
     return d if memory is None else axpy(memory, lr, d), momentum
+
+
+def decayed(part: Part, i: int) -> Tensor:
+    """The gradient of tensor i after weight decay, g + wd x; it has the dtype of both."""
+    g = -part.lists.g[i] if part.rule.maximize else part.lists.g[i]
+    return axpy(g, part.numbers.weight_decay, part.lists.x[i]) if part.rule.weight_decay else g
 
 
 def stay_finite(of_vector: list[Change]) -> list[Tensor]:
@@ -105,11 +107,16 @@ def stay_finite(of_vector: list[Change]) -> list[Tensor]:
     if len(set(kinds)) > 1:  # what fits into one dtype need not fit into another
         ps = [torch.cat([p.flatten() for p in ps])] * len(ps)
     entries = [
-        (vector.lists.x[change.i].abs(), p.abs(), None if change.m is None else change.m.abs())
+        Magnitudes(
+            x=vector.lists.x[change.i].abs(),
+            decayed=decayed(vector, change.i).abs() if vector.rule.weight_decay else None,
+            p=p.abs(),
+            m=None if change.m is None else change.m.abs(),
+        )
         for change, p in zip(of_vector, ps, strict=True)
     ]
     return [
-        fits(vector, kind, (size,), *magnitudes)
+        fits(vector, kind, (size,), magnitudes)
         for kind, magnitudes in zip(kinds, entries, strict=True)
     ]
 
@@ -132,22 +139,23 @@ def stays_finite(part: Part) -> Tensor:
     sizes = {x.numel() for x in part.lists.x}
     if part.rule.together:  # the largest of all decides what is sent of each
         sizes = {sum(x.numel() for x in part.lists.x)}
-        whole = torch.cat([p for _, p, _ in largest_of.values()]).amax()
-        largest_of = {kind: (x, whole, m) for kind, (x, _, m) in largest_of.items()}
-    verdicts = [fits(part, kind, sizes, *bounds) for kind, bounds in largest_of.items()]
+        whole = torch.cat([bounds.p for bounds in largest_of.values()]).amax()
+        largest_of = {kind: bounds._replace(p=whole) for kind, bounds in largest_of.items()}
+    verdicts = [fits(part, kind, sizes, bounds) for kind, bounds in largest_of.items()]
     return reduce(torch.logical_and, verdicts)
 
 
-def _step_of_largest(part: Part, members: list[int]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Bounds of x, p and the new m of these tensors, (n,) each."""
+def _step_of_largest(part: Part, members: list[int]) -> Magnitudes:
+    """Bounds of these n tensors, (n,) each."""
     lists = [[y for y in (ys[i] for i in members) if y is not None] for ys in part.lists[:4]]
     x, g, e, m = largest(lists)
     bounds = Lists(x=[x], g=[g], e=[e], m=[m], started=[None])
     # all terms are added up; of a first m nothing is lost to dampening
     numbers = part.numbers._replace(lr=magnitude(part.numbers.lr), dampening=0.0)
     rule = replace(part.rule, maximize=False)
-    p, new_m = to_send(Part(bounds, numbers, rule, part.kernel, []), 0)
-    return x, p, new_m
+    of_bounds = Part(bounds, numbers, rule, part.kernel, [])
+    p, new_m = to_send(of_bounds, 0)
+    return Magnitudes(x, decayed(of_bounds, 0) if rule.weight_decay else None, p, new_m)
 
 
 def compressed(part: Part, ps: list[Tensor]) -> list[Tensor]:
@@ -187,8 +195,10 @@ def first_or(m: Tensor, d: Tensor, started: Tensor | None) -> Tensor:
 
 def axpy(y: Tensor, a: Number, x: Tensor) -> Tensor:
     """y + a x; of a float, with one rounding where torch's own optimisers round once."""
-    if isinstance(a, Tensor):  # in half precision a x would be rounded, which no y could mend
-        return y + a * x.to(torch.promote_types(y.dtype, x.dtype))
+    if isinstance(a, Tensor):  # of half precision a x would be rounded, and then the sum again
+        kept = torch.promote_types(y.dtype, x.dtype)
+        wide = torch.promote_types(kept, torch.float32)
+        return (y.to(wide) + a * x.to(wide)).to(kept)
     return torch.add(y, x, alpha=a)
 
 

@@ -135,8 +135,6 @@ def _chosen(block: Block, extra: tuple[str, ...]) -> tuple[str, ...]:
     clash = METRICS.keys() & set(extra)
     if clash:
         raise ValueError(f"measure returns {min(clash)!r}, which the history has itself: rename it")
-    if isinstance(block.metrics, str):
-        raise ValueError(f"metrics must be a tuple of names: write ({block.metrics!r},)")
     known = [*(name for name, applicable in applies.items() if applicable), *extra]
     if block.metrics is None:
         return tuple(known)

@@ -49,6 +49,8 @@ class Run:
 
     def __post_init__(self) -> None:
         """Refuse what cannot run."""
+        if isinstance(self.metrics, str):
+            raise ValueError(f"metrics must be a tuple of names: write ({self.metrics!r},)")
         for name in ("lr", "record", "metrics"):
             object.__setattr__(self, name, _as_tuple(getattr(self, name)))
         for name, least in (("steps", 1), ("replicates", 1), ("seed", 0)):
@@ -185,6 +187,9 @@ def _schedule(run: Run) -> Schedule:
             )
         return Constant(float(lr))
     for rate in lr:
+        if isinstance(rate, list):  # of an array with two axes
+            shape = f"one number a replicate, of shape ({run.replicates},)"
+            raise ValueError(f"lr must be {shape}, not with the row {rate}: use lr.ravel()")
         scalar("lr", rate)
     if len(lr) != run.replicates:
         raise ValueError(f"lr names {len(lr)} step sizes for {run.replicates} replicates")

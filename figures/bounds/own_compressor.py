@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from efsgd import Compressor
+from efsgd.archives import Damaged, open_regular
 from efsgd.convex.verification.plain_function import PlainFunction
 
 
@@ -104,8 +105,10 @@ def _instance(value: Any, path: Path, name: str) -> Any:
 
 def _imported(path: Path) -> ModuleType:
     """The file as a module of its own."""
-    if not path.is_file():
-        raise FileNotFoundError(2, "No such file", str(path))
+    try:
+        open_regular(path).close()
+    except Damaged as error:
+        raise ValueError(f"{path} cannot be run ({error}): write FILE.py:NAME") from error
     spec = importlib.util.spec_from_file_location(f"efsgd_user_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file: write FILE.py:NAME")

@@ -12,12 +12,12 @@ import numpy as np
 from efsgd import Compressor, achieved_delta, density
 from efsgd.archives import Damaged, open_regular, read_arrays, shortened
 from efsgd.arrays import Array
+from efsgd.convex.verification.precision import ROUNDING, rounding
 from efsgd.figures.bounds.delta_zoo import ERRORS
 from efsgd.figures.texts import printable
 
 NO_VECTORS = ("made_by", "spec")  # what efsgd writes into a file beside its arrays
 AT_ONCE = 2**22  # entries that are compressed at once
-ROUNDING = {"f4": 1e-4, "f8": 1e-9}  # of an achieved delta
 
 
 def read_vectors(path: Path) -> dict[str, Array]:
@@ -65,6 +65,7 @@ class Achieved:
     worst: float
     median: float
     error: float  # standard error of the worst, 0 if nothing is random
+    rounded: float  # what the dtype of C(x) may have taken from the worst
     phi_worst: float
     phi_median: float
     vector: Array  # (d,) the worst row
@@ -72,7 +73,7 @@ class Achieved:
     @property
     def violated(self) -> bool:
         """Whether the claimed delta does not hold on the worst row."""
-        least = self.claimed - ROUNDING[self.vector.dtype.str[1:]]
+        least = self.claimed - ROUNDING - self.rounded
         return self.claimed > 0 and not self.worst + ERRORS * self.error >= least
 
 
@@ -96,7 +97,7 @@ def achieved(
             claimed = c.delta(d)
         except ValueError:  # some have a shape of their own
             continue
-        delta, error = _on_rows(c, rows, np.random.default_rng([seed, d]), samples)
+        delta, error, rounded = _on_rows(c, rows, np.random.default_rng([seed, d]), samples)
         phi, worst = density(rows), int(np.argmin(delta))
         achievement = Achieved(
             compressor=label,
@@ -107,6 +108,7 @@ def achieved(
             worst=float(delta[worst]),
             median=float(np.median(delta)),
             error=float(error[worst]),
+            rounded=float(rounded[worst]),
             phi_worst=float(phi.min()),
             phi_median=float(np.median(phi)),
             vector=rows[worst],
@@ -115,19 +117,27 @@ def achieved(
     return achievements
 
 
-def _on_rows(c: Compressor, rows: Array, rng: Any, samples: int) -> tuple[Array, Array]:
-    """The delta on each row and its standard error, (n,) each."""
+def _on_rows(c: Compressor, rows: Array, rng: Any, samples: int) -> tuple[Array, Array, Array]:
+    """The delta on each row, its standard error and what rounding may have taken, (n,) each."""
     n, d = rows.shape
     if not c.random:
         step = max(1, AT_ONCE // d)
         pieces = [rows[start : start + step] for start in range(0, n, step)]
-        return np.concatenate([achieved_delta(p, c(p)) for p in pieces]), np.zeros(n)
+        delta, rounded = np.concatenate([_measured(p, c(p)) for p in pieces], axis=1)
+        return delta, np.zeros(n), rounded
     draws = int(np.clip(AT_ONCE // d, 8, samples))
-    deltas = np.empty((n, draws))
+    deltas, rounded = np.empty((2, n, draws))
     for i, x in enumerate(rows):
         copies = np.broadcast_to(x, (draws, d))
-        deltas[i] = achieved_delta(copies, c(copies, rng))
-    return deltas.mean(axis=1), deltas.std(axis=1, ddof=1) / np.sqrt(draws)
+        deltas[i], rounded[i] = _measured(copies, c(copies, rng))
+    error = deltas.std(axis=1, ddof=1) / np.sqrt(draws)
+    return deltas.mean(axis=1), error, rounded.mean(axis=1)
+
+
+def _measured(x: Array, sent: Array) -> Array:
+    """What C(x) achieves at each x (m, d), and what rounding may have taken of it: (2, m)."""
+    floats = sent if sent.dtype.kind == "f" else sent.astype(np.float64)
+    return np.array([achieved_delta(x, sent), rounding(x, floats)])
 
 
 HEADS = (

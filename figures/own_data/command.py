@@ -33,7 +33,7 @@ from efsgd.convex.data.files import data_file, loaded
 from efsgd.figures import make
 from efsgd.figures.make import Options, Picture
 from efsgd.figures.own_data import plots
-from efsgd.figures.own_data.series import certified
+from efsgd.figures.own_data.series import located
 from efsgd.figures.own_data.study import Study
 from efsgd.figures.texts import for_file_name, printable, shortened
 from efsgd.results import Work, key, replacing, spec_of
@@ -74,7 +74,7 @@ def on_data(options: Options, *, data: Path, rates: Sequence[str], **settings: A
         fixed,
         {} if options.quick else {"certificate": FileCertificate(study.problem)},
     )
-    known = "certificate" in others and certified(others["certificate"])
+    known = "certificate" in others and located(others["certificate"])
     works: dict[str, Work] = {
         label: study.comparison(label, choice.lr, known) for label, choice in chosen.items()
     }

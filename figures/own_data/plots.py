@@ -187,7 +187,7 @@ def _checked(study: Study, result: Result) -> str:
     stationary = "|a_j'r|/(|a_j||y|) of each column, share outside the row span"
     value = "error of f"
     if result["interpolates"]:
-        value += " over f(0), as f is 0 up to rounding"
+        value += " over f(0), as f is 0 up to the rounding of y"
     if not result["proven"]:
         return f" solves the normal equations, no optimum is certified: {stationary}, {value} at w"
     count = int(result["dependent"])
@@ -197,4 +197,4 @@ def _checked(study: Study, result: Result) -> str:
             f"{stationary}, {value}"
         )
     dependent = f", {count} columns depending on others" if count else ""
-    return f"{dependent}: {stationary}, errors of w and f{value.removeprefix('error of f')}"
+    return f"{dependent}: {stationary}, error of w, {value}"

@@ -147,7 +147,6 @@ def draw(results: Results) -> Figure:
         row[0].set_ylabel(f"$\\delta = {delta}$: worst case")
     for ax in axes[-1]:
         ax.set_xlabel("steps $N$")
-        ax.locator_params(axis="x", integer=True)
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=len(handles[1]))
     return figure
@@ -170,6 +169,7 @@ def _draw_problem(ax: Axes, results: Results, problem: Class, delta: float) -> N
         ax.plot([], [], marker, color=colour, linestyle=dashes, label=NAMES[method], **hollow)
     ax.plot([], [], color="0.5", label="thick: closed forms")
     ax.plot([], [], color="0.5", linewidth=0.6, label="thin: none known")
+    ax.locator_params(axis="x", integer=True)
     ax.set(yscale="log", title=TITLES[problem])
 
 

@@ -40,6 +40,10 @@ PASSES: dict[str, Any] = {
 # No pass over several tensors at once: with many streams the processor fetches too late. Two sums,
 # |p| and |g|, are of one tensor.
 NARROW: dict[str, Any] = {"cpp.max_horizontal_fusion_size": 2}
+# torch keeps headers that it has compiled in its default folder, whatever folder is set, and that
+# may be another user's. Without them the first compiling ever is shorter, and each further one 2 to
+# 3 s longer.
+HEADERS: dict[str, Any] = {"cpp_cache_precompile_headers": False}
 
 
 def refusal(parts: Sequence[Part], force: bool) -> str | None:
@@ -91,6 +95,10 @@ class CompilingFailedError(Exception):
     """Nothing was compiled, and nothing has run; its text says why in one line."""
 
 
+class SwitchedOffError(Exception):
+    """torch.compile is switched off, perhaps for a while; nothing has run."""
+
+
 def signature(parts: Sequence[Part]) -> Signature:
     """The rules of these parts, and all that is compiled in of their tensors and numbers."""
     return Signature(
@@ -115,7 +123,7 @@ def compiled_step(
 ) -> tuple[Tensor, list[Tensor | None]]:
     """What ``step`` does, in one compiled function; the first call takes up to a minute.
 
-    Raises CompilingFailedError.
+    Raises CompilingFailedError and SwitchedOffError.
     """
     inputs = [(part.lists, _as_tensors(part.numbers), part.drawn) for part in parts]
     try:
@@ -142,6 +150,10 @@ def _compiled(key: Signature, check: bool) -> Callable[..., Any]:
     own_compiler_cache()
 
     def stepped(inputs: list[tuple[Lists, Numbers, list[Any]]]) -> Any:
+        # Where torch.compile is switched off it calls this function as it is, and may raise
+        # afterwards. While torch compiles, the condition is a constant.
+        if not torch.compiler.is_dynamo_compiling():
+            raise SwitchedOffError("torch.compile is switched off")
         parts = [
             Part(lists, numbers, rule, apply, drawn)
             for (lists, numbers, drawn), rule, apply in zip(inputs, rules, kernels, strict=True)
@@ -154,8 +166,12 @@ def _compiled(key: Signature, check: bool) -> Callable[..., Any]:
     code = stepped.__code__.replace(co_name=f"step_{len(_code_objects)}")
     _code_objects.append(code)
     function = FunctionType(code, globals(), closure=stepped.__closure__)
-    options = PASSES | ({} if any(rule.measure for rule in rules) else NARROW)
-    return Compiled(function, options)
+    return Compiled(function, _options(measure=any(rule.measure for rule in rules)))
+
+
+def _options(measure: bool) -> dict[str, Any]:
+    headers = HEADERS if HEADERS.keys() <= {*torch._inductor.list_options()} else {}  # not in 2.6
+    return PASSES | headers | ({} if measure else NARROW)
 
 
 _code_objects: list[Any] = []  # the code objects so far
@@ -190,6 +206,8 @@ class Compiled:
         self.running = False
         try:
             return self.function(inputs)
+        except SwitchedOffError:
+            raise
         except Exception as error:
             if self.running:
                 raise

@@ -13,6 +13,7 @@ from efsgd.deep.optim.forms.compiled import (
     MOST,
     CompilingFailedError,
     Signature,
+    SwitchedOffError,
     compiled_step,
     refusal,
     signature,
@@ -46,11 +47,14 @@ class Forms:
         """What :func:`efsgd.deep.optim.step.step` does, in the form that suits these parts."""
         if self.fused == "triton":
             return self._in_triton(parts, check)
-        key, cause = signature(parts), None
+        key = signature(parts)
+        cause: Exception | None = None
         why = self._refusal(parts, key)
         if not why:
             try:
                 outcome = compiled_step(key, parts, check)
+            except SwitchedOffError as error:  # nothing has changed, and the next step may compile
+                why, cause = str(error), error
             except CompilingFailedError as error:  # nothing has changed yet
                 why, cause = f"compiling failed ({error})", error
                 self.failure = why

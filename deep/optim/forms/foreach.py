@@ -64,10 +64,15 @@ def minus_many(targets: list[Tensor], a: Tensors, b: Tensors, ok: Tensor | None)
 def axpy_many(y: Tensors, a: Number, x: Tensors) -> list[Tensor]:
     """``axpy`` of each."""
     if isinstance(a, Tensor):
-        pairs = zip(y, x, strict=True)
-        x = [x_i.to(torch.promote_types(y_i.dtype, x_i.dtype)) for y_i, x_i in pairs]
-        return list(torch._foreach_add(y, torch._foreach_mul(x, a)))
+        kept = [torch.promote_types(*(v.dtype for v in pair)) for pair in zip(y, x, strict=True)]
+        wide = [torch.promote_types(dtype, torch.float32) for dtype in kept]
+        y, x = _cast(y, wide), _cast(x, wide)
+        return _cast(torch._foreach_add(y, torch._foreach_mul(x, a)), kept)
     return list(torch._foreach_add(y, x, alpha=a))
+
+
+def _cast(tensors: Tensors, dtypes: Sequence[torch.dtype]) -> list[Tensor]:
+    return [y.to(dtype) for y, dtype in zip(tensors, dtypes, strict=True)]
 
 
 def _all(tensors: Sequence[Tensor | None]) -> list[Tensor]:

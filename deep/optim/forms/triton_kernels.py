@@ -39,8 +39,8 @@ def write_addresses(grads: Arg, first: Arg, addresses: Arg, N: constexpr) -> Non
 def step_chunk(
     grads: Arg, tensors: Arg, owner: Arg, partial: Arg, norms: Arg, started_before: Arg,
     nonfinite: Arg, n: Arg, chunks: Arg, first: Arg, lr: Arg, weight_decay: Arg, momentum: Arg,
-    dampening: Arg, half: Arg, fixed: Arg, per_lr: Arg, constant: Arg, UPDATE: constexpr,
-    CHECK: constexpr, KIND: constexpr, ZERO: constexpr, FEEDBACK: constexpr,
+    dampening: Arg, half: Arg, rounded: Arg, fixed: Arg, per_lr: Arg, constant: Arg,
+    UPDATE: constexpr, CHECK: constexpr, KIND: constexpr, ZERO: constexpr, FEEDBACK: constexpr,
     WEIGHT_DECAY: constexpr, MOMENTUM: constexpr, DAMPENED: constexpr, NESTEROV: constexpr,
     MAXIMIZE: constexpr, LR_ON_DEVICE: constexpr, X: constexpr, E: constexpr, P: constexpr,
     ALIGNED: constexpr, CHUNK: constexpr,
@@ -75,14 +75,14 @@ def step_chunk(
     if skip == 0:
         if start + CHUNK <= size:
             sum_or_update(grads, tensors, partial, norms, n, chunks, c, i, start, size, step_size,
-                          weight_decay, momentum, dampening, half, fixed, per_lr, constant,
-                          started, UPDATE, CHECK, KIND, ZERO, FEEDBACK, WEIGHT_DECAY, MOMENTUM,
-                          DAMPENED, NESTEROV, MAXIMIZE, X, E, P, ALIGNED, CHUNK, True)
+                          weight_decay, momentum, dampening, half, rounded, fixed, per_lr,
+                          constant, started, UPDATE, CHECK, KIND, ZERO, FEEDBACK, WEIGHT_DECAY,
+                          MOMENTUM, DAMPENED, NESTEROV, MAXIMIZE, X, E, P, ALIGNED, CHUNK, True)
         else:
             sum_or_update(grads, tensors, partial, norms, n, chunks, c, i, start, size, step_size,
-                          weight_decay, momentum, dampening, half, fixed, per_lr, constant,
-                          started, UPDATE, CHECK, KIND, ZERO, FEEDBACK, WEIGHT_DECAY, MOMENTUM,
-                          DAMPENED, NESTEROV, MAXIMIZE, X, E, P, ALIGNED, CHUNK, False)
+                          weight_decay, momentum, dampening, half, rounded, fixed, per_lr,
+                          constant, started, UPDATE, CHECK, KIND, ZERO, FEEDBACK, WEIGHT_DECAY,
+                          MOMENTUM, DAMPENED, NESTEROV, MAXIMIZE, X, E, P, ALIGNED, CHUNK, False)
 
 
 @triton.jit(do_not_specialize=["n", "chunks"])
@@ -159,11 +159,11 @@ def store_chunk(
 def sum_or_update(
     grads: Arg, tensors: Arg, partial: Arg, norms: Arg, n: Arg, chunks: Arg, c: Arg, i: Arg,
     start: Arg, size: Arg, lr: Arg, weight_decay: Arg, momentum: Arg, dampening: Arg, half: Arg,
-    fixed: Arg, per_lr: Arg, constant: Arg, started: Arg, UPDATE: constexpr, CHECK: constexpr,
-    KIND: constexpr, ZERO: constexpr, FEEDBACK: constexpr, WEIGHT_DECAY: constexpr,
-    MOMENTUM: constexpr, DAMPENED: constexpr, NESTEROV: constexpr, MAXIMIZE: constexpr,
-    X: constexpr, E: constexpr, P: constexpr, ALIGNED: constexpr, CHUNK: constexpr,
-    WHOLE: constexpr,
+    rounded: Arg, fixed: Arg, per_lr: Arg, constant: Arg, started: Arg, UPDATE: constexpr,
+    CHECK: constexpr, KIND: constexpr, ZERO: constexpr, FEEDBACK: constexpr,
+    WEIGHT_DECAY: constexpr, MOMENTUM: constexpr, DAMPENED: constexpr, NESTEROV: constexpr,
+    MAXIMIZE: constexpr, X: constexpr, E: constexpr, P: constexpr, ALIGNED: constexpr,
+    CHUNK: constexpr, WHOLE: constexpr,
 ) -> None:
     """The sums of a chunk, or its new x, e and m; float32 is rounded wherever ``step`` rounds."""
     offsets = start + tl.arange(0, CHUNK)
@@ -175,6 +175,7 @@ def sum_or_update(
         x = load_chunk(tensors, i, offsets, size, X, ALIGNED, WHOLE)
     if WEIGHT_DECAY:
         d = (d + weight_decay * x).to(X).to(tl.float32)
+    summed = d
     if MOMENTUM:
         m = load_chunk(tensors + 2 * n, i, offsets, size, X, ALIGNED, WHOLE)
         decayed = (momentum * m).to(X).to(tl.float32)
@@ -217,10 +218,15 @@ def sum_or_update(
         tl.store(partial + 3 * chunks + c, unit * unit * tl.sum(p64 * p64, axis=0))
         outside = 0.0
         if CHECK:  # as ``limits.fits``; what is NaN is not at most anything
-            fit = (tl.abs(x) <= half) & (tl.abs(p) * fixed <= half)
+            fit = tl.abs(x) <= half
+            if WEIGHT_DECAY:
+                fit &= tl.abs(summed) * rounded <= half
             if MOMENTUM:
                 fit &= tl.abs(new_m) <= half
-            if not FEEDBACK:
+            if FEEDBACK:
+                fit &= tl.abs(p) * fixed + constant <= half
+            else:
+                fit &= tl.abs(p) * fixed <= half
                 fit &= tl.abs(p) * per_lr * tl.abs(lr) + constant * tl.abs(lr) <= half
             outside = tl.sum(tl.where(fit, 0.0, 1.0), axis=0)
         tl.store(partial + 5 * chunks + c, outside)

@@ -11,10 +11,48 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from efsgd.checks import whole
-from efsgd.deep.optim.checks import check_tensor, parameter_name
+from efsgd.deep.optim.checks import check_tensor, computes, parameter_name
 from efsgd.deep.optim.state.shared import SUFFIX, Saved
 
 STATE = ("memory", "momentum_buffer", "started")  # all that is remembered of one parameter
+NOTHING: dict[str, Any] = {}
+
+
+def in_form(
+    groups: Sequence[dict[str, Any]],
+    states: Mapping[Tensor, Any],
+    memory_dtype: torch.dtype | None,
+) -> bool:
+    """Whether each entry is there as a step needs it, but for its values: no device is asked.
+
+    It is asked at every step, so it must be cheap.
+    """
+    for group in groups:
+        for x in group["params"]:
+            state = states.get(x, NOTHING)
+            if not isinstance(state, dict):
+                return False
+            for key in STATE:
+                value = state.get(key)
+                if value is None:
+                    if key in state and key != "momentum_buffer":
+                        return False
+                elif not _fits(key, value, x, memory_dtype):
+                    return False
+    return True
+
+
+def _fits(key: str, value: Any, x: Tensor, memory_dtype: torch.dtype | None) -> bool:
+    """Whether :func:`states_of` would leave this entry as it is, or refuse its values only."""
+    if not isinstance(value, Tensor) or value.device != x.device:
+        return False
+    dtype = value.dtype
+    if key == "started":
+        return dtype == torch.bool and value.ndim == 0
+    if dtype != (x.dtype if key == "momentum_buffer" else memory_dtype or dtype):
+        return False
+    dense = value.layout == torch.strided and (dtype == x.dtype or computes(dtype))
+    return dense and not is_lazy(x) and value.shape == x.shape
 
 
 def states_of(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from operator import is_
+from reprlib import repr as shortened
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -59,13 +60,12 @@ class Groups:
     def __init__(self, defaults: Mapping[str, Any], capturable: bool) -> None:
         """Where the step must be ``capturable``, step sizes become tensors on the device."""
         self.defaults, self.capturable = defaults, capturable
-        self.checked: list[Checked] = []
-        self._sizes: list[Tensor] = []  # step sizes that were made here: none is the caller's
+        self.checked: list[Checked] = []  # a tensor lr in them was made here
 
     def add(self, group: dict[str, Any]) -> None:
         """Prepare a group that torch has added to the list."""
         if isinstance(lr := group["lr"], Tensor) and not refused_size(lr):
-            group["lr"] = self._made(lr.detach().clone())
+            group["lr"] = _copied(lr)
         self._prepare(group)
         self.checked.append(Checked.of(group))
 
@@ -74,7 +74,9 @@ class Groups:
 
         Raises ValueError or TypeError, and then does so again until the group is mended.
         """
+        refuse_malformed(groups)
         now, anew = [], len(groups) < len(self.checked)
+        taken: list[Tensor] = []
         for i, group in enumerate(groups):
             before = self.checked[i] if i < len(self.checked) else None
             try:
@@ -82,6 +84,9 @@ class Groups:
             except (TypeError, ValueError) as error:
                 kind = TypeError if isinstance(error, TypeError) else ValueError
                 raise kind(f"{error}: mend what has changed param_groups[{i}]") from error
+            if isinstance(lr := group["lr"], Tensor):
+                group["lr"] = self._alone(lr, taken)
+                checked = Checked.of(group)
             now.append(checked)
             anew = anew or other
         if anew:
@@ -93,12 +98,10 @@ class Groups:
         """Give a group that was put into the list the options that it lacks."""
         for name, value in self.defaults.items():
             if name not in group:
-                group[name] = self._made(value.clone()) if isinstance(value, Tensor) else value
+                group[name] = _copied(value) if isinstance(value, Tensor) else value
 
     def _checked(self, group: Any, before: Checked | None) -> tuple[Checked, bool]:
         """What is checked of the group now, and whether its parameters are other ones."""
-        if not isinstance(group, dict) or not isinstance(group.get("params"), list):
-            raise TypeError("a group must be a dict with a list of parameters as 'params'")
         for x in group["params"]:
             if not isinstance(x, Tensor):
                 raise TypeError(f"{x!r} is no parameter")
@@ -123,16 +126,20 @@ class Groups:
         if self.capturable and group["params"]:
             x = group["params"][0]
             dtype = torch.promote_types(x.dtype, torch.float32)
-            size = torch.as_tensor(group["lr"], dtype=dtype).to(x.device)
-            group["lr"] = size if size is group["lr"] else self._made(size)
+            group["lr"] = torch.as_tensor(group["lr"], dtype=dtype).to(x.device)
 
     # -- step sizes that are tensors ---------------------------------------------------------------
 
-    def _made(self, size: Tensor) -> Tensor:
-        """A step size of our own, in a dtype that holds what a schedule fills in."""
-        size = size if size.is_floating_point() else size.double()
-        self._sizes.append(size)
-        return size
+    def _alone(self, lr: Tensor, taken: list[Tensor]) -> Tensor:
+        """This step size if it was made here and no earlier group has taken it, else a copy.
+
+        A schedule fills it in place, so neither the caller nor another group may have it too.
+        """
+        ours = any(lr is checked.numbers[0] for checked in self.checked)
+        if not ours or any(lr is other for other in taken):
+            lr = _copied(lr)
+        taken.append(lr)
+        return lr
 
     def load(
         self, loaded: Sequence[dict[str, Any]], groups: Sequence[dict[str, Any]]
@@ -142,19 +149,33 @@ class Groups:
         A step size that is a tensor stays in place, where a captured step reads it; but one that
         the caller has put there, or that two groups share, makes way for another.
         """
-        filled: list[Tensor] = []
+        taken: list[Tensor] = []
         result = []
         for new, group in zip(loaded, groups, strict=True):
-            lr = group["lr"]
-            if isinstance(lr, Tensor):
-                ours = any(lr is size for size in self._sizes)
-                if not ours or any(lr is size for size in filled):
-                    lr = self._made(lr.detach().clone())
-                filled.append(lr.fill_(new["lr"]))
-                new = new | {"lr": lr}
+            if isinstance(lr := group["lr"], Tensor):
+                new = new | {"lr": self._alone(lr, taken).fill_(new["lr"])}
             result.append(new)
         self.checked = [Checked.of(group) for group in result]
         return result
+
+
+def refuse_malformed(groups: Any) -> None:
+    """Refuse what is no list of groups, before any of them is looked into."""
+    if not isinstance(groups, list | tuple):
+        raise TypeError(f"param_groups must be a list of groups, not {shortened(groups)}: mend it")
+    for i, group in enumerate(groups):
+        if not isinstance(group, dict) or not isinstance(group.get("params"), list):
+            raise TypeError(
+                "a group must be a dict with a list of parameters as 'params': "
+                f"mend what has changed param_groups[{i}]"
+            )
+
+
+@torch.inference_mode(mode=False)  # what is made inside it could not be filled outside it
+def _copied(lr: Tensor) -> Tensor:
+    """A step size of our own, in a dtype that holds what a schedule fills in."""
+    dtype = torch.promote_types(lr.dtype, torch.float32)
+    return lr.detach().to(dtype if lr.is_floating_point() else torch.float64, copy=True)
 
 
 def _same(a: Sequence[Any], b: Sequence[Any]) -> bool:

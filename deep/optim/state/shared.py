@@ -1,8 +1,9 @@
 """What all parameters of an optimiser share: its seed, its generators, the count of skipped steps.
 
 Tools that save a state (torch.distributed.checkpoint, ZeroRedundancyOptimizer) know parameters and
-groups only. So these stand in the state of a parameter: "seed" and "skipped" in that of the first
-one, "cpu_generator" or "cuda_generator" in that of the first one on each device.
+groups only. So these stand in the state of a parameter: "skipped" in that of the first one,
+"cpu_generator" or "cuda_generator" in that of the first one on each device; and "seed" in that of
+each that learns, since such tools expect a state of all of these as soon as one has any.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class Shared:
             return
         yield params[0], "seed", self.seed
         yield params[0], "skipped", self.skipped(groups)
+        yield from ((x, "seed", self.seed) for x in params[1:] if x.requires_grad)
         for device, generator in list(self.generators.items()):
             carrier = next((x for x in params if x.device == device), None)
             if carrier is not None:
@@ -116,5 +118,6 @@ class Shared:
     def intact(self, states: Mapping[Tensor, Any]) -> bool:
         """Whether the entries stand where they were put; in a state of another's they do not."""
         return bool(self._placed) and all(
-            states.get(x, {}).get(name) is value for x, name, value in self._placed
+            isinstance(state := states.get(x), dict) and state.get(name) is value
+            for x, name, value in self._placed
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,6 +132,12 @@ def _group(saved: Any, current: dict[str, Any]) -> dict[str, Any]:
     """The group that is loaded: what is saved, for the rest what it is now."""
     if not isinstance(saved, Mapping) or not isinstance(saved.get("params"), list):
         raise ValueError("a saved group is no dict with a list of parameters as 'params'")
+    for number in saved["params"]:  # torch.distributed.checkpoint has names there
+        if not isinstance(number, int | str):
+            raise ValueError(
+                f"a saved group lists {shortened(number)} in 'params': only numbers or names of "
+                "parameters can stand there"
+            )
     if len(saved["params"]) != len(current["params"]):
         raise ValueError(
             f"a saved group has {len(saved['params'])} parameters, which doesn't match the size "

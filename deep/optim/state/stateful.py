@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from efsgd.checks import whole
-from efsgd.deep.optim.state.entries import states_of
-from efsgd.deep.optim.state.groups import Groups
+from efsgd.deep.optim.state.entries import in_form, states_of
+from efsgd.deep.optim.state.groups import Groups, refuse_malformed
 from efsgd.deep.optim.state.shared import Shared
 from efsgd.deep.optim.state.state_dict import packed, unpacked
 
@@ -50,6 +50,7 @@ class StatefulOptimizer(Optimizer):
         except Exception:
             self.param_groups.pop()
             raise
+        self._shared.stale = True
 
     @property
     def skipped(self) -> Tensor:
@@ -75,9 +76,13 @@ class StatefulOptimizer(Optimizer):
 
     def _adopt(self) -> None:
         """Take over what another has put into the state, as ZeroRedundancyOptimizer does."""
+        refuse_malformed(self.param_groups)
         intact = self._shared.intact(self.state)
-        if not any(self.state.values()) or (intact and not self._shared.stale):
+        settled = intact and not self._shared.stale
+        if settled and in_form(self.param_groups, self.state, self.memory_dtype):
             return
+        if all(isinstance(state, dict) and not state for state in self.state.values()):
+            return  # there is nothing
         params = [x for group in self.param_groups for x in group["params"]]
         entries = [self.state.get(x, {}) for x in params]
         with torch.inference_mode(mode=False), torch.no_grad():
@@ -121,6 +126,7 @@ class StatefulOptimizer(Optimizer):
         for change in tuple(self._optimizer_load_state_dict_pre_hooks.values()):
             changed = change(self, state)
             state = state if changed is None else changed
+        refuse_malformed(self.param_groups)
         for group in self.param_groups:
             self._groups.complete(group)
         loaded = unpacked(state, self.param_groups, self.memory_dtype)

@@ -85,6 +85,38 @@ def test_text_that_expands_without_end_stops_at_a_limit(
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "delimiter"),
+    [
+        (b"1.5,2.5,3\n4,5,6\n", "','"),
+        (b"a,b,y\n1.5,2.5,3\n4,5,6\n", "','"),
+        (b'"a: x",b,y\n1.5,2.5,3\n4,5,6\n', "','"),
+        (b"# a,b,y\n1.5,2.5,3\n4,5,6\n", "','"),
+        (b"# made today\n\na,b,y\n1.5,2.5,3\n4,5,6\n", "','"),
+        (b"\xef\xbb\xbfa,b,y\r\n1.5,2.5,3\r\n4,5,6\r\n", "','"),
+        (b"\xef\xbb\xbf1,5;2,5;3\n4;5;6\n", "';'"),
+        (b"1,5;2,5;3\n4;5;6\n", "';'"),
+        (b"a\tb\ty\n1,5\t2,5\t3\n4\t5\t6\n", r"'\\t'"),
+        (b"1.5 2.5 3\n4 5 6\n", "blanks"),
+        (b"# a b y\n1.5 2.5 3\n4 5 6\n", "blanks"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_a_table_is_refused_with_lines_that_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, delimiter: str, ending: str
+) -> None:
+    """The lines are run as they are printed, and the file they write holds the numbers."""
+    compress = gzip.compress if ending else bytes
+    path = written(tmp_path / f"t.csv{ending}", compress(content))
+    with pytest.raises(ValueError, match=f"is a table delimited by {delimiter}, ") as refused:
+        read(path)
+    monkeypatch.chdir(tmp_path)
+    exec(str(refused.value).partition("last column, ")[2], {"numpy": np})
+    X, y = read("t.npz")
+    np.testing.assert_array_equal(dense(X), [[1.5, 2.5], [4, 5]])
+    np.testing.assert_array_equal(y, [3, 6])
+
+
 def test_npz_is_read(tmp_path: Path) -> None:
     X, y = read(saved(tmp_path / "a.npz", X=np.eye(3, dtype=np.int8), y=[[1], [2], [3]]))
     np.testing.assert_array_equal(dense(X), np.eye(3))

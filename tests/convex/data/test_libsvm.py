@@ -99,6 +99,8 @@ def test_blocks_change_nothing(monkeypatch: Any, block: int) -> None:
         (b"1 1:1e999", "value is 1e999"),
         (b"1 1:", "value ''"),
         (b"1 2:3:4", "value '3:4'"),
+        (b"1 1_0:1", "'1_0:1' is not index:value"),
+        (b"1 1:1_0", "value '1_0'"),
         (b"1 2", "'2' is not index:value"),
         (b"1 :2", "':2' is not index:value"),
         (b"1 a:2", "'a:2' is not index:value"),
@@ -123,6 +125,26 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: bytes, words: str) -> N
         read(path)
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_blank_lines_cost_next_to_nothing_and_are_counted(monkeypatch: Any) -> None:
+    """A megabyte that decompresses to a gigabyte of them reaches the limit within seconds."""
+    parsed = []
+    bulk = libsvm.parse_in_bulk
+    monkeypatch.setattr(libsvm, "BLOCK", 2**10)
+    monkeypatch.setattr(libsvm, "parse_in_bulk", lambda text: parsed.append(text) or bulk(text))
+    text = b"1 1:2\n" + b" \r\n" * 2**16 + b"1 x:2\n"
+    with pytest.raises(ValueError, match=f"^a, line {2**16 + 2}: 'x:2'"):
+        libsvm.parse(io.BytesIO(text), "a")
+    assert len(parsed) == 2
+
+
+def test_a_line_without_end_is_refused(monkeypatch: Any) -> None:
+    monkeypatch.setattr(libsvm, "BLOCK", 2**10)
+    monkeypatch.setattr(libsvm, "LONGEST_LINE", 2**12)
+    assert libsvm.parse(io.BytesIO(b"1 1:2" + b" " * 2**11 + b"\n"), "a")[0].shape == (1, 1)
+    with pytest.raises(ValueError, match="a has a line of more than 4096 bytes: give lines such"):
+        libsvm.parse(io.BytesIO(b"1 1:2\n" + b" " * 2**14), "a")
 
 
 @pytest.mark.parametrize("ending", COMPRESSIONS)

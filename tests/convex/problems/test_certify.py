@@ -28,8 +28,10 @@ from efsgd.engine.problem import Optimum
 
 
 def matrix(n: int, d: int, rank: int, seed: int = 0) -> Array:
+    """Of this rank without rounding: products of integers."""
     rng = np.random.default_rng(seed)
-    return rng.standard_normal((n, rank)) @ rng.standard_normal((rank, d))
+    left, right = rng.integers(-9, 10, (n, rank)), rng.integers(-9, 10, (rank, d))
+    return (left @ right) / 64.0
 
 
 def left_to_lsqr(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,9 +131,9 @@ def test_minimum_norm_meets_its_optimality_conditions(
 
 @pytest.mark.parametrize(("n", "d", "rank"), CASES)
 def test_minimum_norm_against_cvxpy(n: int, d: int, rank: int) -> None:
-    """min |v|^2 subject to X'Xv = X'y, for X scaled to norm 1."""
+    """min |v|^2 subject to X'Xv = X'y, for X scaled to a norm near 1, exactly."""
     X, y = matrix(n, d, rank), np.random.default_rng(1).standard_normal(n)
-    X /= np.linalg.norm(X, 2)
+    X = np.ldexp(X, -int(np.frexp(np.linalg.norm(X, 2))[1]))
     w = minimum_norm(X, y)
     certificate = certify_minimum_norm(X, y, w)
     assert certificate.holds(1e-6)
@@ -176,11 +178,23 @@ def test_no_column_is_hidden_by_a_large_one() -> None:
     np.testing.assert_allclose(minimum_norm(X, y), [1.0, 1e-12], rtol=1e-9)
 
 
-def test_columns_that_depend_up_to_rounding_are_counted() -> None:
-    X = np.column_stack((matrix(30, 3, 3), matrix(30, 3, 3) @ [0.1, 0.2, 0.3]))
-    judged = accuracy(X, np.ones(30), minimum_norm(X, np.ones(30)))
-    assert judged.dependent == 1
-    assert accuracy(X[:, :3], np.ones(30), minimum_norm(X[:, :3], np.ones(30))).dependent == 0
+def test_dependent_columns_are_counted() -> None:
+    X, y = matrix(30, 3, 3), np.ones(30)
+    longer = np.column_stack((X, X @ [1, 2, 3]))
+    judged = accuracy(longer, y, minimum_norm(longer, y))
+    assert (judged.dependent, judged.exact, judged.hidden) == (1, True, 0.0)
+    assert accuracy(X, y, minimum_norm(X, y)).dependent == 0
+
+
+def test_columns_that_depend_up_to_rounding_only_are_refused() -> None:
+    """Without rounding they are independent, and lower the least square."""
+    X = matrix(30, 3, 3)
+    longer = np.column_stack((X, X @ [0.1, 0.2, 0.3]))
+    words = r"column \d \(counted from 0\) differs from a combination .*: centre and scale the"
+    y = np.random.default_rng(1).standard_normal(30)
+    for form in (longer, csr_array(longer)):
+        with pytest.raises(ArithmeticError, match=words):
+            minimum_norm(form, y)
 
 
 @pytest.mark.parametrize("problem", [WilsonLeastSquares(rows=40), KnownSquares(n=40, d=9)])

@@ -31,6 +31,7 @@ import efsgd
 from efsgd import QSGD, Identity, RandK, TopK, verify
 from efsgd.convex.verification import promises
 from efsgd.convex.verification.candidates import candidates
+from efsgd.convex.verification.precision import rounding
 
 
 @pytest.mark.parametrize(
@@ -280,6 +281,78 @@ def test_a_function_may_return_any_dtype_of_floats(dtype, d):
     assert verify(half_of_it, d, delta=0.8).verdict == "VIOLATED"
     assert verify(lambda x: x.astype(dtype), d, delta=1.0).verdict == "attained"
     assert verify(scaled_sign, d, delta=1 / d).verdict == "attained"
+
+
+def scaled_sign_in(dtype):
+    """A function that computes scaled sign, delta = 1/d at one-hot x, in this dtype."""
+
+    def scaled_sign(x):
+        x = x.astype(dtype)
+        return np.abs(x).mean() * np.sign(x)
+
+    return scaled_sign
+
+
+@pytest.mark.parametrize(
+    ("dtype", "d", "factor"),
+    [("f4", 30, 1.001), ("f4", 2000, 1.1), ("f2", 64, 1.5), ("f2", 1000, 30)],
+)
+def test_rounding_hides_no_claim_that_is_too_large_near_one_over_d(dtype, d, factor):
+    """Rounding explains no more than a share of 1/d, however small 1/d is."""
+    verification = verify(scaled_sign_in(dtype), d, delta=factor / d, samples=10)
+    assert verification.verdict == "VIOLATED"
+    assert verification.worst == pytest.approx(1 / d, rel=2e-3)
+
+
+@pytest.mark.parametrize(("dtype", "d"), [("f4", 2000), ("f2", 64), ("f2", 500)])
+def test_a_true_claim_near_one_over_d_passes_in_any_dtype(dtype, d):
+    assert verify(scaled_sign_in(dtype), d, delta=1 / d, samples=10)
+
+
+@pytest.mark.parametrize("delta", [1e-4, 0.03])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_nothing_is_sent_and_nothing_may_be_claimed(dtype, delta):
+    verification = verify(lambda x: 0 * x.astype(dtype), 4, delta=delta)
+    assert (verification.verdict, verification.worst) == ("VIOLATED", 0)
+
+
+def test_a_dtype_that_cannot_decide_is_refused_with_the_remedy():
+    """At d = 2048 rounding may take (4 + 11) 2^-10 / sqrt(d) = 0.66/d of a loss in float16."""
+    remedy = "float16, whose rounding may hide 0.0003. of delta = 0.000488281 at d = 2048: return"
+    with pytest.raises(ValueError, match=remedy):
+        verify(scaled_sign_in("f2"), 2048, delta=1 / 2048, samples=10)
+
+
+def test_what_rounding_may_explain():
+    """C(x) = x/2: 2|C(x)-x| r|C(x)|/|x|^2 = r/2 with r = (4 + log2 16) eps/2, and the 16 entries
+    may each lack the least number above 0."""
+    x = np.ones((1, 16))
+    for dtype in (np.float16, np.float32):
+        limits = np.finfo(dtype)
+        expected = (4 + 4) * float(limits.eps) / 4 + float(limits.smallest_subnormal)
+        assert rounding(x, (x / 2).astype(dtype)) == pytest.approx(expected, rel=1e-6)
+    unheld = x + 2.0**-30  # float32 holds 1 instead: 2 2^-30/|x_i| more of an error
+    more = rounding(unheld, (x / 2).astype("f4")) - rounding(x, (x / 2).astype("f4"))
+    assert more == pytest.approx(2.0**-29, rel=1e-3)
+
+
+def test_an_excess_that_six_digits_do_not_show_is_said():
+    """In float32 a/2 is off by up to 2^-24 of it; it comes back as float64, which excuses that."""
+    verification = verify(lambda x: (0.5 * x).astype("f4").astype("f8"), 4, delta=0.75)
+    assert "claimed delta = 0.75, worst found 0.75, off by " in str(verification)
+    assert "off by" not in str(verify(half, 4, delta=0.76))
+
+
+@pytest.mark.parametrize(
+    "spec", ["topk:1", "scaledsign", "twomeans", "signtopk:1", "natural:nearest"]
+)
+def test_nothing_in_float32_breaks_a_small_delta_and_built_ins_keep_theirs(spec):
+    """1/4096 is beyond what float32 explains, and every point but one-hot ones does better."""
+    points = candidates(4096, np.random.default_rng(0))
+    c = efsgd.compressor(spec)
+    bound = 1 - c.delta(4096)
+    assert promises.check_float32(c, points, bound) is None
+    assert "float32" in promises.check_float32(OnlyFloat64(), points, 1 - 5e-5).reason
 
 
 def test_the_answer_reads_well_and_repeats():

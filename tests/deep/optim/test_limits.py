@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import torch
 from compressor_table import COMPRESSORS, LIBRARY
-from optimisers import generator, same, states
+from optimisers import generator, same, states, without_compiler
 from torch import Tensor, nn
 
 from efsgd import QSGD, Identity, Natural, RandK, Scaled, ScaledSign, Sign, Threshold, TopK
 from efsgd.compressors.base import Compressor
 from efsgd.deep import EFSGD
-from efsgd.deep.kernels import apply, draw, kernel
-from efsgd.deep.optim.forms import compiled
+from efsgd.deep.kernels import apply, draw
 from efsgd.deep.optim.limits import reach
-from efsgd.deep.optim.parts import Part
-from efsgd.deep.optim.step import step
 
 # -- the largest entry that a compressor can send --------------------------------------------------
 
@@ -109,6 +105,23 @@ CASES = {
         [1.0], [[1.0], [6e4]], Threshold(abs=1.0), 1.0, torch.float16,
         {"memory_dtype": torch.float32},
     ),
+    "the weight decay in float16": Case(
+        [2e4, 1.0], [[6e4, 1.0]], lr=0.01, dtype=torch.float16,
+        options={"weight_decay": 0.5, "memory_dtype": torch.float32},
+    ),
+    "a little of it": Case(
+        [3000.0, 1.0], [[65504.0, 1.0]], lr=0.01, dtype=torch.float16,
+        options={"weight_decay": 0.01},
+    ),
+    "that of signs": Case(
+        [2e4, 1.0], [[6e4, 1.0]], Sign(), 0.01, torch.float16, {"weight_decay": 0.5} | PLAIN
+    ),
+    "below a wider memory": Case(
+        [1e38, 1.0], [[3.3e38, 1.0]], lr=0.01,
+        options={"weight_decay": 0.5, "memory_dtype": torch.float64},
+    ),
+    "a constant": Case([1.0] * 4, [[1.0] * 4], Scaled(Sign(), 1e5), 0.1, torch.float16),
+    "a norm as a factor": Case([0.0] * 9, [[1.2e38] * 9], QSGD(255), 1e-9, options=PLAIN),
     "C(d), a power of two": Case([0.0], [[HUGE]], Natural(), 1e-9, options=PLAIN),
     "C(d), a norm": Case([0.0] * 4, [[HUGE] * 4], QSGD(1), 1e-9, options=PLAIN),
     "C(d), unbiased": Case([0.0] * 4, [[HUGE] * 4], RandK(1, unbiased=True), 1e-9, options=PLAIN),
@@ -132,19 +145,7 @@ def form(request: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     if request.param != "compiled":
         return {"fused": False, "foreach": request.param == "foreach"}
 
-    def uncompiled(key: Any, check: bool) -> Callable[..., Any]:
-        def run(inputs: Any) -> Any:
-            parts = [
-                Part(lists, numbers, rule, kernel(rule.compressor), drawn)
-                for (lists, numbers, drawn), rule in zip(inputs, key.rules, strict=True)
-            ]
-            return step(parts, check)
-
-        return run
-
-    monkeypatch.delenv("EFSGD_COMPILE", raising=False)
-    monkeypatch.setattr(compiled, "_compiled", uncompiled)
-    monkeypatch.setattr(compiled, "compiler_missing", lambda device: None)
+    without_compiler(monkeypatch)
     return {"fused": True}
 
 
@@ -264,3 +265,20 @@ def test_a_wider_memory_gets_lr_d_unrounded(
     assert int(kept.sum()) == 63
     off = ((e.double() - exact).abs() / exact.abs())[kept]
     assert float(off.max()) <= 2 * torch.finfo(torch.float32).eps
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("c", [Identity(), TopK(1), Sign()], ids=str)
+def test_without_memory_a_tensor_as_step_size_rounds_once(
+    dtype: torch.dtype, c: Compressor, form: dict[str, Any]
+) -> None:
+    """The new x is the exact one rounded: half a unit in the last place, but for float32's."""
+    start = torch.randn(256, generator=generator(1)).to(dtype)
+    x = nn.Parameter(start.clone())
+    optimizer = EFSGD([x], torch.tensor(0.1), c, error_feedback=False, **form)
+    x.grad = torch.randn(256, generator=generator()).to(dtype)
+    optimizer.step()
+    sent = apply(c, x.grad)
+    exact = start.double() - float(torch.tensor(0.1)) * sent.double()
+    unit = torch.finfo(dtype).eps * 2.0 ** torch.frexp(exact).exponent.double() / 2
+    assert float(((x.detach().double() - exact).abs() / unit).max()) <= 0.5 + 1e-3

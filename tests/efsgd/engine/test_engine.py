@@ -512,6 +512,8 @@ def test_each_block_starts_cold() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"metrics": "loss"}, r"metrics must be a tuple of names: write \('loss',\)"),
+        ({"record": np.array([1.0, 3.0])}, "not 1.0: write the integer 1"),
         ({"steps": 0}, "steps must be a whole number 1, 2, ..., not 0"),
         ({"steps": -3}, "steps must be .* not -3"),
         ({"steps": 2.5}, "steps must be .* not 2.5"),
@@ -531,7 +533,7 @@ def test_each_block_starts_cold() -> None:
         ({"lr": (0.1, 0.2)}, "lr names 2 step sizes for 3 replicates"),
         ({"lr": (0.1, 0.2, -0.3)}, "lr must be positive and finite, not -0.3"),
         ({"lr": [0.1, 0.2]}, "lr names 2 step sizes for 3 replicates"),
-        ({"lr": np.full((3, 1), 0.1)}, r"lr must be a single number, not \[0.1\]"),
+        ({"lr": np.full((3, 1), 0.1)}, r"of shape \(3,\), not with the row \[0.1\]: use lr.ravel"),
         ({"lr": (0.1, "a", 0.3)}, "lr must be a single number, not 'a'"),
         ({"record": [0, 11]}, "record must be a whole number 0, 1, ..., 10, not 11"),
         ({"record": np.array([0.5])}, "record must be a whole number 0, 1, ..., 10, not 0.5"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -369,6 +370,20 @@ def test_vectors_of_ones_own(run, tmp_path):
     assert "| scaledsign | layer | 3 | 16 | 0.0625 | 0.0625 | 1 | 0.0625, 1 |" in table.read_text()
 
 
+def test_rounding_hides_no_broken_claim_on_long_float32_vectors(run, tmp_path):
+    """A function that sends nothing achieves 0, not 1/20000; half of x in float32 is .75 of any."""
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "def zero(x):\n    return 0 * x\n\n\ndef half(x):\n    return x.astype('f4') / 2\n"
+    )
+    g = np.random.default_rng(0).standard_normal((2, 20_000))
+    np.savez(tmp_path / "g.npz", single=g.astype("f4"), double=g)
+    words = ("--d", 1, "--vectors", tmp_path / "g.npz", "--module")
+    outcome = run(*words, f"{path}:zero", "--delta", 5e-5)
+    assert "zero on single: VIOLATED; delta 0" in outcome.output
+    assert run(*words, f"{path}:half", "--delta", 0.75).exit_code == 0
+
+
 def test_vectors_on_which_a_claim_breaks(run, module, tmp_path):
     """At d = 1 nothing is wrong with the l2-scaled sign; on this vector of 16 entries it is."""
     np.savez(tmp_path / "g.npz", g=np.eye(16)[0])
@@ -425,10 +440,17 @@ def test_what_is_no_npz_file_is_refused(run, tmp_path):
         (("--compressor", "topk:0"), "k must be a positive count"),
         (("--d", "0"), "0 is not in the range 1<=x<="),
         (("nothing",), "no figure of bounds is called 'nothing'"),
+        (("scaledsgin",), "'scaledsgin': name a compressor by --compressor scaledsign"),
+        (("topq:1",), "name a compressor by --compressor topk:1"),
     ],
 )
 def test_bad_usage_is_refused_in_one_sentence(run, words, reason):
     refused(run(*words), reason)
+
+
+def test_a_pipe_is_no_module_and_not_waited_for(run, tmp_path):
+    os.mkfifo(tmp_path / "fifo.py")
+    refused(run("--module", f"{tmp_path}/fifo.py:f"), "fifo.py cannot be run (it is a pipe or a")
 
 
 @pytest.mark.parametrize(

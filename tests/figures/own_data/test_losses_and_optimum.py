@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -118,13 +119,71 @@ def test_nanoseconds_beside_small_columns_have_the_right_optimum(call: Any) -> N
 def test_what_cannot_be_certified_is_refused_with_the_remedy(call: Any) -> None:
     X, y = data()
     close = np.column_stack((X, X[:, 0] * (1 + 1e-13 * X[:, 1])))
-    assert refused(call(close, y), "--standardise scales them")
+    assert refused(call(close, y), "try --standardise, which scales X")
     assert not list(Path("figures-out").glob("*.png"))
     done = call(close, y, "--standardise")
     assert done.exit_code == 0
     assert [row for row in rows() if row["kind"] == "claim"] == []
     assert any("no optimum is certified" in row["claim"] for row in rows())
     assert "f - f*" not in table()
+
+
+def test_what_rounding_may_hide_is_refused(call: Any) -> None:
+    """Issue: a marked row, ticks of a clock and a large mean of y had false optima "certified"."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 3)), rng.standard_normal(40)
+    assert refused(call(X, 1.7e12 + y, "--test", "0", "--intercept"), "centre y")
+    tick = rng.integers(0, 16, (40, 1))
+    done = call(1.7e18 + 256.0 * tick, tick[:, 0] + y, "--test", "0", "--intercept")
+    assert refused(done, "lowers f by", "centre and scale the columns")
+    X[7] = 2.0**63
+    assert refused(call(X, y, "--test", "0"), "columns", "drop training row 7", "9.22337e+18")
+
+
+def test_large_means_are_certified_once_centred(call: Any) -> None:
+    rng = np.random.default_rng(0)
+    tick = rng.integers(0, 16, (40, 1)).astype(float)
+    y = 2.0**40 + tick[:, 0] + np.round(rng.standard_normal(40), 2)
+    words = ("--test", "0", "--standardise", "--intercept")  # means of such numbers are rounded
+    assert call(1.7e18 + 256 * tick, y, *words).exit_code == 0
+    line = np.column_stack((tick, np.ones(40)))
+    least = float(np.linalg.lstsq(line, y - 2.0**40)[1][0]) / 80
+    assert any(f"the optimum f = {least:.6g}" in row["claim"] for row in rows())
+
+
+NUMBERS = {"f": 2.0, "error": 0.0, "tolerance": 1e-8, "solver_gap": np.nan}
+FACTS = {"proven": 1, "dependent": 0, "exact": 1, "interpolates": 0}
+
+
+@pytest.mark.parametrize(
+    ("facts", "said", "unsaid"),
+    [
+        ({}, ("the optimum f = 2", "is certified: ", "error of w, error of f"), ("depend", "f(0)")),
+        (
+            {"dependent": 2},
+            ("is certified, 2 columns depending on others", "error of w"),
+            ("f(0)",),
+        ),
+        (
+            {"dependent": 2, "exact": 0},
+            ("is certified, but not its w, as 2 columns depend on others up to rounding only",),
+            ("error of w",),
+        ),
+        ({"interpolates": 1}, ("error of f over f(0), as f is 0 up to the rounding of y",), ()),
+        ({"proven": 0}, ("no optimum is certified", "error of f at w"), ("the optimum f", "of w,")),
+    ],
+)
+def test_a_claim_says_what_was_checked(
+    facts: dict[str, int], said: tuple[str, ...], unsaid: tuple[str, ...], tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "my.npz", X=data()[0], y=data()[1])
+    study: Any = SimpleNamespace(problem=FileSquares(data_file(tmp_path / "my.npz")))
+    certificate = result(**NUMBERS | FACTS | facts)
+    (verdict,) = plots._certificate(study, certificate)
+    assert all(words in verdict.claim for words in said)
+    assert not any(words in verdict.claim for words in unsaid)
+    located = bool({"proven", "exact"}.isdisjoint(facts))
+    assert series.located(certificate) == located
 
 
 @pytest.mark.parametrize("words", [(), ("--standardise",)])

@@ -22,6 +22,7 @@ from project import python_path
 from efsgd.figures.processes import failures, worker
 from efsgd.figures.processes.crew import Call, Crew, workers
 from efsgd.figures.processes.failures import Failure
+from efsgd.temporary import ENDING, clear
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
@@ -226,4 +227,5 @@ def test_too_little_memory_is_one_sentence_that_names_the_figure(tmp_path, mebib
     if done.returncode:
         start = r"Error: (counterexamples|theorem-one).*: try --jobs 1\n"
         assert re.fullmatch(start, done.stderr)
-    assert list(tmp_path.rglob("*.tmp")) == []
+    clear(tmp_path / "results" / "convex", tmp_path / "figures-out")
+    assert list(tmp_path.rglob(f"*{ENDING}")) == []

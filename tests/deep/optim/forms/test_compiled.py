@@ -11,6 +11,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -370,6 +371,63 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     with torch._dynamo.config.patch(recompile_limit=1):
         yield graphs
     fused._compiled.cache_clear()
+
+
+@contextmanager
+def switched_off(monkeypatch: pytest.MonkeyPatch, switch: str) -> Iterator[None]:
+    """torch.compile switched off for a while, in one of the ways that torch has."""
+    if switch == "TORCH_COMPILE_DISABLE":  # torch reads it once, into this setting
+        with torch._dynamo.config.patch(disable=True):
+            yield
+    elif switch == "TORCHDYNAMO_DISABLE":
+        with monkeypatch.context() as environment:
+            environment.setenv(switch, "1")
+            yield
+    else:
+        with torch.compiler.set_stance(switch):
+            yield
+
+
+@pytest.mark.parametrize(
+    "switch",
+    ["TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE", "force_eager", "eager_on_recompile"],
+)
+def test_where_torch_compile_is_switched_off_the_step_is_taken_once(
+    monkeypatch: pytest.MonkeyPatch,
+    traced: list[Any],
+    caplog: pytest.LogCaptureFixture,
+    switch: str,
+) -> None:
+    """The first entry moves by lr times the mean of |g|, the scaled sign's, and by it once."""
+    caplog.set_level(logging.INFO, "efsgd.deep")
+    monkeypatch.setattr(fused, "WORTHWHILE", 1)
+    g = torch.tensor([4.0, -2.0, 0.0])
+    x = nn.Parameter(torch.zeros(3))
+    x.grad = g.clone()
+    optimizer = EFSGD([x], 0.5, ScaledSign())
+    with switched_off(monkeypatch, switch):
+        optimizer.step()
+        assert x.tolist() == [-1.0, 1.0, -1.0]
+        assert states(optimizer)[0]["memory"].tolist() == [1.0, 0.0, -1.0]
+        with pytest.raises(RuntimeError, match=r"fused=True, but torch\.compile is switched off"):
+            EFSGD([x], 0.5, fused=True).step()
+        assert x.tolist() == [-1.0, 1.0, -1.0]
+    assert optimizer.form == "loop"
+    (record,) = [r for r in caplog.records if r.name == "efsgd.deep"]
+    assert record.message == "EFSGD steps are loop (not compiled: torch.compile is switched off)"
+    assert record.levelno == logging.INFO
+    assert not traced
+
+
+def test_what_was_switched_off_for_a_while_compiles_afterwards(traced: list[Any]) -> None:
+    (x,) = parameters([(12,)])
+    x.grad = torch.ones(12)
+    optimizer = EFSGD([x], 0.1, fused=True)
+    with torch.compiler.set_stance("force_eager"), pytest.raises(RuntimeError, match="switched"):
+        optimizer.step()
+    optimizer.step()
+    assert optimizer.form == "compiled"
+    assert len(traced) == 1
 
 
 def test_a_number_of_threads_uses_up_no_recompilation(traced: list[Any]) -> None:

@@ -80,6 +80,19 @@ def test_nonsense_is_refused_and_changes_nothing(earlier: bool) -> None:
     take_steps(optimizer, xs, 1)
 
 
+@pytest.mark.parametrize("number", [torch.ones(2, 2).to_sparse(), torch.ones(3), 1.5], ids=str)
+def test_what_is_no_parameter_of_a_group_is_named_in_one_sentence(number: Any) -> None:
+    xs = parameters()
+    optimizer = EFSGD(xs, 0.1)
+    take_steps(optimizer, xs, 1)
+    state = optimizer.state_dict()
+    state["param_groups"][0]["params"][1] = number
+    with pytest.raises(ValueError, match=r"group lists .* in 'params': only numbers") as caught:
+        optimizer.load_state_dict(state)
+    assert len(str(caught.value)) < 200
+    assert "\n" not in str(caught.value)
+
+
 def test_a_half_that_cannot_hold_the_memory_is_refused() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1)

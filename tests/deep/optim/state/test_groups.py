@@ -98,6 +98,44 @@ def test_a_whole_number_as_step_size_can_be_halved() -> None:
     assert sizes(optimizer) == [0.5]
 
 
+def by_hand(optimizer: EFSGD, lr: Tensor) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def appended(optimizer: EFSGD, lr: Tensor) -> None:
+    del optimizer.param_groups[:]
+    for shape in ((3,), (4,)):
+        optimizer.param_groups.append({"params": parameters([shape]), "lr": lr})
+
+
+@pytest.mark.parametrize("edit", [by_hand, appended])
+def test_a_tensor_put_into_groups_is_filled_neither_twice_nor_for_the_caller(edit: Any) -> None:
+    optimizer, lr = two_groups(0.3), torch.tensor(0.5)
+    edit(optimizer, lr)
+    optimizer.step()
+    LambdaLR(optimizer, [lambda t: 0.5, lambda t: 0.25])
+    assert sizes(optimizer) == [0.25, 0.125]
+    assert float(lr) == 0.5
+    first, second = (group["lr"] for group in optimizer.param_groups)
+    optimizer.param_groups[0]["lr"] = second  # the later group has it, unchanged
+    optimizer.step()
+    optimizer.param_groups.reverse()
+    swapped = [group["lr"] for group in optimizer.param_groups]
+    optimizer.step()
+    for group, size in zip(optimizer.param_groups, swapped, strict=True):
+        assert group["lr"] is size
+    first.fill_(7)
+    second.fill_(0.75)
+    assert sizes(optimizer) == [0.125, 0.75]
+
+
+def test_a_tensor_of_half_precision_holds_what_a_schedule_fills_in() -> None:
+    optimizer = two_groups(torch.tensor(1.0, dtype=torch.float16))
+    LambdaLR(optimizer, [lambda t: 0.1, lambda t: 0.3])
+    assert sizes(optimizer) == [float(torch.tensor(lr)) for lr in (0.1, 0.3)]
+
+
 # -- groups that are edited by hand ----------------------------------------------------------------
 
 
@@ -168,6 +206,7 @@ def test_a_group_that_was_appended_gets_the_options_of_the_optimiser() -> None:
 EDITS: list[tuple[Any, type[Exception], str]] = [
     (lambda groups, x: groups.append([x]), TypeError, "a group must be a dict with a list of"),
     (lambda groups, x: groups.append({"params": x}), TypeError, "a group must be a dict with"),
+    (lambda groups, x: groups.append({}), TypeError, "a group must be a dict with a list"),
     (lambda groups, x: groups.append({"params": [x, 3]}), TypeError, "3 is no parameter"),
     (
         lambda groups, x: groups.append({"params": [x, groups[0]["params"][0]]}),
@@ -198,6 +237,15 @@ def test_edits_that_are_refused(edit: Any, kind: type[Exception], words: str) ->
         optimizer.step()
     assert "\n" not in str(caught.value)
     assert same(everything, before)
+
+
+@pytest.mark.parametrize("ask", ["step", "density", "state_dict", "memory_norm"])
+def test_groups_that_are_no_list_are_refused(ask: str) -> None:
+    optimizer = two_groups(0.1)
+    take_steps(optimizer, [x for group in optimizer.param_groups for x in group["params"]], 1)
+    optimizer.param_groups = None
+    with pytest.raises(TypeError, match="param_groups must be a list of groups, not None"):
+        getattr(optimizer, ask)()
 
 
 # -- lazy parameters -------------------------------------------------------------------------------

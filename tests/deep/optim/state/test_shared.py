@@ -25,7 +25,7 @@ def flattened(state: dict[str, Any]) -> dict[str, Any]:
     return {"state": state["state"] | {0: first}, "param_groups": state["param_groups"]}
 
 
-def test_what_is_shared_stands_beside_the_first_parameter_that_learns() -> None:
+def test_what_is_shared_stands_beside_parameters_that_learn() -> None:
     frozen = nn.Parameter(torch.ones(2), requires_grad=False)
     x, y = parameters([(3,), (4,)])
     optimizer = EFSGD([frozen, x, y], 0.1, RandK(2), seed=2**40)
@@ -33,7 +33,7 @@ def test_what_is_shared_stands_beside_the_first_parameter_that_learns() -> None:
     skip_a_step([x, y], optimizer)
     assert [list(optimizer.state[p]) for p in (x, y)] == [
         ["memory", "seed", "skipped", "cpu_generator"],
-        ["memory"],
+        ["memory", "seed"],  # not of the frozen one
     ]
     state = optimizer.state_dict()["state"]
     assert sorted(state) == [1, 2]
@@ -60,6 +60,18 @@ def test_states_of_earlier_versions_are_read(at: int) -> None:
     assert same(optimizer.state_dict(), again.state_dict())
 
 
+def test_a_state_with_the_seed_beside_the_first_parameter_only_is_read() -> None:
+    xs = parameters()
+    optimizer = EFSGD(xs, 0.1, RandK(2), seed=5)
+    take_steps(optimizer, xs, 2)
+    state = through_file(optimizer.state_dict())
+    for entries in (state["state"][1], state["state"][2]):
+        del entries["seed"]
+    again = EFSGD(copies(xs), 0.5)
+    again.load_state_dict(state)
+    assert same(optimizer.state_dict(), again.state_dict())
+
+
 def test_what_a_flattened_file_lacks_stays() -> None:
     xs = parameters()
     optimizer = EFSGD(xs, 0.1, RandK(2), seed=5)
@@ -67,6 +79,40 @@ def test_what_a_flattened_file_lacks_stays() -> None:
     before = optimizer.state_dict()
     optimizer.load_state_dict(flattened(before))
     assert same(optimizer.state_dict(), before)
+
+
+METHODS = ("sign", "scaledsign", "identity", "randk:2")
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["nested", "flat"])
+@pytest.mark.parametrize("momentum", [0, 0.9])
+@pytest.mark.parametrize("c", METHODS)
+def test_torch_saves_and_loads_a_method_without_memory(c: str, momentum: float, flat: bool) -> None:
+    """It expects a state of each parameter that learns as soon as one of them has any."""
+    tools = pytest.importorskip("torch.distributed.checkpoint.state_dict")
+    options = tools.StateDictOptions(flatten_optimizer_state_dict=flat)
+
+    def trained(steps: range | int) -> tuple[nn.Module, EFSGD]:
+        net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+        xs = list(net.parameters())
+        for x, start in zip(xs, parameters([tuple(x.shape) for x in xs]), strict=True):
+            x.data.copy_(start)
+        optimizer = EFSGD(xs, 0.1, c, momentum, error_feedback=False)
+        take_steps(optimizer, xs, steps)
+        return net, optimizer
+
+    net, optimizer = trained(3)
+    xs = list(net.parameters())
+    skip_a_step(xs, optimizer)
+    saved = tools.get_optimizer_state_dict(net, optimizer, options=options)
+    again, other = trained(0)
+    again.load_state_dict(net.state_dict())
+    tools.set_optimizer_state_dict(again, other, saved, options=options)
+    assert int(other.skipped) == 1
+    ys = list(again.parameters())
+    take_steps(optimizer, xs, range(5, 7))
+    take_steps(other, ys, range(5, 7))
+    assert same([x.detach() for x in xs], [y.detach() for y in ys])
 
 
 def test_a_state_that_another_wrote_is_taken_over() -> None:
