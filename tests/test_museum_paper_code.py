@@ -122,6 +122,7 @@ def a_drop_keeps_the_state(drop):
     assert after["param_groups"][0]["lr"] == 0.01
     assert after["state"].keys() == before.keys()
     for i, state in before.items():
+        assert after["state"][i].keys() == state.keys() >= {"memory", "momentum_buffer"}
         for name in ("memory", "momentum_buffer"):
             assert torch.equal(after["state"][i][name], state[name])
 
