@@ -368,7 +368,9 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     monkeypatch.setattr(fused, "compiler_missing", lambda device: None)
     monkeypatch.setattr(fused, "own_compiler_cache", lambda: None)
     fused._compiled.cache_clear()
-    with torch._dynamo.config.patch(recompile_limit=1):
+    config = torch._dynamo.config
+    limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"  # 2.6
+    with config.patch({limit: 1}):
         yield graphs
     fused._compiled.cache_clear()
 
