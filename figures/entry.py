@@ -55,8 +55,26 @@ class Unread(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Say nothing, now and when Python ends."""
-        with suppress(OSError, ValueError):  # it is no file
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_the_rest()
+
+
+class NoRoom(BadInput):
+    """What is printed has no room."""
+
+    def show(self, file: Any = None) -> None:
+        """Print the sentence."""
+        super().show(file)
+        _drop_the_rest()
+
+
+class PrintError(OSError):
+    """What is printed cannot be written."""
+
+
+def _drop_the_rest() -> None:
+    """Let what is left for stdout go nowhere: Python, which writes it last, would exit with 120."""
+    with suppress(OSError, ValueError):  # it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -84,6 +102,8 @@ def _end(error: Exception) -> click.ClickException:
     if lacks_memory(error):
         what = f"{error}" if isinstance(error, MemoryError) and str(error) else "out of memory"
         return BadInput(printable(f"{what}: free some, or take a machine that has more"))
+    if isinstance(error, PrintError):
+        return NoRoom(str(error))
     if isinstance(error, OSError):
         named = f"cannot use {error.filename} ({error.strerror}): name another"
         return BadInput(printable(named if error.filename else str(error)))
@@ -126,7 +146,7 @@ class Stream:
         except (OSError, ValueError) as error:  # ValueError: it is closed
             if self._needed:
                 reason = getattr(error, "strerror", None) or error
-                raise OSError(f"cannot print ({reason}): print to another place") from error
+                raise PrintError(f"cannot print ({reason}): print to another place") from error
 
 
 def open_streams() -> None:

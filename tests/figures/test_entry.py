@@ -60,7 +60,15 @@ def full():
     return os.open("/dev/full", os.O_WRONLY)
 
 
-def run(folder, code, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, closed=()):
+def run(
+    folder,
+    code,
+    *arguments,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    closed=(),
+    **environment,
+):
     def close():
         for number in closed:
             os.close(number)
@@ -68,7 +76,7 @@ def run(folder, code, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": python_path(__file__)},
+        env=os.environ | {"PYTHONPATH": python_path(__file__)} | environment,
         stdout=stdout() if callable(stdout) else stdout,
         stderr=stderr() if callable(stderr) else stderr,
         preexec_fn=close if closed else None,
@@ -84,8 +92,9 @@ def run(folder, code, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         (full, 2, "Error: cannot print (No space left on device): print to another place\n"),
     ],
 )
-def test_what_is_printed_may_find_no_reader_and_no_room(tmp_path, stdout, code, words):
-    done = run(tmp_path, LIST, stdout=stdout)
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # else Python writes the rest last, and exits 120
+def test_what_is_printed_may_find_no_reader_and_no_room(tmp_path, stdout, code, words, unbuffered):
+    done = run(tmp_path, LIST, stdout=stdout, PYTHONUNBUFFERED=unbuffered)
     assert (done.returncode, done.stderr) == (code, words)
 
 
