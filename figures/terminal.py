@@ -49,10 +49,10 @@ class Layout:
         """The lines of a row; ``colour`` is that of its first cell."""
         if self.widths is None:
             return self._block(row, colour)
-        wrapped = [_wrapped(text, w) for text, w in zip(row, self.widths, strict=True)]
+        cells = [wrapped(text, room=w) for text, w in zip(row, self.widths, strict=True)]
         return [
-            self._joined([cell[i] if i < len(cell) else "" for cell in wrapped], colour)
-            for i in range(max(map(len, wrapped)))
+            self._joined([cell[i] if i < len(cell) else "" for cell in cells], colour)
+            for i in range(max(map(len, cells)))
         ]
 
     def _joined(self, cells: Sequence[str], colour: str | None = None) -> str:
@@ -62,13 +62,13 @@ class Layout:
 
     def _block(self, row: Sequence[str], colour: str | None) -> list[str]:
         """The first cell on a line of its own, below it the others with their heads."""
-        first = _wrapped(row[0], self.room)
+        first = wrapped(row[0], room=self.room)
         lines = [click.style(line, fg=colour) if colour else line for line in first]
         margin = max(map(len, self.heads[1:])) + 2 * len(GAP)
         for head, cell in zip(self.heads[1:], row[1:], strict=True):
             start = f"{GAP}{head}".ljust(margin)
-            wrapped = _wrapped(cell, self.room - margin)
-            lines += [start + wrapped[0], *(" " * margin + line for line in wrapped[1:])]
+            head_line, *rest = wrapped(cell, room=self.room - margin)
+            lines += [start + head_line, *(" " * margin + line for line in rest)]
         return lines
 
 
@@ -80,14 +80,12 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], room: int | None 
 
 
 def wrapped(text: str, *, indent: str = "", room: int | None = None) -> list[str]:
-    """The lines of a text, all but the first indented; also a word that is too long is broken."""
+    """The lines of a text, at least one, all but the first indented.
+
+    Names of files and numbers are not broken at hyphens; a word that is too long is broken.
+    """
     width = columns() if room is None else room
     return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    """At least one line; names of files and numbers are not broken at hyphens."""
-    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
 
 
 def _widths(cells: Sequence[Sequence[str]], room: int) -> tuple[int, ...] | None:

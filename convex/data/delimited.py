@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import IO
 
 from efsgd.archives import parsing
+from efsgd.convex.data.libsvm import BYTE_ORDER_MARK
 
 DELIMITERS = (";", "\t", ",")  # a comma beside one of the others is a decimal comma
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # with which Excel begins a CSV
 LONGEST = 2**16  # bytes that are looked at
 
 
