@@ -216,7 +216,7 @@ _RULES = {
     ("gd", False): _Rule(lambda s: 1 / s.L, "descent lemma"),
     ("gd", True): _Rule(lambda s: rates.gd_step(L=s.L, mu=s.mu), rates.gd_step.source),
     ("cgd", False): _Rule(lambda s: 1 / s.L, "derived here: descent lemma"),
-    ("cgd", True): _Rule(lambda s: rates.cgd_step(L=s.L, mu=s.mu, delta=s.delta), _TIGHT),
+    ("cgd", True): _Rule(lambda s: rates.cgd_step(L=s.L, mu=s.mu, delta=s.delta), letters.INEXACT),
     ("ef", False): _Rule(
         lambda s: feedback.noise_free_step(L=s.L, delta=s.delta),
         "derived here: minimises the bound 2 L (f_0 - f*) / (gap (T + 1))",

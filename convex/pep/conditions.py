@@ -1,9 +1,9 @@
 """The conditions of a worst case, linear in the Gram matrix G and the function values F.
 
 Condition k is <A_k, G> + b_k . F <= c_k, in the units of :class:`efsgd.convex.pep.setting.Units`.
-F holds f_i(x_t) - f_i(x*), worker by worker, and then, where the criterion is a minimum over t, one
-variable tau below all of its terms. The interpolation conditions are exact: points, gradients and
-values satisfy them if and only if a function of the class has them (SOURCES).
+F holds f_i - f_i(x*) at the points of the run, worker by worker, and then, where the criterion is a
+minimum over t, one variable tau below all of its terms. The interpolation conditions are exact:
+points, gradients and values satisfy them if and only if a function of the class has them (SOURCES).
 
 SOURCES. Smooth convex functions: Taylor, Hendrickx, Glineur, arXiv 1502.05666; the other convex
 classes, and smooth nonconvex ones: the same, arXiv 1512.07516; f >= f* + |g|^2/(2L) for a nonconvex
@@ -52,15 +52,15 @@ class _Collector:
 
 def conditions(setting: Setting, paths: Paths) -> Conditions:
     """All conditions of the setting, and its criterion."""
-    collected, n, count = _Collector(), setting.rows, setting.workers * (setting.steps + 1)
+    collected, n, count = _Collector(), setting.rows, setting.workers * setting.points
     values = np.eye(count + (setting.criterion == "grad"))
-    f = values[:count].reshape(setting.workers, setting.steps + 1, len(values))
+    f = values[:count].reshape(setting.workers, setting.points, len(values))
     for i in range(setting.workers):
         _interpolation(collected, setting, paths, i, f[i])
         _compressor(collected, setting, paths, i, len(values))
     _start(collected, setting, paths, f)
     A0, b0, mean = np.zeros((n, n)), np.zeros(len(values)), f.mean(0)
-    if setting.criterion == "f":
+    if setting.criterion in ("f", "f-average"):
         b0 = mean[-1]
     elif setting.criterion == "average-f":
         b0 = mean.mean(0)
@@ -95,6 +95,8 @@ def _interpolation(collected: _Collector, setting: Setting, paths: Paths, i: int
     If x* is one of the points, it is the last one, with value 0.
     """
     x, g, label = paths.x, paths.g[i], [str(t) for t in range(len(f))]
+    if setting.averages:
+        label[-1] = "mean"
     if setting.knows_minimiser:
         x, g = np.vstack([x, 0 * x[:1]]), np.vstack([g, paths.star[i]])
         f, label = np.vstack([f, 0 * f[:1]]), [*label, "*"]
@@ -106,16 +108,16 @@ def _interpolation(collected: _Collector, setting: Setting, paths: Paths, i: int
         A += (_outer(dg, dg) + mu * _outer(dx, dx) - 2 * mu * _outer(dg, dx)) / (2 * (1 - mu))
     names = [f"f{worker}({label[j]},{label[k]})" for j, k in zip(a, b, strict=True)]
     collected.add(names, setting.units.f, A, f[b] - f[a])
-    iterates = setting.steps + 1
+    points = setting.points
     if setting.problem == "nonsmooth":
-        bounded = len(x) if setting.zeta else iterates  # without zeta the gradient at x* is 0
+        bounded = len(x) if setting.zeta else points  # without zeta the gradient at x* is 0
         names = [f"slope{worker}({label[t]})" for t in range(bounded)]
         lengths = _outer(g[:bounded], g[:bounded])
         collected.add(names, setting.units.g**2, lengths, 0 * f[:1], 1.0)
     if setting.problem == "nonconvex":
-        names = [f"lower({t})" for t in range(iterates)]
-        lengths = _outer(g[:iterates], g[:iterates])
-        collected.add(names, setting.units.f, lengths / 2, -f[:iterates])
+        names = [f"lower({t})" for t in label[:points]]
+        lengths = _outer(g[:points], g[:points])
+        collected.add(names, setting.units.f, lengths / 2, -f[:points])
 
 
 def _compressor(collected: _Collector, setting: Setting, paths: Paths, i: int, width: int) -> None:

@@ -46,8 +46,9 @@ def worst_case(
     1901.09847, Assumption A; they may change with time) and all x_0 with f(x_0) - f* <= 1
     (``initial`` "f") or |x_0 - x*| <= 1 ("x"). ``criterion``: "f", f(x_N) - f*; "x", |x_N - x*|^2;
     "grad", min over 0 <= t <= N of |grad f(x_t)|^2; "average-f", the mean of f(x_t) - f* over the
-    same t. With several workers f is the mean of f_i of the class, each with its own compressor,
-    and |grad f_i(x*)| <= zeta. Gradients are full, the methods those of :mod:`efsgd.methods`.
+    same t; "f-average", f - f* at the mean of x_0, ..., x_N. With several workers f is the mean of
+    f_i of the class, each with its own compressor, and |grad f_i(x*)| <= zeta. Gradients are full,
+    the methods those of :mod:`efsgd.methods`.
 
     Raises ValueError for arguments out of range, RuntimeError where there is no finite worst case
     or the solution is not accurate.

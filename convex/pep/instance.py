@@ -16,15 +16,16 @@ from efsgd.convex.pep.setting import Setting
 class Instance:
     """A worst function and its compressors along the run, in the user's units; x* = 0, f* = 0.
 
-    N steps, W workers. The dimension d is the size of the Gram matrix; the coordinates are its
-    principal axes, in order of decreasing eigenvalues.
+    N steps, W workers; P points, x_0 to x_N and, for the criterion "f-average", their mean. The
+    dimension d is the size of the Gram matrix; the coordinates are its principal axes, in order of
+    decreasing eigenvalues.
     """
 
     gram: Array  # (d, d) inner products of the vectors that ``basis`` names
     basis: tuple[str, ...]  # x_0, gradients, compression errors
-    x: Array  # (N+1, d)
-    g: Array  # (W, N+1, d) gradients of f_i
-    f: Array  # (W, N+1) f_i(x_t) - f_i(x*)
+    x: Array  # (P, d)
+    g: Array  # (W, P, d) gradients of f_i
+    f: Array  # (W, P) f_i - f_i(x*)
     g_star: Array  # (W, d) gradients of f_i at x*
     given: Array  # (W, N, d) inputs of the compressors
     sent: Array  # (W, N, d) messages
@@ -59,7 +60,7 @@ class WorstCase:
 
 def instance(setting: Setting, run: Paths, solution: Solution) -> Instance:
     """Vectors whose inner products are G, in the user's units."""
-    units, count = setting.units, setting.workers * (setting.steps + 1)
+    units, count = setting.units, setting.workers * setting.points
     eigenvalues, axes = np.linalg.eigh(solution.G)
     basis = (axes * np.sqrt(np.maximum(eigenvalues, 0.0)))[:, ::-1]  # (n, n), a vector a row
     scale = np.array([units.x if name == "x0" else units.g for name in run.names])

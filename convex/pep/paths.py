@@ -23,12 +23,13 @@ ROUNDING = 1e-14  # smaller coordinates are set to 0
 class Paths:
     """The points of a run of N steps with W workers in coordinates (..., n); x* is the origin.
 
-    In the units of :class:`efsgd.convex.pep.setting.Units`.
+    In the units of :class:`efsgd.convex.pep.setting.Units`. P is N+1, or N+2 where the last point
+    is the mean of the iterates.
     """
 
     names: tuple[str, ...]  # of the n basis vectors
-    x: Array  # (N+1, n)
-    g: Array  # (W, N+1, n) gradients of f_i
+    x: Array  # (P, n)
+    g: Array  # (W, P, n) gradients of f_i
     star: Array  # (W, n) the gradients at x*, which sum to 0
     inputs: Array  # (W, N, n) of the compressors, in the unit of the method's messages
     messages: Array  # (W, N, n)
@@ -64,7 +65,7 @@ def paths(setting: Setting) -> Paths:
         ]
 
     start = unit_vector("x0") if setting.knows_minimiser else np.zeros(n)
-    g: Array = np.array(unit_vectors("g", steps + 1))
+    g: Array = np.array(unit_vectors("g", setting.points))
     star = np.zeros((len(workers), n))
     if setting.zeta:
         star[:-1] = [unit_vector("g" + _index(i, "*", setting)) for i in workers[:-1]]
@@ -73,6 +74,7 @@ def paths(setting: Setting) -> Paths:
     if setting.compresses:
         messages[...] = unit_vectors("c", steps)
     x, inputs = _simulate(setting, start, g, messages)
+    x = np.vstack([x, x.mean(0, keepdims=True)]) if setting.averages else x
     if not setting.compresses:
         return Paths(tuple(names), x, g, star, inputs, inputs)
     names = [name.replace("c", "u") for name in names]

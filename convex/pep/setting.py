@@ -23,7 +23,7 @@ from efsgd.methods.sgd import SGD, CompressedSGD
 
 Name = Literal["gd", "cgd", "ef", "ef21", "ef21-sgdm", "econtrol"]
 Class = Literal["strongly-convex", "convex", "nonconvex", "nonsmooth"]
-Criterion = Literal["f", "x", "grad", "average-f"]
+Criterion = Literal["f", "x", "grad", "average-f", "f-average"]
 Initial = Literal["f", "x"]
 SPAN = 1e12  # step sizes lie within this factor of 1/L (of 1 in Units): beyond it is rounding
 RANGE = 1e60  # L and zeta lie within this factor of 1, so that no square of a unit leaves float64
@@ -190,11 +190,21 @@ class Setting:
         return self.problem != "nonconvex" or "x" in (self.criterion, self.initial)
 
     @property
+    def averages(self) -> bool:
+        """Whether the mean of the iterates is one of the points."""
+        return self.criterion == "f-average"
+
+    @property
+    def points(self) -> int:
+        """The points of a run, but for x*: x_0, ..., x_N, and then their mean if it counts."""
+        return self.steps + 1 + self.averages
+
+    @property
     def rows(self) -> int:
         """The size of the Gram matrix."""
         messages = self.steps if self.compresses else 0
         at_minimiser = self.workers - 1 if self.zeta else 0  # gradients, which sum to 0
-        return int(self.knows_minimiser) + self.workers * (self.steps + 1 + messages) + at_minimiser
+        return int(self.knows_minimiser) + self.workers * (self.points + messages) + at_minimiser
 
     def engine_method(self, compressor: Compressor) -> Method:
         """The method of :mod:`efsgd.methods`, with this compressor."""

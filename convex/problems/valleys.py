@@ -27,7 +27,12 @@ class Valleys:
     @property
     def sigma(self) -> float:
         """The root of a bound on E|g|^2: L^2 d/4 + noise^2."""
-        return hypot(self.L * sqrt(self.d) / 2, self.noise)
+        return hypot(self.steepest, self.noise)
+
+    @property
+    def steepest(self) -> float:
+        """The largest |grad f|."""
+        return self.L * sqrt(self.d) / 2
 
     @property
     def f0(self) -> float:
@@ -63,6 +68,48 @@ class Valleys:
     def optimum(self) -> Optimum:
         """0, where f is 0."""
         return Optimum(np.zeros(self.d), 0.0)
+
+
+@dataclass(frozen=True)
+class Huber:
+    """f(x) = L x^2/2 up to |x| = ``slope``/L and straight with that slope beyond, for d = 1.
+
+    Without noise: |g| <= ``slope`` everywhere.
+    """
+
+    start: float
+    slope: float = 1.0
+    L: float = 1.0
+    d: int = 1
+
+    @property
+    def f0(self) -> float:
+        """f(x_0) - f*."""
+        return float(self.loss(np.array([[self.start]]))[0])
+
+    def x0(self, rng: Generator, replicates: int) -> Array:
+        """``start``."""
+        return np.full((replicates, 1), self.start)
+
+    def loss(self, x: Array) -> Array:
+        """f of each replicate, (R, 1) -> (R,)."""
+        near, far = self.L / 2 * x**2, self.slope * (abs(x) - self.slope / self.L / 2)
+        value: Array = np.where(self.L * abs(x) <= self.slope, near, far)[:, 0]
+        return value
+
+    def gradient(self, x: Array, rng: Generator) -> Array:
+        """L x, or the slope with the sign of x; draws nothing."""
+        g: Array = np.clip(self.L * x, -self.slope, self.slope)
+        return g
+
+    def measure(self, x: Array) -> dict[str, Array]:
+        """ "gradient_squared": |grad f(x)|^2."""
+        return {"gradient_squared": np.minimum(self.L * abs(x[:, 0]), self.slope) ** 2}
+
+    @property
+    def optimum(self) -> Optimum:
+        """0, where f is 0."""
+        return Optimum(np.zeros(1), 0.0)
 
 
 @dataclass(frozen=True)

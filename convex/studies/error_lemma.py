@@ -74,3 +74,46 @@ class Memories:
         if not isinstance(rate, Schedule):
             return np.full(self.steps, float(rate))
         return np.array([rate(t) for t in range(self.steps)])
+
+
+@dataclass(frozen=True)
+class AlongMemory:
+    """E|e_t|^2 of error feedback where each gradient points along the memory, lr = sigma = 1.
+
+    |p_t| = |e_t| + lr sigma then, the most that it can be. The first gradient has equal entries,
+    and so has the one after an empty memory. Such gradients are no f's, but the lemma holds for any
+    gradients with E|g_t|^2 <= sigma^2.
+
+    Arrays over t = 0, ..., T: "squared", the mean of |e_t|^2 over the replicates, and "error", its
+    standard error; and the number "delta".
+    """
+
+    compressor: Compressor
+    d: int
+    steps: int
+    seed: int = 0
+    replicates: int = 100
+
+    @property
+    def cost(self) -> float:
+        """The entries of all steps."""
+        return float(self.steps * self.replicates * self.d) / 100
+
+    def compute(self) -> dict[str, Array]:
+        """Step through it: a gradient that depends on the memory is none of a problem."""
+        rng, method = np.random.default_rng(self.seed), EFSGD(self.compressor)
+        x = np.zeros((self.replicates, self.d))
+        memory, lengths = method.start(x), np.zeros((self.steps + 1, self.replicates))
+        first = np.full(self.d, self.d**-0.5)
+        for t in range(self.steps):
+            e, length = memory.e, lengths[t][:, None]
+            assert e is not None  # of a method with feedback
+            g = np.where(length > 0, e / np.where(length > 0, length, 1.0), first)
+            x, memory = method.advance(x, g, memory, 1.0, rng)
+            lengths[t + 1] = np.linalg.norm(memory.e, axis=1)
+        squares = lengths**2
+        return {
+            "squared": squares.mean(axis=1),
+            "error": squares.std(axis=1, ddof=1) / np.sqrt(self.replicates),
+            "delta": np.array(self.compressor.delta(self.d)),
+        }

@@ -100,3 +100,33 @@ class AlongVirtual(Compressor):
 
     def _delta(self, d: int) -> float:
         return self.claimed
+
+
+@dataclass(frozen=True)
+class Turning(Compressor):
+    """(1-q)p in the first ``straight`` steps, so that the memory grows, and (1+q)p from then on."""
+
+    straight: int
+    claimed: float  # delta
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """Holds for every x, with equality."""
+        return "pathwise"
+
+    def draw(self, shape: Shape, rng: Generator | None = None, state: Any = None) -> Any:
+        """The number of the step, from 0 on; no randomness."""
+        return 0 if state is None else state
+
+    def apply(self, x: Array, drawn: Any = 0) -> Array:
+        """C of each vector of x (..., d)."""
+        q = np.sqrt(1 - self.claimed)
+        sent: Array = x * (1 + q if drawn >= self.straight else 1 - q)
+        return sent
+
+    def next_state(self, x: Array, drawn: Any) -> Any:
+        """The number of the next step."""
+        return drawn + 1
+
+    def _delta(self, d: int) -> float:
+        return self.claimed

@@ -1,12 +1,18 @@
-"""Runs on a smooth nonconvex problem with known constants, for Theorem II, and a worst case of it.
+"""Runs on a smooth nonconvex problem with known constants, for Theorem II, and worst cases of it.
 
-The worst case (derived here) shows that the middle term L lr sigma^2 of Theorem II cannot be
-halved. On f = L|x|^2/2 in the plane the noise is orthogonal to x, so that it always lengthens the
-virtual iterate v = x - e, and the compressor leaves an error along v as long as it may. With
-h = lr L, r = |v|, a = |e| and s the length of the noise, so that |x| = r + a:
+The worst case :class:`Halved` (derived here) shows that the middle term L lr sigma^2 of Theorem II
+cannot be halved. On f = L|x|^2/2 in the plane the noise is orthogonal to x, so that it always
+lengthens the virtual iterate v = x - e, and the compressor leaves an error along v as long as it
+may. With h = lr L, r = |v|, a = |e| and s the length of the noise, so that |x| = r + a:
 
     r+^2 = r^2 - 2hr(r+a) + h^2(r+a)^2 + lr^2 s^2
     a+^2 = (1-delta)((a + h(r+a))^2 + lr^2 s^2)
+
+In :class:`Steady` (derived here) |grad f| is sigma at every step, so that no bound on its mean
+square can be less than sigma^2. On a slope of :class:`Huber` and with C(p) = (1-q)p the memory
+grows to lr sigma q/(1-q). Once x is at the end of the slope, C(p) = (1+q)p sends x from one end to
+the other for ever, if lr is 2/(K L) with K = (1+q)/(1-q): x = +-sigma/L, e = 2q/(1+q) x and
+p = lr L x + e = 2/(1+q) x, so that C(p) = 2x and p - C(p) = -2q/(1+q) x.
 """
 
 from __future__ import annotations
@@ -18,8 +24,8 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.compressors.base import Compressor
-from efsgd.convex.problems.valleys import Crosswind, Valleys
-from efsgd.convex.studies.extremal_compressors import AlongVirtual
+from efsgd.convex.problems.valleys import Crosswind, Huber, Valleys
+from efsgd.convex.studies.extremal_compressors import AlongVirtual, Turning
 from efsgd.engine.runs import Run, run
 from efsgd.methods.feedback import EFSGD
 
@@ -127,3 +133,53 @@ class Halved:
     def _limit(self) -> float:
         """The limit of |x_t|, the same from every start."""
         return self._lengths(1.0, 2000)[-1]  # to rounding: the distance shrinks by 1 - h a step
+
+
+@dataclass(frozen=True)
+class Steady:
+    """|grad f| stays at sigma, see the module docstring: ``straight`` steps on a slope, then to and
+    fro at the step size 2/(K L); or on the slope for ever where ``steps`` is not more than that.
+
+    Arrays over some t of 0, ..., T: "step" (S,), and "mean" (S,), over s = 0, ..., t of
+    |grad f(x_s)|^2; the numbers "lr", "L", "sigma", "f0", "delta"; and "achieved", the least delta
+    of a step.
+    """
+
+    q: float  # sqrt(1-delta)
+    straight: int
+    steps: int
+    lr: float | None = None  # None: 2/(K L)
+    L: float = 1.0
+    sigma: float = 1.0
+
+    @property
+    def cost(self) -> float:
+        """The steps."""
+        return float(self.steps)
+
+    def compute(self) -> dict[str, Array]:
+        """The run, from where the slope ends after ``straight`` steps."""
+        q, delta = self.q, 1 - self.q**2
+        lr = 2 * (1 - q) / ((1 + q) * self.L) if self.lr is None else self.lr
+        memory = sum(q**t for t in range(1, self.straight + 1)) * lr * self.sigma
+        end = self.sigma / self.L + self.straight * lr * self.sigma
+        problem = Huber(end - memory, self.sigma, self.L)
+        history = run(
+            Run(
+                problem=problem,
+                method=EFSGD(Turning(self.straight, delta)),
+                lr=lr,
+                steps=self.steps,
+                record=1,
+                metrics=("gradient_squared", "achieved_delta"),
+            )
+        )
+        means = history["gradient_squared"][:, 0].cumsum() / np.arange(1, self.steps + 2)
+        at = np.unique([0, *np.geomspace(1, self.steps, 60).round().astype(int)])
+        numbers = {"lr": lr, "L": self.L, "sigma": self.sigma, "f0": problem.f0, "delta": delta}
+        return {
+            "step": at,
+            "mean": means[at],
+            "achieved": history["achieved_delta"][:-1].min(),
+            **{name: np.array(value) for name, value in numbers.items()},
+        }

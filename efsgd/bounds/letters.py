@@ -38,6 +38,7 @@ P = ParamSpec("P")
 Out = TypeVar("Out", covariant=True)
 
 PAPER, TIGHT, DERIVED = "arXiv 1901.09847", "arXiv 2506.05271", "derived here"
+INEXACT = "de Klerk, Glineur, Taylor, arXiv 1709.05191"
 _ABOVE_0, _FROM_0 = "positive and finite", "finite and at least 0"
 _WHOLE = "a whole number 0, 1, 2, ..."
 _DOMAINS = {
@@ -156,9 +157,37 @@ def mean_share(delta: Value, n: Value) -> Value:
     Without cancellation: where n(1-q) is small, by the series of 1 - (1 - (1-a)^n)/(n a), a = 1-q.
     """
     a = delta / (1 + contraction(delta))
-    series, term = np.zeros_like(n * a), np.ones_like(n * a)
-    for k in range(2, 12):
-        term = -term * (n - k + 1) * np.minimum(a, 0.1 / n) / k
-        series = series - term
-    mean: Value = np.where(n * a < 0.1, series, 1 - limit_share(delta, n) / (n * a))[()]
+    mean: Value = np.where(n * a < SHORT, _series(a, n), 1 - limit_share(delta, n) / (n * a))[()]
     return mean
+
+
+def mean_square_share(delta: Value, n: Value) -> Value:
+    """The mean of :func:`limit_share` squared over t = 0, ..., n-1.
+
+    (1-q^t)^2 is 2(1-q^t) - (1-q^(2t)): twice the mean for q minus that for q^2. Where n(1-q) is
+    small the two series are subtracted term by term, so that nothing cancels.
+    """
+    a = delta / (1 + contraction(delta))
+    of_q = 1 - limit_share(delta, n) / (n * a)
+    of_square = 1 - limit_share(delta, 2 * n) / (n * delta)
+    mean = np.where(n * a < SHORT, _series(a, n, squared=True), 2 * of_q - of_square)
+    square: Value = np.where(np.equal(n, 1), 0.0, mean)[()]  # rounding could leave less than 0
+    return square
+
+
+SHORT = 0.1  # n(1-q) below which the series are taken: their terms fall by a factor 20 or more
+
+
+def _series(a: Value, n: Value, squared: bool = False) -> Value:
+    """The mean over t < n of 1 - (1-a)^t, or of its square, where n a < SHORT.
+
+    The first is sum_k (-1)^k C(n,k) a^(k-1)/n over k = 2, 3, ..., and with 1-a = q the same sum for
+    q^2 has a(2-a) in the place of a.
+    """
+    a = np.minimum(a, SHORT / n)
+    total, term = np.zeros_like(n * a), np.ones_like(n * a)
+    for k in range(2, 14):
+        term = -term * (n - k + 1) * a / k  # (-1)^(k-1) C(n,k) a^(k-1)/n
+        weight = 2 - (2 - a) ** (k - 1) if k > 2 else a
+        total = total - term * (weight if squared else 1.0)
+    return total

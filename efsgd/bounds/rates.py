@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from efsgd.bounds.letters import DERIVED, TIGHT, Value, contraction, gap, mean_share, sourced
+from efsgd.bounds.letters import (
+    DERIVED,
+    INEXACT,
+    TIGHT,
+    Value,
+    contraction,
+    gap,
+    mean_share,
+    sourced,
+)
 
 # -- mu-strongly convex and L-smooth f: the best constant step, and its exact rate -----------------
 
@@ -25,13 +34,13 @@ def gd_rate(*, L: Value, mu: Value) -> Value:
     return ((L - mu) / (L + mu)) ** 2
 
 
-@sourced(TIGHT)
+@sourced(INEXACT)
 def cgd_step(*, L: Value, mu: Value, delta: Value) -> Value:
     """2/((1-q)mu + (1+q)L)."""
     return 2 / ((1 - contraction(delta)) * mu + (1 + contraction(delta)) * L)
 
 
-@sourced(TIGHT)
+@sourced(INEXACT)
 def cgd_rate(*, L: Value, mu: Value, delta: Value) -> Value:
     """((k-1)/(k+1))^2 with k = K L/mu, by which f - f* falls: compressed GD without feedback."""
     least = gap(delta) * mu

@@ -139,6 +139,30 @@ def test_nonsmooth_is_theorem_three_exactly(delta, steps, lr, sigma):
     assert worst.value == pytest.approx(exact, rel=1e-5)
 
 
+@pytest.mark.parametrize("delta", [0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_f_at_the_mean_iterate_is_at_most_the_mean_of_f(delta, steps):
+    """By Jensen; equal for delta = 1, for T = 1 and at lr sigma (T+1) = R."""
+    for lr in (1 / (steps + 1), (steps + 1) ** -0.5, 1.0):
+        at_mean, mean = (
+            worst_case(
+                "ef",
+                steps=steps,
+                lr=lr,
+                delta=delta,
+                problem="nonsmooth",
+                criterion=criterion,
+                initial="x",
+            ).value
+            for criterion in ("f-average", "average-f")
+        )
+        assert at_mean <= mean * (1 + 1e-6)
+        if delta == 1 or steps == 1 or lr == 1 / (steps + 1):
+            assert at_mean == pytest.approx(mean, rel=1e-6)
+        else:
+            assert at_mean < mean * (1 - 1e-5)
+
+
 def test_one_step_size_a_step():
     """GD with steps up to 2/(L+mu) contracts by 1 - mu lr each, and mu x^2/2 attains it."""
     lrs = (0.5, 1.0, 1.5)
@@ -205,6 +229,7 @@ def test_econtrol_with_eta_one_sends_what_ef_would():
         ("convex", "x", "x", 0, 1),
         ("convex", "grad", "x", 2, 1),
         ("nonsmooth", "average-f", "x", 1, 1),
+        ("nonsmooth", "f-average", "x", 1, 1),
         ("nonsmooth", "grad", "f", 2, 2),
     ],
 )

@@ -27,7 +27,7 @@ VALID: dict[str, Any] = {"method": "ef", "steps": 2, "lr": 0.3, "delta": 0.5, "m
     [
         ({"method": "adam"}, "method must be one of gd, cgd"),
         ({"problem": "quadratic"}, "problem must be one of strongly-convex"),
-        ({"criterion": "loss"}, "criterion must be one of f, x, grad, average-f"),
+        ({"criterion": "loss"}, "criterion must be one of f, x, grad, average-f, f-average"),
         ({"initial": "grad"}, "initial must be one of f, x"),
         ({"steps": 0}, "steps must be a whole number"),
         ({"steps": 2.5}, "steps must be a whole number"),

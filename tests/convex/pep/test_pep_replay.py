@@ -19,7 +19,8 @@ from efsgd.convex.pep import WorstCase, engine_check, replay
 
 CASES = [("strongly-convex", "f", "f"), ("strongly-convex", "x", "x"), ("convex", "f", "x")]
 CASES += [("convex", "average-f", "x"), ("nonconvex", "grad", "f"), ("nonconvex", "x", "x")]
-CASES += [("nonsmooth", "average-f", "x"), ("nonsmooth", "f", "x")]
+CASES += [("nonsmooth", "average-f", "x"), ("nonsmooth", "f", "x"), ("nonsmooth", "f-average", "x")]
+CASES += [("strongly-convex", "f-average", "f")]
 
 
 @pytest.mark.parametrize(("steps", "delta", "L"), [(1, 0.9, 1.0), (5, 0.5, 4.0)])

@@ -117,6 +117,22 @@ def sgdm_workers(pep: Any) -> None:
     pep.set_performance_metric(f(x) - f(star))
 
 
+def nonsmooth_mean(pep: Any) -> None:
+    """EF, three steps, slopes up to 1, f at the mean of the iterates."""
+    from PEPit.functions import ConvexLipschitzFunction
+
+    f = pep.declare_function(ConvexLipschitzFunction, M=1.0)
+    star, x = f.stationary_point(), pep.set_initial_point()
+    pep.set_initial_condition((x - star) ** 2 <= 1)
+    e, total = 0 * x, x
+    for _ in range(3):
+        p = 0.5 * f.gradient(x) + e
+        sent = message(pep, p, DELTA)
+        x, e = x - sent, p - sent
+        total = total + x
+    pep.set_performance_metric(f(total / 4) - f(star))
+
+
 def nonsmooth_workers(pep: Any) -> None:
     """EF, two steps of two workers, slopes up to 1.5, zeta = .7, the mean of f(x_t) - f*."""
     from PEPit.functions import ConvexLipschitzFunction
@@ -182,6 +198,11 @@ CASES: list[tuple[Any, str, dict[str, Any]]] = [
             "zeta": 0.8,
             "momentum": 0.6,
         },
+    ),
+    (
+        nonsmooth_mean,
+        "ef",
+        {"lr": 0.5, "problem": "nonsmooth", "criterion": "f-average", "initial": "x"},
     ),
     (
         nonsmooth_workers,

@@ -196,9 +196,15 @@ def test_the_means_over_the_memory_lose_no_digits(delta, N):
         powers = [q**t if q or t else Decimal(1) for t in range(N + 1)]
         memory = sum(q * (1 - power) / (1 - q) for power in powers) / (N + 1)
         theorem_three = Decimal(1) / (2 * (N + 1)) + Decimal(1) / 2 + memory
+        squares = sum((q * (1 - power) / (1 - q)) ** 2 for power in powers) / (N + 1)
+        A, B = squares / 10**8, Decimal(1) / 10**4 + Decimal(1) / (2 * 10**4)
+        theorem_two = B + A / 2 + (A**2 + 4 * A * B).sqrt() / 2
         convex = 1 / (2 + 4 * 10**6 * sum(1 - power for power in powers))
     exact = bounds.theorem_three_exact(R=1.0, lr=1.0, sigma=1.0, delta=delta, T=N)
     assert math.isclose(exact, float(theorem_three), rel_tol=2e-14)
+    at = {"f0": 1e-8 * (N + 1), "lr": 1e-4, "L": 1.0, "sigma": 1.0}
+    sharp = bounds.theorem_two_sharp(**at, delta=delta, T=N)
+    assert math.isclose(sharp, min(1.0, float(theorem_two)), rel_tol=1e-13)
     loss = bounds.ef_convex(L=1.0, R=1.0, lr=1e6, delta=delta, N=N)
     assert math.isclose(loss, float(convex), rel_tol=2e-14)
 
@@ -250,12 +256,30 @@ def test_the_best_rho_is_that_of_a_grid(delta):
 
 
 def test_the_sharper_theorem_two_solves_its_inequality():
-    """It is the largest G with G <= B + (A G)^(1/2)."""
-    q = np.sqrt(1 - DRAWN["delta"])
-    A = (DRAWN["lr"] * DRAWN["L"] * DRAWN["sigma"] * q / (1 - q)) ** 2
-    B = bounds.theorem_two_sharp(**DRAWN | {"delta": 1.0})
+    """It is the largest G with G <= B + (A G)^(1/2), or sigma^2, with the memory of each step."""
+    lr, L, sigma, T = (DRAWN[name] for name in ("lr", "L", "sigma", "T"))
+    memories = [
+        np.mean(bounds.error_sharp(lr=a, sigma=s, delta=delta, t=np.arange(t + 1)))
+        for a, s, delta, t in zip(lr, sigma, DRAWN["delta"], T, strict=True)
+    ]
+    A, B = L**2 * np.array(memories), DRAWN["f0"] / (lr * (T + 1)) + L * lr * sigma**2 / 2
     G = bounds.theorem_two_sharp(**DRAWN)
-    np.testing.assert_allclose(G, B + np.sqrt(A * G), rtol=1e-9)
+    capped = sigma**2 < B + np.sqrt(A) * sigma
+    assert 50 < capped.sum() < 450
+    np.testing.assert_array_equal(G[capped], sigma[capped] ** 2)
+    np.testing.assert_allclose(G, np.where(capped, G, B + np.sqrt(A * G)), rtol=1e-9)
+
+
+def test_a_short_run_has_less_memory_than_the_limit():
+    """With the memory at t -> oo in the place of the mean over the steps the bound would be 180
+    times as large here, and sigma^2 is smaller than both.
+    """
+    at = {"f0": 1.0, "lr": 0.1, "L": 1.0, "sigma": 1.0, "delta": 0.01}
+    memory = bounds.error_sharp(lr=0.1, sigma=1.0, delta=0.01, t=np.array([*range(21), 10**9]))
+    B, (short, limit) = 1 / (0.1 * 21) + 0.05, (memory[:-1].mean(), memory[-1])
+    solved = [B + A / 2 + math.sqrt(A**2 + 4 * A * B) / 2 for A in (short, limit)]
+    assert solved[1] / solved[0] > 180
+    assert bounds.theorem_two_sharp(**at, T=20) == 1.0 < solved[0]
 
 
 @pytest.mark.parametrize("delta", [0.01, 0.3, 0.9, 1.0])
@@ -271,9 +295,6 @@ def test_without_noise_the_bound_is_that_of_the_best_step(delta):
     assert math.isclose(lr[decrease.argmax()], step, rel_tol=1e-3)
     value = bounds.noise_free(f0=f0, L=L, delta=delta, T=T)
     assert math.isclose(value, f0 / ((T + 1) * decrease.max()), rel_tol=1e-5)
-    # and at that step Theorem II's sharper form agrees: sigma^2 = M solves it with equality
-    again = bounds.theorem_two_sharp(f0=f0, lr=step, L=L, sigma=math.sqrt(value), delta=delta, T=T)
-    assert math.isclose(again, value, rel_tol=1e-12)
 
 
 def test_constant_steps_are_a_case_of_steps_that_vary():
