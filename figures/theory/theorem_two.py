@@ -54,7 +54,8 @@ def work(quick: bool, seed: int) -> Works:
     works: dict[str, Work] = {"halved": Halved(steps=steps if quick else 10_000, seed=seed)}
     for q in TO_AND_FRO:
         straight = math.ceil(math.log(NEARLY) / math.log(q)) if q else 0
-        works[f"steady, {q}"] = Steady(q, straight, 500 if quick else STEADY_STEPS)
+        length = 500 if quick else STEADY_STEPS
+        works[f"steady, {q}"] = Steady(q, straight, length, L=4.0, sigma=2.0)
     works["steady, slope"] = Steady(0.0, SLOPE_STEPS, SLOPE_STEPS, SLOPE_LR)
     for spec in sorted({*LABELS, *SPECS[::5]}) if quick else SPECS:
         c = compressor(spec).contractive(D)

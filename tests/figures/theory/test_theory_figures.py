@@ -11,6 +11,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 from doctored import add, doctored, scale
+from mutants import MUTANTS
 
 from efsgd import Compressor, Identity, Scaled, bounds, compressor
 from efsgd.convex.problems.valleys import Crosswind, Huber, Valleys
@@ -148,6 +149,13 @@ def test_every_claim_has_been_seen_to_fail(results, figure):
     plain = {re.sub(r"0\.\d+", "", text) for text in broken}
     unbroken = {re.sub(r"0\.\d+", "", text) for text in claims} - plain
     assert all(any(re.search(p, text) for p in BY_MUTANTS) for text in unbroken), unbroken
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.picture in MODULES], ids=str)
+def test_every_mutant_of_a_formula_fails_a_claim(results, mutant):
+    """A wrong theory is noticed; that it is wrong is shown in tests/figures/claims."""
+    with mutant.applied():
+        assert failed(mutant.picture, results[mutant.picture])
 
 
 # -- the works themselves --------------------------------------------------------------------------

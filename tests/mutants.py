@@ -1,0 +1,437 @@
+"""Wrong variants of formulas, one edit of a source line each, put in the place of the right one.
+
+A mutant of :mod:`efsgd.bounds` comes with a witness: a number, found without the formula, that
+contradicts it. Whoever adds a formula adds at least two mutants of it here, and a claim that
+notices each of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from efsgd import bounds
+from efsgd.bounds import feedback
+from efsgd.convex import worst_case
+
+Witness = Callable[[Any], bool]  # whether it contradicts a function of efsgd.bounds
+
+
+@contextmanager
+def edited(function: FunctionType, before: str, after: str) -> Iterator[None]:
+    """The function with its source changed at the one place where it has ``before``.
+
+    Whoever holds the function runs the changed code, so all callers are wrong together.
+    """
+    source = textwrap.dedent(inspect.getsource(function))
+    source = source[source.index("def ") :]
+    assert source.count(before) == 1, f"{function.__name__} has {before!r} not once"
+    namespace: dict[str, Any] = {}
+    text = "from __future__ import annotations\n" + source.replace(before, after)
+    exec(compile(text, "<mutant>", "exec"), function.__globals__, namespace)
+    right = function.__code__
+    function.__code__ = namespace[function.__name__].__code__
+    try:
+        yield
+    finally:
+        function.__code__ = right
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A wrong variant of a formula of efsgd.bounds, why it is wrong, and who must notice it."""
+
+    formula: str
+    before: str
+    after: str
+    witness: Witness
+    picture: str  # of efsgd-figures theory
+    term: str = ""  # the private function that the edit is in, if the formula calls one
+
+    def __str__(self) -> str:
+        """Its name in a list of tests."""
+        return f"{self.term or self.formula}: {self.before} -> {self.after or 'nothing'}"
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The project with this formula in the place of the right one."""
+        if self.term:
+            function = getattr(feedback, self.term)
+        else:
+            function = inspect.unwrap(getattr(bounds, self.formula))
+        with edited(function, self.before, self.after):
+            yield
+
+
+# -- witnesses -------------------------------------------------------------------------------------
+
+
+def below(attained: float, **letters: float) -> Witness:
+    """An upper bound is wrong if it lies below what an instance attains."""
+    return lambda bound: float(np.max(bound(**letters))) < attained * (1 - 1e-6)
+
+
+def off(value: float, **letters: Any) -> Witness:
+    """An exact form is wrong if it is not the value."""
+    return lambda form: abs(float(np.max(form(**letters))) / value - 1) > 1e-6
+
+
+def slower(method: str, **letters: float) -> Witness:
+    """A best step size is wrong if another one of a grid has a better rate."""
+    delta, mu = letters.get("delta", 1.0), letters["mu"]
+    best = min(quadratics(method, lr, delta, mu) for lr in np.linspace(0.01, 2, 2000))
+    return lambda step: quadratics(method, float(step(L=1.0, **letters)), delta, mu) > best + 1e-3
+
+
+def no_edge(method: str, delta: float) -> Witness:
+    """A largest step size is wrong if convergence does not end there."""
+
+    def same_on_both_sides(cliff: Any) -> bool:
+        edge = float(cliff(L=1.0, delta=delta))
+        below_it, above_it = (quadratics(method, s * edge, delta, 0.1) for s in (0.99, 1.01))
+        return not below_it < 1 < above_it
+
+    return same_on_both_sides
+
+
+def memory(q: float, steps: int) -> float:
+    """|e_t| over lr sigma of C(x) = (1-q)x on a constant gradient."""
+    length = 0.0
+    for _ in range(steps):
+        length = q * (length + 1)
+    return length
+
+
+def mean_of_f(R: float, lr: float, sigma: float, q: float, T: int) -> float:
+    """The mean of f(x_t) - f* in the worst case of Theorem III, as sums."""
+    lags = sum(memory(q, t) for t in range(T + 1)) / (T + 1)
+    return R**2 / (2 * lr * (T + 1)) + lr * sigma**2 * (0.5 + lags)
+
+
+def quadratics(method: str, lr: float, delta: float, mu: float) -> float:
+    """The squared spectral radius on mu x^2/2 and x^2/2 with C(p) = (1-q)p, (1+q)p, the largest."""
+    radii, q = [], (1 - delta) ** 0.5
+    for curvature in (mu, 1.0):
+        for sent in (1 - q, 1 + q):
+            if method == "ef":  # (x, e)
+                p = np.array([lr * curvature, 1.0])
+                matrix = np.array([[1.0, 0.0], [0.0, 0.0]]) + np.outer([-sent, 1 - sent], p)
+            elif method == "ef21":  # (g, h) after g_t is sent
+                h = np.array([sent, 1 - sent])
+                matrix = np.array([np.array([1.0, 0.0]) - lr * curvature * h, h])
+            else:
+                matrix = np.array([[1 - lr * curvature * (sent if method == "cgd" else 1.0)]])
+            radii.append(max(abs(np.linalg.eigvals(matrix))))
+    return float(max(radii)) ** 2
+
+
+@cache
+def solved(method: str, N: int, lr: float, delta: float | None, problem: str) -> float:
+    """The worst case by performance estimation."""
+    nonconvex = problem == "nonconvex"
+    return worst_case(
+        method,  # type: ignore[arg-type]
+        steps=N,
+        lr=lr,
+        delta=delta,
+        problem=problem,  # type: ignore[arg-type]
+        criterion="grad" if nonconvex else "f",
+        initial="f" if nonconvex else "x",
+    ).value
+
+
+def breaks_noise_free(delta: float, N: int) -> Witness:
+    """At the step size the bound 2 L f0 K/(T+1) must hold."""
+    q = (1 - delta) ** 0.5
+    limit = 2 * (1 + q) / (1 - q) / (N + 1)
+
+    def above_it(step: Any) -> bool:
+        return solved("ef", N, float(step(L=1.0, delta=delta)), delta, "nonconvex") > 1.001 * limit
+
+    return above_it
+
+
+# |grad f| = sigma = 1 for ever with L = 1 and lr = 2/(K L), see convex/studies/theorem_two.py; and
+# along a slope without compression, until T = 10^6 with lr = 10^-3
+LONG = 10**9
+TO_AND_FRO = {
+    q: {
+        "f0": 1.0,
+        "lr": 2 * (1 - q) / (1 + q),
+        "L": 1.0,
+        "sigma": 1.0,
+        "delta": 1 - q**2,
+        "T": LONG,
+    }
+    for q in (0.0, 0.95)
+}
+STEEP = {"f0": 4.0, "lr": 0.5 / 39, "L": 4.0, "sigma": 2.0, "delta": 1 - 0.95**2, "T": LONG}
+SLOPE = {"f0": 1000.0, "lr": 1e-3, "L": 1.0, "sigma": 1.0, "delta": 1.0, "T": 10**6 - 1}
+LATE = {"R": 1.0, "lr": 2.0, "sigma": 1.0, "delta": 0.1, "T": 400}
+IN_LATE = mean_of_f(1.0, 2.0, 1.0, 0.9**0.5, 400)
+WEAK = {"R": 1.0, "lr": 1.0, "sigma": 2.0, "delta": 0.9, "T": 50}
+IN_WEAK = mean_of_f(1.0, 1.0, 2.0, 0.1**0.5, 50)
+SGD = {"R": 1.0, "lr": 0.1, "sigma": 1.0, "delta": 1.0, "T": 99}  # R = lr sigma (T+1)^(1/2)
+IN_SGD = 0.1
+HALF = {"L": 1.0, "mu": 0.1, "delta": 0.5}
+EF_RATE = quadratics("ef", 2 / 1.1 * (1 - 0.5**0.5) / (1 + 0.5**0.5), 0.5, 0.1)
+CGD_RATE = quadratics("cgd", 2 / (0.1 * (1 - 0.5**0.5) + 1 + 0.5**0.5), 0.5, 0.1)
+PLAIN = {"L": 1.0, "mu": 0.1}
+K = (1 + 0.5**0.5) / (1 - 0.5**0.5)
+
+LEMMA, TWO, THREE, WORST, RATE, SMOOTH = (
+    "error-lemma",
+    "theorem-two",
+    "theorem-three",
+    "worst-case",
+    "rate",
+    "no-feedback-needed",
+)
+
+
+def _at(q: float, t: int) -> tuple[float, dict[str, float]]:
+    """|e_t|^2 of the instance that attains the sharp form, and its letters."""
+    return (0.5 * memory(q, t)) ** 2, {"lr": 0.25, "sigma": 2.0, "delta": 1 - q**2}
+
+
+IN_LEMMA, AT_LEMMA = _at(0.999, 20_000)
+IN_SHARP, AT_SHARP = _at(0.5, 3)
+VARYING = {"lrs": np.array([0.1, 0.5]), "sigmas": 2.0, "delta": 0.75}
+IN_VARYING = (0.5 * (0.5 * 0.2 + 1.0)) ** 2
+
+MUTANTS = (
+    Mutant("error_lemma", "4 * (1", "3 * (1", below(IN_LEMMA, **AT_LEMMA), LEMMA),
+    Mutant(
+        "error_lemma",
+        "(lr * sigma / delta) ** 2",
+        "(lr * sigma) ** 2 / delta",
+        below(IN_LEMMA, **AT_LEMMA),
+        LEMMA,
+    ),
+    Mutant(
+        "error_lemma",
+        "(1 - delta)",
+        "(1 - delta) ** 2",
+        below(_at(0.5, 99)[0], **_at(0.5, 99)[1]),
+        LEMMA,
+    ),
+    Mutant(
+        "error_sharp",
+        " * limit_share(delta, t)",
+        "",
+        off(IN_SHARP, **AT_SHARP, t=3),
+        LEMMA,
+    ),
+    Mutant(
+        "error_sharp",
+        "lag(delta)",
+        "contraction(delta)",
+        below(IN_SHARP, **AT_SHARP, t=3),
+        LEMMA,
+    ),
+    Mutant("error_sharp", "** 2", "", off(IN_SHARP, **AT_SHARP, t=3), LEMMA),
+    Mutant(
+        "error_varying",
+        "contraction(delta) * (roots[-1] + step)",
+        "contraction(delta) * roots[-1] + step",
+        off(IN_VARYING, **VARYING),
+        LEMMA,
+    ),
+    Mutant(
+        "error_varying",
+        "contraction(delta)",
+        "(1 - delta)",
+        below(IN_VARYING, **VARYING),
+        LEMMA,
+    ),
+    Mutant(
+        "theorem_two", "memory / rho", "memory / (4 * rho)", below(1.0, **TO_AND_FRO[0.95]), TWO
+    ),
+    Mutant("theorem_two", " + L**2 * memory / rho", "", below(1.0, **TO_AND_FRO[0.95]), TWO),
+    Mutant("theorem_two", "L**2", "L", below(4.0, **STEEP), TWO),
+    Mutant("theorem_two", "/ (2 - rho)", "/ 2", below(1.0, **TO_AND_FRO[0.95]), TWO),
+    Mutant("theorem_two", "/ rho)", ")", below(1.0, **TO_AND_FRO[0.95], rho=0.5), TWO),
+    Mutant("theorem_two", "2 * _descent", "_descent", below(1.0, **TO_AND_FRO[0.0], rho=0.01), TWO),
+    Mutant("theorem_two_best_rho", "L**2", "L", below(4.0, **STEEP), TWO),
+    Mutant(
+        "theorem_two_best_rho",
+        "_solved(_descent(f0, lr, L, sigma, T), c)",
+        "_descent(f0, lr, L, sigma, T) + c / 2",
+        below(1.0, **TO_AND_FRO[0.95]),
+        TWO,
+    ),
+    Mutant("theorem_two_sharp", "A = (lr", "A = 0.49 * (lr", below(1.0, **TO_AND_FRO[0.95]), TWO),
+    Mutant(
+        "theorem_two_sharp",
+        "lag(delta)",
+        "contraction(delta)",
+        below(1.0, **TO_AND_FRO[0.95]),
+        TWO,
+    ),
+    Mutant("theorem_two_sharp", "sigma**2)", "sigma)", below(4.0, **STEEP), TWO),
+    Mutant(
+        "theorem_two_sharp",
+        "L * lr * sigma**2 / 2",
+        "L * lr * sigma**2 / 4",
+        below(1.0, **TO_AND_FRO[0.0]),
+        TWO,
+        term="_descent",
+    ),
+    Mutant(
+        "theorem_two_sharp",
+        "f0 / (lr * (T + 1))",
+        "f0 / (2 * lr * (T + 1))",
+        below(1.0, **SLOPE),
+        TWO,
+        term="_descent",
+    ),
+    Mutant(
+        "theorem_two_sharp",
+        "A**2 + 4 * A * B",
+        "A**2 + A * B",
+        below(1.0, **TO_AND_FRO[0.95]),
+        TWO,
+        term="_solved",
+    ),
+    Mutant(
+        "noise_free",
+        "2 * L * f0",
+        "L * f0",
+        below(solved("ef", 5, 1 / K, 0.5, "nonconvex"), f0=1.0, L=1.0, delta=0.5, T=5),
+        WORST,
+    ),
+    Mutant(
+        "noise_free",
+        "(gap(delta) * (T + 1))",
+        "(T + 1)",
+        below(solved("ef", 5, 1 / K, 0.5, "nonconvex"), f0=1.0, L=1.0, delta=0.5, T=5),
+        WORST,
+    ),
+    Mutant("noise_free_step", "gap(delta) / L", "1 / L", breaks_noise_free(0.5, 10), WORST),
+    Mutant("noise_free_step", "gap(delta)", "2 * gap(delta)", breaks_noise_free(0.9, 10), WORST),
+    Mutant("theorem_three", "2 * lr", "lr", below(IN_LATE, **LATE), THREE),
+    Mutant("theorem_three", " / delta", "", below(IN_LATE, **LATE), THREE),
+    Mutant("theorem_three", "contraction(delta)", "(1 - delta)", below(IN_WEAK, **WEAK), THREE),
+    Mutant("theorem_three", "sigma**2", "sigma", below(IN_WEAK, **WEAK), THREE),
+    Mutant(
+        "theorem_three_exact",
+        "lr * sigma**2 / 2",
+        "lr * sigma**2 / 4",
+        below(IN_SGD, **SGD),
+        THREE,
+        term="_subgradient",
+    ),
+    Mutant(
+        "theorem_three_exact",
+        "R**2 / (2 * lr",
+        "R**2 / (4 * lr",
+        below(IN_SGD, **SGD),
+        THREE,
+        term="_subgradient",
+    ),
+    Mutant(
+        "theorem_three_exact",
+        "lag(delta)",
+        "contraction(delta)",
+        below(IN_LATE, **LATE),
+        THREE,
+    ),
+    Mutant(
+        "theorem_three_exact",
+        "mean_share(delta, T + 1)",
+        "mean_share(delta, T)",
+        off(IN_LATE, **LATE),
+        THREE,
+    ),
+    Mutant("theorem_three_exact", "lr * sigma**2", "lr * sigma", off(IN_WEAK, **WEAK), THREE),
+    Mutant(
+        "theorem_three_exact",
+        "np.equal(T, 0)",
+        "np.equal(T, 1)",
+        off(mean_of_f(1.0, 2.0, 1.0, 0.9**0.5, 1), **LATE | {"T": 1}),
+        THREE,
+    ),
+    # E|U/k - x|^2 = (1 - 1/k)|x|^2 for rand-k times d/k: one entry of four is sent, k = 4
+    Mutant("theorem_four", "1 / k", "1 / k**2", off(1 / 4, k=4.0), "theorem-four"),
+    Mutant("theorem_four", "1 / k", "1 - 1 / k", off(1 / 4, k=4.0), "theorem-four"),
+    Mutant("theorem_four", "1 / k", "1 / (k + 1)", off(1 / 4, k=4.0), "theorem-four"),
+    Mutant("gd_step", "2 / (L + mu)", "1 / L", slower("gd", mu=0.1), RATE),
+    Mutant("gd_step", "2 / (L + mu)", "2 / L", slower("gd", mu=0.1), RATE),
+    Mutant("gd_rate", " ** 2", "", off((0.9 / 1.1) ** 2, **PLAIN), RATE),
+    Mutant("gd_rate", "(L - mu) / (L + mu)", "(L - mu) / L", off((0.9 / 1.1) ** 2, **PLAIN), RATE),
+    Mutant(
+        "cgd_step", "(1 - contraction(delta)) * mu + ", "", slower("cgd", delta=0.5, mu=0.1), RATE
+    ),
+    Mutant("cgd_step", "2 / (", "1 / (", slower("cgd", delta=0.5, mu=0.1), RATE),
+    Mutant("cgd_rate", " ** 2", "", off(CGD_RATE, **HALF), RATE),
+    Mutant("cgd_rate", "gap(delta) * mu", "mu", below(CGD_RATE, **HALF), SMOOTH),
+    Mutant("ef_step", "2 * gap(delta)", "2", slower("ef", delta=0.5, mu=0.1), RATE),
+    Mutant("ef_step", "2 * gap(delta)", "gap(delta)", slower("ef", delta=0.5, mu=0.1), RATE),
+    Mutant("ef_rate", "16 * q", "4 * q", below(EF_RATE, **HALF), SMOOTH),
+    Mutant("ef_rate", "(1 - q) / 2 * r", "(1 - q) * r", off(EF_RATE, **HALF), RATE),
+    Mutant("ef_rate", "q + (1 - q)", "(1 - q)", below(EF_RATE, **HALF), SMOOTH),
+    Mutant(
+        "ef21_step",
+        "ef_step(L=L, mu=mu, delta=delta)",
+        "gd_step(L=L, mu=mu)",
+        slower("ef21", delta=0.5, mu=0.1),
+        RATE,
+    ),
+    Mutant("ef21_step", "return ", "return 0.5 * ", slower("ef21", delta=0.5, mu=0.1), RATE),
+    Mutant("ef21_rate", "return ef_rate", "return cgd_rate", below(EF_RATE, **HALF), RATE),
+    Mutant("ef21_rate", "delta=delta)", "delta=delta) ** 2", below(EF_RATE, **HALF), RATE),
+    Mutant("cgd_cliff", "2 / (", "1 / (", no_edge("cgd", 0.5), RATE),
+    Mutant("cgd_cliff", "(1 + con", "(1 - con", no_edge("cgd", 0.5), RATE),
+    Mutant("ef_cliff", "2 * gap(delta)", "gap(delta)", no_edge("ef", 0.5), RATE),
+    Mutant("ef_cliff", "2 * gap(delta)", "2", no_edge("ef", 0.5), RATE),
+    Mutant(
+        "gd_convex",
+        "(4 * N + 2)",
+        "(2 * N + 4)",
+        off(solved("gd", 3, 1.0, None, "convex"), L=1.0, R=1.0, N=3),
+        WORST,
+    ),
+    Mutant(
+        "gd_convex",
+        "(4 * N + 2)",
+        "(4 * N + 4)",
+        off(solved("gd", 3, 1.0, None, "convex"), L=1.0, R=1.0, N=3),
+        WORST,
+    ),
+    Mutant(
+        "ef_convex",
+        "2 + 4 * L",
+        "2 + 2 * L",
+        off(solved("ef", 3, 1 / K, 0.5, "convex"), L=1.0, R=1.0, lr=1 / K, delta=0.5, N=3),
+        WORST,
+    ),
+    Mutant(
+        "ef_convex",
+        "lr * moved",
+        "lr * N",
+        off(solved("ef", 3, 1 / K, 0.5, "convex"), L=1.0, R=1.0, lr=1 / K, delta=0.5, N=3),
+        WORST,
+    ),
+    Mutant(
+        "gd_nonconvex",
+        "(3 * N + 2)",
+        "(4 * N + 2)",
+        below(solved("gd", 3, 1.0, None, "nonconvex"), L=1.0, f0=1.0, N=3),
+        WORST,
+    ),
+    Mutant(
+        "gd_nonconvex",
+        "4 * L * f0",
+        "2 * L * f0",
+        below(solved("gd", 3, 1.0, None, "nonconvex"), L=1.0, f0=1.0, N=3),
+        WORST,
+    ),
+)
