@@ -26,10 +26,13 @@ def entries_of(preset="paper", **changes):
     return grid(choice, {name: source(name) for name in names})
 
 
-def history(epochs, accuracy, *, best=None, virtual=None, phi=0.3, diverged=None):
+def history(
+    epochs, accuracy, *, best=None, virtual=None, phi=0.3, phi_g=0.25, drops=(), diverged=None
+):
     """Arrays of a training that ends at `accuracy` (percent) and is at `best` in the middle.
 
-    From epoch `diverged` on (counted from 0) all rows are NaN.
+    The density of g + e is `phi`, and four fifths of it in the epochs of `drops`. From epoch
+    `diverged` on (counted from 0) all rows are NaN.
     """
     line = np.linspace(0.5, 1.0, epochs)
     test = accuracy / 100 * line
@@ -40,8 +43,9 @@ def history(epochs, accuracy, *, best=None, virtual=None, phi=0.3, diverged=None
     arrays = {"test_accuracy": test, "train_accuracy": test, "test_loss": loss, "train_loss": loss}
     arrays |= {f"virtual_{name}": array.copy() for name, array in arrays.items()}
     arrays["virtual_test_accuracy"][-1] = (accuracy if virtual is None else virtual) / 100
-    arrays |= {"running_loss": loss, "running_accuracy": test, "phi_g": np.full(epochs, 0.4)}
-    arrays |= {"phi_p": np.full(epochs, phi), "memory_norm": line, "lr": line}
+    arrays |= {"running_loss": loss, "running_accuracy": test, "phi_g": np.full(epochs, phi_g)}
+    phi_p = np.where(np.isin(np.arange(epochs), drops), 0.8 * phi, phi)
+    arrays |= {"phi_p": phi_p, "memory_norm": line, "lr": line}
     arrays |= {"seconds": np.ones(epochs), "images_per_second": np.full(epochs, 100.0)}
     arrays = {name: np.array(values) for name, values in arrays.items()}
     if diverged is not None:
@@ -57,7 +61,8 @@ def result_of(entry, directory, made_by=None, **changes):
     `made_by` changes what is recorded of the code and the machine.
     """
     run = entry.training
-    arrays = history(run.epochs, changes.pop("accuracy", published(entry)), **changes)
+    accuracy = changes.pop("accuracy", published(entry))
+    arrays = history(run.epochs, accuracy, **({"drops": run.drops} | changes))
     not_evaluated = [epoch for epoch in range(run.epochs) if not run.evaluated(epoch)]
     for name in arrays:
         if not_evaluated and name.startswith(RARE):

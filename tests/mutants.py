@@ -25,20 +25,27 @@ from efsgd.convex import worst_case
 Witness = Callable[[Any], bool]  # whether it contradicts a function of efsgd.bounds
 
 
-@contextmanager
-def edited(function: FunctionType, before: str, after: str) -> Iterator[None]:
-    """The function with its source changed at the one place where it has ``before``.
+def changed(function: FunctionType, before: str, after: str, kind: type | None = None) -> Any:
+    """A function with its source changed at the one place where it has ``before``.
 
-    Whoever holds the function runs the changed code, so all callers are wrong together.
+    ``kind`` is the class that it is a method of, which super() needs.
     """
     source = textwrap.dedent(inspect.getsource(function))
     source = source[source.index("def ") :]
     assert source.count(before) == 1, f"{function.__name__} has {before!r} not once"
+    body = textwrap.indent(source.replace(before, after), "    ")
+    text = "from __future__ import annotations\n\ndef made(__class__):\n" + body
+    text += f"\n    return {function.__name__}\n"
     namespace: dict[str, Any] = {}
-    text = "from __future__ import annotations\n" + source.replace(before, after)
     exec(compile(text, "<mutant>", "exec"), function.__globals__, namespace)
+    return namespace["made"](kind)
+
+
+@contextmanager
+def edited(function: FunctionType, before: str, after: str) -> Iterator[None]:
+    """A function with its source changed: all who call it are wrong together."""
     right = function.__code__
-    function.__code__ = namespace[function.__name__].__code__
+    function.__code__ = changed(function, before, after).__code__
     try:
         yield
     finally:

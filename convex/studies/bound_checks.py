@@ -23,7 +23,7 @@ SPECS = (  # every built-in compressor
     "sign",
     "scaledsign",
     "scaledsign:zero=0",
-    "blockwise:16,scaledsign",
+    "blockwise:10,scaledsign",  # of 16 and of 256 the last block is shorter
     "twomeans",
     "signtopk:4",
     "topk:0.25",

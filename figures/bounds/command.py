@@ -21,7 +21,7 @@ from efsgd.arrays import Array
 from efsgd.convex.studies.bound_checks import BUILT_IN, Bounds, checked
 from efsgd.convex.verification.verification import Verification
 from efsgd.figures import make, terminal
-from efsgd.figures.bounds import delta_zoo, own_vectors, tables
+from efsgd.figures.bounds import delta_zoo, own_vectors, tables, trainings
 from efsgd.figures.bounds.own_compressor import OwnCompressor, own_compressor
 from efsgd.figures.bounds.own_vectors import Achieved
 from efsgd.figures.claims.verdicts import Verdict, observation
@@ -111,15 +111,15 @@ def _check_library(
 
 def _trainings(options: Options) -> dict[str, Result]:
     """The trainings in the folder of the deep track, which holds the densities of gradients."""
-    trainings = {}
+    found = {}
     for path in sorted((options.results.parent / "cifar").glob("training-*.npz")):
         try:
             result = load(path)
         except (ValueError, OSError):  # another command's file, and its concern
             continue
         if "phi_g" in result.arrays:
-            trainings[f"{delta_zoo.REAL}, {path.stem}"] = result
-    return trainings
+            found[f"{trainings.REAL}, {path.stem}"] = result
+    return found
 
 
 def _check_own(

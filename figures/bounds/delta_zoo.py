@@ -1,7 +1,8 @@
 """The delta zoo: what compressors claim, what is proven, what a search finds, what Gaussians show.
 
 The picture shows an unbiased C as C/(1 + omega), which has delta = 1/(1 + omega) (Theorem IV of
-arXiv 1901.09847). Gaussian vectors come nowhere near a worst case, and neither do real gradients.
+arXiv 1901.09847). Beside the worst case stand Gaussian vectors and, for scaled sign, the densities
+that trainings have kept; ``benchmarks/real_gradients.py`` measures top-k on gradients too.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from efsgd.arrays import Array
 from efsgd.convex.studies.bound_checks import BUILT_IN, DIMENSIONS, Bounds
 from efsgd.convex.verification.certificates import FITTED
+from efsgd.figures.bounds import trainings
+from efsgd.figures.bounds.trainings import REAL
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 NAME = "delta-zoo"
 TITLE = "What every compressor claims, what is proven, and the worst that a search finds"
 SOURCE = "derived here"
-REAL = "real gradients"  # results whose name begins so hold densities of a training
 SAMPLES, QUICK_SAMPLES = 1000, 100
 QUICK_DIMENSIONS = (2, 16)
 ATTAINED = 1e-6  # between a claim and what the named vector reaches, where nothing is random
@@ -63,19 +64,6 @@ def checks(results: Results) -> dict[str, dict[int, Result]]:
 def all_checks(results: Results) -> list[Result]:
     """The checks, one compressor after the other."""
     return [result for by_d in checks(results).values() for result in by_d.values()]
-
-
-def densities(results: Results) -> Array:
-    """The densities phi(g) and phi(g + e) of all trainings, one an epoch; empty without any."""
-    recorded = [
-        result[name].ravel()
-        for key, result in results.items()
-        if key.startswith(REAL)
-        for name in ("phi_g", "phi_p")
-        if name in result.arrays
-    ]
-    phi: Array = np.concatenate([np.zeros(0), *recorded])
-    return phi[np.isfinite(phi) & (phi > 0)]
 
 
 def as_delta(result: Result, name: str) -> float:
@@ -156,10 +144,12 @@ def _draw_marks(ax: Axes, claiming: dict[str, Result], heights: Mapping[str, int
 
 
 def _draw_real(ax: Axes, results: Results, heights: Mapping[str, int]) -> None:
-    """The range of the densities of real gradients, which are the delta of scaled sign there."""
-    phi = densities(results)
-    models = {str(r.spec.get("model")) for name, r in results.items() if name.startswith(REAL)}
-    text: str | None = f"{REAL} of {', '.join(sorted(models))}: $\\phi$, any step"
+    """The range of the densities of real gradients, which are the delta of scaled sign there.
+
+    Of the ternary one, which achieves more where x_i = 0, they are a lower bound.
+    """
+    phi = trainings.densities(results)
+    text: str | None = f"{REAL} of {trainings.models(results)}: $\\phi$, means of epochs"
     for name in ("scaledsign", "scaledsign:zero=0"):
         if phi.size and name in heights:
             look: dict[str, Any] = {"color": style.ORANGE, "alpha": 0.5, "linewidth": 6}
@@ -248,7 +238,7 @@ def _verdict(name: str, by_d: dict[int, Result]) -> Verdict:
 
 
 def _observations(by_name: dict[str, dict[int, Result]], results: Results) -> list[Verdict]:
-    """How far Gaussian vectors and real gradients are from the worst case."""
+    """What Gaussian vectors show beside the truth, and how dense gradients of trainings are."""
     rows = []
     for name in ("scaledsign", "topk:0.25"):
         by_d = by_name.get(name)
@@ -256,11 +246,7 @@ def _observations(by_name: dict[str, dict[int, Result]], results: Results) -> li
             text = f"{name}, d = {max(by_d)}: least delta on Gaussian vectors, and the truth"
             worst, claimed = float(largest["gaussian_worst"]), float(largest["claimed"])
             rows.append(observation(text, SOURCE, f"{worst:.3g}, not {claimed:.3g}"))
-    phi = densities(results)
-    if phi.size:
-        text = "density of real gradients, the delta of scaled sign there: least and greatest"
-        rows.append(observation(text, "section 6", f"{phi.min():.3g} and {phi.max():.3g}"))
-    return rows
+    return rows + trainings.observations(results)
 
 
 PICTURE = Picture(NAME, TITLE, work, draw, verdicts)

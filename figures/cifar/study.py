@@ -75,10 +75,17 @@ class Cell:
 
     def best(self, name: str = "test_accuracy") -> float:
         """The maximum over epochs of the mean over seeds, as the paper reports; NaN for no run."""
+        values = self.at_best(name)
+        return float(values.mean()) if len(values) else float("nan")
+
+    def at_best(self, name: str = "test_accuracy") -> Array:
+        """The values of every run, (R,), at the epoch with the greatest mean over seeds."""
         if not self.results:
-            return float("nan")
-        mean = self.series(name).mean(axis=1)
-        return float("nan") if np.isnan(mean).all() else float(np.nanmax(mean))
+            return np.zeros(0)
+        series = self.series(name)
+        mean = series.mean(axis=1)
+        best: Array = series[0 if np.isnan(mean).all() else int(np.nanargmax(mean))]
+        return best
 
     @property
     def diverged(self) -> int:

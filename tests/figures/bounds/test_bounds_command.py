@@ -16,12 +16,12 @@ import pytest
 from click.testing import CliRunner
 from commands import refused
 from compressor_table import LIBRARY
-from doctored import doctored
+from doctored import computed, doctored
 
 import efsgd
 from efsgd.convex.studies.bound_checks import BUILT_IN, Bounds
 from efsgd.convex.verification import verification
-from efsgd.figures.bounds import delta_zoo, options, tables
+from efsgd.figures.bounds import delta_zoo, options, tables, trainings
 from efsgd.figures.bounds.command import PICTURES
 from efsgd.figures.bounds.own_compressor import own_compressor
 from efsgd.figures.cli import TRACKS, main
@@ -549,12 +549,47 @@ def test_every_claim_can_fail(results, name, values, claim):
     assert claim in failed
 
 
+MUTANTS = [  # a class, its formula, and a false one; at d = 2 and 16
+    ("topk:0.25", efsgd.TopK, "_delta", lambda c, d: c._k(d) / d, lambda c, d: 2 * c._k(d) / d),
+    ("topk:0.25", efsgd.TopK, "_delta", lambda c, d: c._k(d) / d, lambda c, d: (c._k(d) / d) ** 2),
+    ("natural", efsgd.Natural, "_omega", lambda c, d: 1 / 8, lambda c, d: 1 / 9),
+    ("natural", efsgd.Natural, "_omega", lambda c, d: 1 / 8, lambda c, d: 1 / 7),
+]
+
+
+@pytest.mark.parametrize(("spec", "kind", "name", "true", "false"), MUTANTS)
+def test_a_constant_fails_if_it_is_too_large_and_if_it_is_too_small(
+    monkeypatch, spec, kind, name, true, false
+):
+    def outcome(formula):
+        monkeypatch.setattr(kind, name, formula)
+        works = {f"{spec}, d = {d}": Bounds(efsgd.compressor(spec), d, 0, 100) for d in (2, 16)}
+        return failing({name: computed(work) for name, work in works.items()})
+
+    assert outcome(true) == []
+    assert outcome(false)
+
+
+def test_every_built_in_compressor_names_a_vector_that_is_its_worst():
+    claiming = [c for c in BUILT_IN if c.guarantee not in ("absolute", "none")]
+    assert len(BUILT_IN) - len(claiming) == 2  # sign, threshold:abs
+    for c in claiming:
+        for d in delta_zoo.dimensions(quick=False):
+            assert c.attaining_point(d).shape == (d,)
+
+
+def test_the_built_in_blocks_have_several_sizes():
+    # else the least delta over the blocks would be that of any of them
+    (blocks,) = [c for c in BUILT_IN if isinstance(c, efsgd.Blockwise)]
+    assert len(set(blocks.block_sizes(16))) == len(set(blocks.block_sizes(256))) == 2
+
+
 def test_the_picture_shows_every_mark(results):
     bad = altered(results, "topk:0.5, d = 16", worst=-0.25, verdict="VIOLATED")
     phi = {"phi_g": np.array([0.1, 0.5, np.nan]), "phi_p": np.array([0.3])}
     sign = replace(results["topk:0.5, d = 16"], spec={"compressor": "scaledsign", "d": 16})
     real = Result(phi, {"model": "resnet8"}, {}, "t.npz")
-    figure = delta_zoo.draw({**bad, "scaledsign, d = 16": sign, f"{delta_zoo.REAL}, t": real})
+    figure = delta_zoo.draw({**bad, "scaledsign, d = 16": sign, f"{trainings.REAL}, t": real})
     left, right = figure.axes
     assert [ax.get_title() for ax in figure.axes] == ["d = 2", "d = 16"]
     (legend,) = figure.legends
@@ -575,9 +610,10 @@ def test_densities_of_a_training_are_drawn_where_there_is_one(run, tmp_path):
     (tmp_path / "results" / "cifar" / "training-2.npz").write_text("damaged")
     outcome = run("--compressor", "scaledsign", "--d", 2)
     assert outcome.exit_code == 0, outcome.output
-    (row,) = [row for row in rows(tmp_path) if "real gradients" in row["claim"]]
-    assert row["measured"] == "0.2 and 0.6"
+    of_g, of_p = [row for row in rows(tmp_path) if "real gradients" in row["source"]]
+    assert of_g["measured"] == "0.2 to 0.4, median 0.3"
+    assert of_p["measured"] == "0.3 to 0.6, median 0.45"
     run("--compressor", "topk:1", "--d", 2)
     other = [row for row in rows(tmp_path) if row["figure"].startswith("delta-zoo-topk-1")]
     assert other
-    assert not [row for row in other if "real gradients" in row["claim"]]
+    assert not [row for row in other if "real gradients" in row["source"]]

@@ -1,0 +1,259 @@
+"""Wrong constants of the compressors, one edit of a method each: every one is false, and noticed.
+
+``efsgd-figures bounds`` must notice it. WORST are the constants in closed form, delta or for
+unbiased ones omega, written down apart from the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mutants import changed
+
+from efsgd import Compressor, compressor
+from efsgd.compressors.guarantee import Guarantees
+
+CLASSES = {kind.__name__: kind for kind in Compressor.registry.values()}
+CLASSES["Guarantees"] = Guarantees  # type: ignore[assignment]
+
+WORST: dict[str, Callable[[int], float]] = {  # at d = 16 or the d of the mutant
+    "identity": lambda d: 1.0,
+    "scaledsign": lambda d: 1 / d,
+    "scaledsign:zero=0": lambda d: 1 / d,
+    "scaled:0.5,scaledsign": lambda d: 0.75 / d,
+    "twomeans": lambda d: 1 / d,
+    "signtopk:4": lambda d: min(min(4, d) / d, 1 / min(4, d)),
+    "topk:0.25": lambda d: 0.25,
+    "randk:0.25": lambda d: 0.25,
+    "randk:0.25,unbiased": lambda d: 3.0,
+    "threshold:l2=0.5": lambda d: 1 - (d - 1) / 4 / d,
+    "threshold:linf=0.5": lambda d: 1 / (1 + (d - 1) / 4),
+    "lowrank:1": lambda d: d**-0.5,
+    "qsgd:2": lambda d: 1.0,
+    "qsgd:64": lambda d: 1 / 1024,
+    "contractive,qsgd:2": lambda d: 0.5,
+    "terngrad": lambda d: 1.5,
+    "natural": lambda d: 1 / 8,
+    "scaled:1.0,natural": lambda d: 1 / 8,
+    "natural:nearest": lambda d: 8 / 9,
+    "scaled:1.2,natural:nearest": lambda d: 1 - 0.6**2,
+    "scaled:0.5,natural:nearest": lambda d: 1 - (2 / 3) ** 2,
+    "blockwise:10,scaledsign": lambda d: 1 / 10,
+    "blockwise:10,terngrad": lambda d: (10**0.5 - 1) / 2,
+    "scaled:0.5,topk:0.25": lambda d: 0.75 / 4,
+    "scaled:0.3,qsgd:2": lambda d: 0.3 * (2 - 0.3 * 2),
+    "scaled:0.5,blockwise:10,topk:0.25": lambda d: 0.75 * 3 / 10,
+    "scaled:0.5,contractive,qsgd:2": lambda d: 0.25 * (2 - 0.25 * 2),
+    "scaled:0.5,scaled:0.5,topk:0.25": lambda d: 0.25 * 1.75 / 4,
+    "contractive,terngrad": lambda d: 1 / 2.5,
+}
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A method of a compressor with one edit, and the compressor and dimension where it shows."""
+
+    spec: str
+    kind: str
+    method: str
+    before: str
+    after: str
+    d: int = 16
+
+    def __str__(self) -> str:
+        """Its name in a list of tests."""
+        return f"{self.spec}, d = {self.d}: {self.before} -> {self.after}"
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The library with this method in the place of the right one."""
+        kind = CLASSES[self.kind]
+        right = kind.__dict__[self.method]
+        setattr(kind, self.method, changed(right, self.before, self.after, kind))
+        try:
+            yield
+        finally:
+            setattr(kind, self.method, right)
+
+    @property
+    def claimed(self) -> float:
+        """What the compressor claims now."""
+        c = compressor(self.spec)
+        return c.omega(self.d) if c.guarantee == "unbiased" else c.delta(self.d)
+
+
+WRONG = (
+    Wrong("scaled:1.0,natural", "Scaled", "_omega", ".omega(d)", ".omega(d) / 2"),
+    Wrong("scaled:1.0,natural", "Scaled", "_omega", ".omega(d)", ".omega(d) * 2"),
+    Wrong("identity", "Identity", "_delta", "return 1.0", "return 0.5"),
+    Wrong("identity", "Identity", "_delta", "return 1.0", "return 1.0 / d"),
+    Wrong("scaledsign", "ScaledSign", "_delta", "1.0 / d", "2.0 / d"),
+    Wrong("scaledsign", "ScaledSign", "_delta", "1.0 / d", "1.0 / d**2"),
+    Wrong("scaledsign:zero=0", "ScaledSign", "_delta", "1.0 / d", "2.0 / d"),
+    Wrong("scaledsign:zero=0", "ScaledSign", "_delta", "1.0 / d", "1.0 / d**2"),
+    Wrong(
+        "scaled:0.5,scaledsign",
+        "ScaledSign",
+        "_scaled_delta",
+        "a * (2.0 - a) / d",
+        "a * (2.0 - a)**2 / d",
+    ),
+    Wrong("scaled:0.5,scaledsign", "ScaledSign", "_scaled_delta", "a * (2.0 - a) / d", "a / d"),
+    Wrong("twomeans", "TwoMeans", "_delta", "1.0 / d", "2.0 / d"),
+    Wrong("twomeans", "TwoMeans", "_delta", "1.0 / d", "1.0 / d**2"),
+    Wrong("signtopk:4", "SignTopK", "_delta", "min(k / d, 1.0 / k)", "max(k / d, 1.0 / k)", 32),
+    Wrong("signtopk:4", "SignTopK", "_delta", "min(k / d, 1.0 / k)", "min(k / d, 1.0 / k**2)"),
+    Wrong("signtopk:4", "SignTopK", "_delta", "min(k / d, 1.0 / k)", "k / d", 2),
+    Wrong("signtopk:4", "SignTopK", "_delta", "min(k / d, 1.0 / k)", "1.0 / k", 32),
+    Wrong("topk:0.25", "TopK", "_delta", "self._k(d) / d", "2 * self._k(d) / d"),
+    Wrong("topk:0.25", "TopK", "_delta", "self._k(d) / d", "(self._k(d) / d) ** 2"),
+    Wrong("randk:0.25", "RandK", "_delta", "self._k(d) / d", "2 * self._k(d) / d"),
+    Wrong("randk:0.25", "RandK", "_delta", "self._k(d) / d", "(self._k(d) / d) ** 2"),
+    Wrong("randk:0.25,unbiased", "RandK", "_omega", "d / self._k(d) - 1.0", "d / self._k(d)"),
+    Wrong(
+        "randk:0.25,unbiased",
+        "RandK",
+        "_omega",
+        "d / self._k(d) - 1.0",
+        "(d / self._k(d)) ** 0.5 - 1.0",
+    ),
+    Wrong("threshold:l2=0.5", "Threshold", "_delta", "self.l2**2 / d", "self.l2**4 / d"),
+    Wrong("threshold:l2=0.5", "Threshold", "_delta", "self.l2**2 / d", "self.l2 / d"),
+    Wrong("threshold:l2=0.5", "Threshold", "_delta", "(d - 1) * self.l2**2", "d * self.l2**2"),
+    Wrong(
+        "threshold:linf=0.5",
+        "Threshold",
+        "_delta",
+        "(d - 1) * self.linf**2",
+        "(d - 1) * self.linf**4",
+    ),
+    Wrong(
+        "threshold:linf=0.5", "Threshold", "_delta", "(d - 1) * self.linf**2", "d * self.linf**2"
+    ),
+    Wrong("lowrank:1", "LowRank", "_delta", "min(self.sides(d))", "max(self.sides(d)) ** 2"),
+    Wrong(
+        "lowrank:1",
+        "LowRank",
+        "_delta",
+        "self.rank_at(d) / min(self.sides(d))",
+        "2 * self.rank_at(d) / min(self.sides(d))",
+    ),
+    Wrong(
+        "lowrank:1",
+        "LowRank",
+        "_delta",
+        "self.rank_at(d) / min(self.sides(d))",
+        "(self.rank_at(d) / min(self.sides(d))) ** 2",
+    ),
+    Wrong("qsgd:2", "QSGD", "_omega", "math.sqrt(d) / self.s - 1.0", "math.sqrt(d) / self.s - 1.5"),
+    Wrong("qsgd:2", "QSGD", "_omega", "math.sqrt(d) / self.s - 1.0", "math.sqrt(d) / self.s"),
+    Wrong("qsgd:64", "QSGD", "_omega", "d / 4", "d / 2"),
+    Wrong("qsgd:64", "QSGD", "_omega", "d / 4", "d / 8"),
+    Wrong("qsgd:64", "QSGD", "_gap", "math.sqrt(total) / 2", "math.sqrt(total)"),
+    Wrong("contractive,qsgd:2", "Contractive", "_delta", "self.factor(d)", "self.factor(d) ** 2"),
+    Wrong("contractive,qsgd:2", "Contractive", "_delta", "self.factor(d)", "self.factor(d) ** 0.5"),
+    Wrong("terngrad", "TernGrad", "_omega", "(math.sqrt(d) - 1.0) / 2.0", "math.sqrt(d) / 2.0"),
+    Wrong(
+        "terngrad", "TernGrad", "_omega", "(math.sqrt(d) - 1.0) / 2.0", "(math.sqrt(d) - 1.0) / 4.0"
+    ),
+    Wrong("natural", "Natural", "_omega", "1.0 / 8.0", "1.0 / 7.0"),
+    Wrong("natural", "Natural", "_omega", "1.0 / 8.0", "1.0 / 9.0"),
+    Wrong("natural:nearest", "Natural", "_delta", "8.0 / 9.0", "9.0 / 10.0"),
+    Wrong("natural:nearest", "Natural", "_delta", "8.0 / 9.0", "7.0 / 8.0"),
+    Wrong(
+        "scaled:1.2,natural:nearest",
+        "Natural",
+        "_scaled_delta",
+        "(4.0 * a / 3.0 - 1.0) ** 2",
+        "(a - 1.0) ** 2",
+    ),
+    Wrong(
+        "scaled:0.5,natural:nearest",
+        "Natural",
+        "_scaled_delta",
+        "(1.0 - 2.0 * a / 3.0) ** 2",
+        "(1.0 - a / 3.0) ** 2",
+    ),
+    Wrong("blockwise:10,scaledsign", "Blockwise", "_delta", "min(", "max("),
+    Wrong(
+        "blockwise:10,scaledsign",
+        "Blockwise",
+        "_delta",
+        "self.compressor.delta(b)",
+        "self.compressor.delta(2 * b)",
+    ),
+    Wrong("blockwise:10,terngrad", "Blockwise", "_omega", "max(", "min("),
+    Wrong("blockwise:10,terngrad", "Blockwise", "_omega", "max(", "sum("),
+    Wrong(
+        "scaled:0.5,topk:0.25",
+        "Guarantees",
+        "_scaled_delta",
+        "a * (2.0 - a) * self.delta(d)",
+        "a * self.delta(d)",
+    ),
+    Wrong(
+        "scaled:0.5,topk:0.25",
+        "Guarantees",
+        "_scaled_delta",
+        "a * (2.0 - a) * self.delta(d)",
+        "a * (2.0 + a) * self.delta(d)",
+    ),
+    Wrong(
+        "scaled:0.3,qsgd:2",
+        "Guarantees",
+        "_scaled_delta",
+        "a * (2.0 - a * (1.0 + self.omega(d)))",
+        "a * (2.0 - a * self.omega(d))",
+    ),
+    Wrong(
+        "scaled:0.3,qsgd:2",
+        "Guarantees",
+        "_scaled_delta",
+        "a * (2.0 - a * (1.0 + self.omega(d)))",
+        "a * (1.0 - a * (1.0 + self.omega(d)))",
+    ),
+    Wrong("scaled:0.5,blockwise:10,topk:0.25", "Blockwise", "_scaled_delta", "min(", "max("),
+    Wrong(
+        "scaled:0.5,blockwise:10,topk:0.25",
+        "Blockwise",
+        "_scaled_delta",
+        "_scaled_delta(b, a)",
+        "_scaled_delta(b, a) ** 2",
+    ),
+    Wrong(
+        "scaled:0.5,contractive,qsgd:2", "Contractive", "_scaled_delta", "a * self.factor(d)", "a"
+    ),
+    Wrong(
+        "scaled:0.5,contractive,qsgd:2",
+        "Contractive",
+        "_scaled_delta",
+        "a * self.factor(d)",
+        "a * self.factor(d) ** 2",
+    ),
+    Wrong("scaled:0.5,scaled:0.5,topk:0.25", "Scaled", "_scaled_delta", "a * self.factor", "a"),
+    Wrong(
+        "scaled:0.5,scaled:0.5,topk:0.25",
+        "Scaled",
+        "_scaled_delta",
+        "a * self.factor",
+        "a * self.factor**2",
+    ),
+    Wrong("scaled:0.5,topk:0.25", "Scaled", "_delta", "d, self.factor", "d, 1.0"),
+    Wrong("scaled:0.5,topk:0.25", "Scaled", "_delta", "d, self.factor", "d, self.factor**2"),
+    Wrong(
+        "contractive,terngrad",
+        "Contractive",
+        "factor",
+        "1.0 + self.compressor.omega(d)",
+        "1.0 + self.compressor.omega(d) ** 2",
+    ),
+    Wrong(
+        "contractive,terngrad",
+        "Contractive",
+        "factor",
+        "1.0 + self.compressor.omega(d)",
+        "1.0 + self.compressor.omega(d) / 2",
+    ),
+)
