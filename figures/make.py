@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from efsgd.figures.claims import report, verdict_file
+from efsgd.figures.claims import identities, report, verdict_file
 from efsgd.figures.claims.verdicts import Verdict
 from efsgd.figures.drawing import style, ticks
 from efsgd.figures.processes.crew import Call, Crew, workers
@@ -76,8 +76,10 @@ def make(pictures: Sequence[Picture], options: Options) -> int:
         results = _obtain(works, options, crew)
         for path in _draw_all(pictures, results, options, crew):
             click.echo(path)
-    judged = {} if options.quick else {p.name: judge(p, results[p.name]) for p in pictures}
-    return conclude(judged, options)
+    if options.quick:
+        return conclude({}, options)
+    judged = {picture.name: judge(picture, results[picture.name]) for picture in pictures}
+    return conclude(judged | identities.every_run(results), options)
 
 
 def _obtain(

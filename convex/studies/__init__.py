@@ -5,29 +5,44 @@ is its own description, so that a saved result can be matched with the study tha
 """
 
 from efsgd.convex.studies.bound_checks import Bounds
-from efsgd.convex.studies.error_lemma import Memories
-from efsgd.convex.studies.extremal_compressors import AlongVirtual, Onward
+from efsgd.convex.studies.error_lemma import AlongMemory, Memories
+from efsgd.convex.studies.expected_steps import AllPaths, ExpectedSquares
+from efsgd.convex.studies.extremal_compressors import AlongVirtual, Onward, Turning
+from efsgd.convex.studies.for_free import LongRuns
 from efsgd.convex.studies.section_five import Untouched
 from efsgd.convex.studies.side_by_side import MemoryUnits, SideBySide
 from efsgd.convex.studies.theorem_three import Steepest, TheoremThree
-from efsgd.convex.studies.theorem_two import Halved, MeanGradients
+from efsgd.convex.studies.theorem_two import Halved, MeanGradients, Steady
+from efsgd.convex.studies.tuned import Tuned
+from efsgd.convex.studies.tuned_worst_cases import TunedWorstCases
+from efsgd.convex.studies.unbiased_moments import UnbiasedMoments, Unscaled
 from efsgd.convex.studies.vary import Certified, Vary
-from efsgd.convex.studies.worst_cases import ExactChecks, LyapunovRates, WorstCases
+from efsgd.convex.studies.worst_cases import LyapunovRates, RateProofs, WorstCases
 
 __all__ = [
+    "AllPaths",
+    "AlongMemory",
     "AlongVirtual",
     "Bounds",
     "Certified",
-    "ExactChecks",
+    "ExpectedSquares",
     "Halved",
+    "LongRuns",
     "LyapunovRates",
     "MeanGradients",
     "Memories",
     "MemoryUnits",
     "Onward",
+    "RateProofs",
     "SideBySide",
+    "Steady",
     "Steepest",
     "TheoremThree",
+    "Tuned",
+    "TunedWorstCases",
+    "Turning",
+    "UnbiasedMoments",
+    "Unscaled",
     "Untouched",
     "Vary",
     "WorstCases",

@@ -11,10 +11,13 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.compressors.base import Compressor
+from efsgd.compressors.signs import ScaledSign
 from efsgd.convex.problems.bounded_noise import BoundedNoise, Slope
 from efsgd.engine.runs import Run, run
 from efsgd.methods.feedback import EFSGD
 from efsgd.schedules import Schedule
+
+DENSITY = ("achieved_delta", "phi_p")  # what the delta of scaled signs is, recorded for them
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Memories:
 
     Arrays: "step" (S,), the recorded t; "squared" (P, V, S), the mean of |e_t|^2 over the
     replicates, and "error" its standard error, 0 for one replicate; "lrs" (V, T), the step sizes;
-    "sigma" (P,) and the number "delta"; "virtual_residual" (P, V, S).
+    "sigma" (P,) and the number "delta"; "virtual_residual" (P, V, S). Of scaled signs also
+    "achieved_delta" and "phi_p" (P, V, S, R).
     """
 
     compressor: Compressor
@@ -45,7 +49,9 @@ class Memories:
         squares = np.array([[history["memory_norm"] ** 2 for history in row] for row in runs])
         residuals = np.array([[history["virtual_residual"] for history in row] for row in runs])
         spread = squares.std(axis=3, ddof=1) if self.replicates > 1 else 0 * squares[..., 0]
+        watched = DENSITY if isinstance(self.compressor, ScaledSign) else ()
         return {
+            **{name: np.array([[h[name] for h in row] for row in runs]) for name in watched},
             "step": runs[0][0]["step"],
             "squared": squares.mean(axis=3),
             "error": spread / np.sqrt(self.replicates),
@@ -56,6 +62,7 @@ class Memories:
         }
 
     def _history(self, problem: BoundedNoise | Slope, rate: float | Schedule) -> dict[str, Array]:
+        watched = DENSITY if isinstance(self.compressor, ScaledSign) else ()
         return run(
             Run(
                 problem=problem,
@@ -65,7 +72,7 @@ class Memories:
                 seed=self.seed,
                 replicates=self.replicates,
                 record=self.record,
-                metrics=("memory_norm", "virtual_residual"),
+                metrics=("memory_norm", "virtual_residual", *watched),
             )
         )
 
@@ -105,12 +112,14 @@ class AlongMemory:
         x = np.zeros((self.replicates, self.d))
         memory, lengths = method.start(x), np.zeros((self.steps + 1, self.replicates))
         first = np.full(self.d, self.d**-0.5)
+        e = np.zeros_like(x)
         for t in range(self.steps):
-            e, length = memory.e, lengths[t][:, None]
-            assert e is not None  # of a method with feedback
+            length = lengths[t][:, None]
             g = np.where(length > 0, e / np.where(length > 0, length, 1.0), first)
             x, memory = method.advance(x, g, memory, 1.0, rng)
-            lengths[t + 1] = np.linalg.norm(memory.e, axis=1)
+            assert memory.e is not None  # of a method with feedback
+            e = memory.e
+            lengths[t + 1] = np.linalg.norm(e, axis=1)
         squares = lengths**2
         return {
             "squared": squares.mean(axis=1),

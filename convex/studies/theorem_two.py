@@ -24,7 +24,9 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.compressors.base import Compressor
+from efsgd.compressors.signs import ScaledSign
 from efsgd.convex.problems.valleys import Crosswind, Huber, Valleys
+from efsgd.convex.studies.error_lemma import DENSITY
 from efsgd.convex.studies.extremal_compressors import AlongVirtual, Turning
 from efsgd.engine.runs import Run, run
 from efsgd.methods.feedback import EFSGD
@@ -35,7 +37,7 @@ class MeanGradients:
     """The mean over s = 0, ..., t of E|grad f(x_s)|^2 under error feedback, for each step size.
 
     Arrays: "mean" (V, T+1), over ``replicates`` runs; "lr" (V,); "f0", "L", "sigma" and "delta",
-    numbers; "virtual_residual" (T+1,).
+    numbers; "virtual_residual" (T+1,). Of scaled signs also "achieved_delta" and "phi_p" (T+1, R).
     """
 
     compressor: Compressor
@@ -53,6 +55,7 @@ class MeanGradients:
     def compute(self) -> dict[str, Array]:
         """Run all step sizes at once, each with its replicates."""
         lrs = tuple(lr for lr in self.rates for _ in range(self.replicates))
+        watched = DENSITY if isinstance(self.compressor, ScaledSign) else ()
         history = run(
             Run(
                 problem=self.problem,
@@ -62,13 +65,14 @@ class MeanGradients:
                 seed=self.seed,
                 replicates=len(lrs),
                 record=1,
-                metrics=("gradient_squared", "virtual_residual"),
+                metrics=("gradient_squared", "virtual_residual", *watched),
             )
         )
         squared = history["gradient_squared"].reshape(self.steps + 1, len(self.rates), -1)
         counts = np.arange(1, self.steps + 2)
         return {
             "mean": (squared.mean(axis=2).cumsum(axis=0) / counts[:, None]).T,
+            **{name: history[name] for name in watched},
             "virtual_residual": history["virtual_residual"].max(axis=1),
             "lr": np.array(self.rates),
             **{name: np.array(getattr(self.problem, name)) for name in ("f0", "L", "sigma")},

@@ -1,16 +1,14 @@
-"""Worst cases, Lyapunov rates and exact checks of certificates, each over several settings."""
+"""Worst cases and Lyapunov rates over several settings, and the proofs of some of these rates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.convex.lyapunov import exact, one_step
+from efsgd.convex.lyapunov import one_step, proofs
 from efsgd.convex.lyapunov.rate import lyapunov_rate
-from efsgd.convex.lyapunov.surd import Surd, surd
 from efsgd.convex.pep import setting
 from efsgd.convex.pep.estimation import worst_case
 
@@ -82,41 +80,35 @@ class LyapunovRates:
 
 
 @dataclass(frozen=True)
-class ExactChecks:
-    """The certificates of EF and EF21 at random rational points, and how CGD compares there."""
+class RateProofs:
+    """The identities behind the rates of EF, EF21 and CGD, and these rates at some (q, m).
 
-    points: int
-    seed: int
+    q = sqrt(1-delta) and m = mu/L, in (0, 1); see :mod:`efsgd.convex.lyapunov.proofs`.
+    """
+
+    points: tuple[tuple[float, float], ...]
 
     @property
     def cost(self) -> float:
-        """Milliseconds a point."""
-        return 1e6 * self.points
+        """A second, whatever the points are."""
+        return 1e9
 
     def compute(self) -> dict[str, Array]:
-        """(P,) with P points: "q", "m" as floats; "ef", "ef21": valid; "cgd": rate below rho*."""
-        points = rational_points(self.points, self.seed)
-        return {
-            "q": np.array([float(q) for q, _ in points]),
-            "m": np.array([float(m) for _, m in points]),
-            "ef": np.array([exact.check_ef(q, m).valid for q, m in points]),
-            "ef21": np.array([exact.check_ef21(q, m).valid for q, m in points]),
-            "cgd": np.array([_lead_of_cgd(q, m).sign > 0 for q, m in points]),
+        """Whether each of "ef", "ef21", "root" and "lead" holds; (P,) at the P points the rest.
+
+        "q", "m", "step" (of EF and EF21), "rate" (of both), and "cgd", the rate of CGD.
+        """
+        identities = {name: make().is_zero for name, make in proofs.IDENTITIES.items()}
+        q, m = np.array(self.points).T
+        at_points = {
+            name: np.array([polynomial.at(*point) for point in self.points])
+            for name, polynomial in (
+                ("step", proofs.STEP),
+                ("rate", proofs.RATE),
+                ("top", proofs.CGD_NUMERATOR),
+                ("bottom", proofs.CGD_DENOMINATOR),
+            )
         }
-
-
-def rational_points(number: int, seed: int) -> list[tuple[Fraction, Fraction]]:
-    """Random rational (q, m) in (0, 1), with denominators up to 1000."""
-    rng = np.random.default_rng(seed)
-    denominators = rng.integers(2, 1001, (number, 2))
-    numerators = rng.integers(1, denominators)
-    return [
-        (Fraction(int(a), int(b)), Fraction(int(c), int(d)))
-        for (a, c), (b, d) in zip(numerators, denominators, strict=True)
-    ]
-
-
-def _lead_of_cgd(q: Fraction, m: Fraction) -> Surd:
-    """rho* of EF minus the rate ((k-1)/(k+1))^2 of CGD, k = (1+q)/((1-q)m)."""
-    k = (1 + q) / ((1 - q) * m)
-    return exact.closed_rate(q, m) - surd(((k - 1) / (k + 1)) ** 2)
+        cgd = (at_points.pop("top") / at_points.pop("bottom")) ** 2
+        holds = {name: np.array(value) for name, value in identities.items()}
+        return {"q": q, "m": m, "cgd": cgd, **at_points, **holds}

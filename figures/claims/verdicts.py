@@ -7,13 +7,8 @@ expectation four standard errors.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
-
-import numpy as np
-
-from efsgd.results import Result
 
 Relation: TypeAlias = Literal["<", "<=", "==", ">=", ">"]
 Row: TypeAlias = dict[str, Any]  # what verdicts.json holds, see Verdict.row
@@ -106,24 +101,3 @@ def _number(value: float) -> str:
     if 0 < abs(value - 1) < 1e-6:
         return f"1 {'+' if value > 1 else '-'} {abs(value - 1):.1e}"
     return f"{value:.6g}"
-
-
-def claim_virtual(results: Mapping[str, Result]) -> Verdict:
-    """The claim that x_t - e_t is the SGD iterate, over all runs that recorded the residual."""
-    residuals = [
-        result["virtual_residual"]
-        for result in results.values()
-        if "virtual_residual" in result.arrays
-    ]
-    worst = float(np.max([residual.max() for residual in residuals]))  # NaN if any is, and fails
-    text = "x_t - e_t = x_0 - sum lr g: largest relative residual over all runs with feedback"
-    return claim(text, "proof of Theorem II", worst, "<", 1e-10)
-
-
-def claim_certified(result: Result) -> Verdict:
-    """The claim that the objective values of the optima equal the solver's dual values."""
-    gap = float((abs(result["gap"]) / (1 + abs(result["f"]))).max())
-    text = (
-        f"the optima of all {result['gap'].size} problems: largest gap to the solver's dual value"
-    )
-    return claim(text, "certified by cvxpy", gap, "<=", 1e-7)

@@ -1,8 +1,9 @@
-"""Generalisation: the over-parametrised least squares of section 5, over many draws of its data.
+"""Generalisation: the over-parametrised least squares of section 5, over all draws of its data.
 
 All signs are ternary here, as in the paper's code: coordinates that no training row touches have
-gradient exactly 0. One trajectory of a sign method depends on the order of summation, so everything
-is shown and claimed over many data draws.
+gradient exactly 0. The methods run on each of the 101 training sets that can be drawn, and bands
+and probabilities are exact. With more y = +1 than -1 in training, what the sign methods do has a
+closed form (efsgd.convex.studies.section_five_forms).
 """
 
 from __future__ import annotations
@@ -12,18 +13,37 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from efsgd import EFSGD, SGD, CompressedSGD, Method, ScaledSign, Sign, SignSGD, Signum
-from efsgd.arrays import Array
-from efsgd.convex.studies.section_five import GRID, STEPS, along, data_draws, on_grid
-from efsgd.convex.studies.vary import Certified, Vary
-from efsgd.figures.claims.verdicts import (
-    Verdict,
-    claim,
-    claim_certified,
-    claim_virtual,
-    observation,
+from efsgd.convex.problems.wilson_counts import WilsonCount
+from efsgd.convex.studies import section_five_forms as forms
+from efsgd.convex.studies.section_five import (
+    COUNTS,
+    FEW,
+    GRID,
+    NEGATIVE,
+    ROWS,
+    STEPS,
+    along,
+    enumerated,
+    on_grid,
+    test_loss,
+)
+from efsgd.convex.studies.vary import Certified
+from efsgd.figures.claims.verdicts import Verdict, claim, observation
+from efsgd.figures.convex.all_draws import (
+    BANDS,
+    accurate,
+    counts,
+    drawn,
+    drawn_losses,
+    grid_losses,
+    majority,
+    off,
+    predictions,
+    quantiles,
 )
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
+from efsgd.results import Work
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,13 +60,10 @@ METHODS: dict[str, tuple[Method, float]] = {  # with the step sizes of the paper
 }
 LABELS = style.labels({name: method for name, (method, _) in METHODS.items()})
 ON_GRID = {**METHODS, "signSGD (unscaled)": (SignSGD(Sign(zero=0)), 0.05)}
-SIGN_METHODS = [name for name in ON_GRID if name.startswith("signSGD")]
-ONE_BIT: dict[str, Method] = {  # with sign(0) = +1: an observation, not drawn
-    "signSGD (one bit)": CompressedSGD(ScaledSign()),
-    "EF-signSGD (one bit)": EFSGD(ScaledSign()),
-}
 SHARES = (0.6, 0.5)  # P(y = 1)
+LONG = 1000  # steps until error feedback has converged
 LINEAR = 0.1  # up to here the axes of the losses are linear, as some are 0
+ROUNDING = 1e-13
 PANELS = {
     "span_distance": "distance to the gradient span",
     "train_mse": "train loss",
@@ -55,23 +72,17 @@ PANELS = {
 
 
 def work(quick: bool, seed: int) -> Works:
-    """Every method at the paper's step size and on a grid, for many draws of the data."""
-    data = {p: data_draws(p, 3 if quick else 100, seed) for p in SHARES}
-    works: dict[str, Vary | Certified] = {}
-    for name, (method, lr) in METHODS.items():
-        extra = ("memory_norm", "virtual_residual") if method.feeds_back and not quick else ()
-        for p in SHARES:
-            works[f"{name} p={p}"] = along(
-                data[p], method, lr, metrics=(*PANELS, *extra, "test_accuracy")
-            )
+    """Every method on every training set at the paper's step size, and on a grid of them."""
+    sets = FEW if quick else COUNTS
+    works: dict[str, Work] = {
+        name: enumerated(method, lr, sets) for name, (method, lr) in METHODS.items()
+    }
     if quick:
         return works
-    paper = data[SHARES[0]]
-    works["optima"] = Certified(paper[:3])
-    for name, method in ONE_BIT.items():
-        works[f"{name} p={SHARES[0]}"] = along(paper, method, 10.0, metrics=("test_mse",))
+    works["optima"] = Certified(tuple(WilsonCount(k) for k in (40, 50, 60)))
+    works["to the end"] = along(*METHODS["EF-signSGD"], ("distance",), LONG, LONG)
     for name, (method, _) in ON_GRID.items():
-        works[f"{name} grid"] = on_grid(paper, method)
+        works[f"{name} grid"] = on_grid(method)
     return works
 
 
@@ -81,14 +92,12 @@ def draw(results: Results) -> Figure:
     for row, p in zip(axes, SHARES, strict=True):
         for ax, (series, label) in zip(row, PANELS.items(), strict=True):
             for i, name in enumerate(METHODS):
-                history = results[f"{name} p={p}"]
+                history = results[name]
+                is_test = series == "test_mse"
+                values = drawn_losses(history, p) if is_test else drawn(history, series, p)
+                every = (3 * i, 16)
                 style.spread(
-                    ax,
-                    history["step"],
-                    history[series][..., 0],
-                    LABELS[name],
-                    centre=np.median,
-                    markevery=(3 * i, 16),
+                    ax, history["step"], values, LABELS[name], centre=np.median, markevery=every
                 )
             ax.set(xlabel="iteration", ylabel=label, title=f"P(y=1) = {p}")
             if series != "span_distance":
@@ -98,8 +107,7 @@ def draw(results: Results) -> Figure:
         *axes[0, 0].get_legend_handles_labels(),
         loc="outside lower center",
         ncols=3,
-        title="median over data draws, bands from 10 to 90 % of them; "
-        f"losses: linear axis from 0 to {LINEAR:g}, logarithmic above",
+        title=f"{BANDS}; losses: linear axis from 0 to {LINEAR:g}, logarithmic above",
         title_fontsize=7,
     )
     return figure
@@ -109,90 +117,136 @@ def verdicts(results: Results) -> list[Verdict]:
     """What section 5 claims about generalisation and the gradient span."""
     return [
         *_generalisation(results),
+        *_limit(results),
+        *_line(results),
         *_grid(results),
-        *_span(results),
-        *_momentum(results),
-        *_zeros(results),
-        claim_virtual(results),
-        claim_certified(results["optima"]),
     ]
-
-
-def final(results: Results, name: str, p: float, series: str = "test_mse") -> Array:
-    """The final value of a series over the data draws, (V,)."""
-    return results[f"{name} p={p}"][series][-1, :, 0]
 
 
 def _generalisation(results: Results) -> list[Verdict]:
-    p = SHARES[0]
-    at = f"P(y=1) = {p}, share of {len(final(results, 'SGD', p))} data draws"
-    rows = [
-        claim(f"{at} with final test loss of EF-signSGD < 0.1", SOURCE, share, ">=", 0.99)
-        for share in [float((final(results, "EF-signSGD", p) < 0.1).mean())]
-    ]
-    for name, least in (("signSGD", 0.9), (UNDECAYED, 0.8), ("signSGDm", 0.8)):
-        share = float((final(results, name, p) > 0.5).mean())
-        text = f"{at} with final test loss of {name} > 0.5"
-        rows.append(claim(text, SOURCE, share, ">=", least))
+    """Who generalises; the losses are those of the picture `draws`."""
+    p, rows = SHARES[0], []
+    chance = accurate(results["EF-signSGD"], p)
+    text = f"P(y=1) = {p}: probability that the test accuracy of EF-signSGD is >= 0.95"
+    rows.append(claim(text, SOURCE, chance, ">=", 0.999))
     for name in METHODS:
         for p in SHARES:
-            loss, accuracy = (final(results, name, p, s) for s in ("test_mse", "test_accuracy"))
-            text = f"P(y=1) = {p}: {name}, median final test loss and accuracy over the draws"
-            measured = f"{np.median(loss):.3g} and {np.median(accuracy):.3g}"
+            (median,) = quantiles(results[name], p, (0.5,))
+            text = f"P(y=1) = {p}: {name}, median final test loss, and probability of a test "
+            text += "accuracy >= 0.95"
+            measured = f"{median:.3g} and {accurate(results[name], p):.3g}"
             rows.append(observation(text, SOURCE, measured))
     return rows
 
 
-def _grid(results: Results) -> list[Verdict]:
-    """No step size mends a sign method; many serve error feedback."""
-    rows = []
-    for name in SIGN_METHODS:
-        median = np.median(results[f"{name} grid"]["test_mse"][-1], axis=0)
-        text = f"{name}: least median final test loss over {len(GRID)} step sizes"
-        rows.append(claim(text, SOURCE, float(np.min(median)), ">", 0.5))
-    median = np.median(results["EF-signSGD grid"]["test_mse"][-1], axis=0)
-    inside = median[(np.array(GRID) >= 1) & (np.array(GRID) <= 75)]
-    text = "EF-signSGD: largest median final test loss over the step sizes from 1 to 75"
-    rows.append(claim(text, MINE, float(inside.max()), "<", 0.05))
-    return rows
-
-
-def _span(results: Results) -> list[Verdict]:
-    """Section 5: dist(x_t, x_0 + span of the gradients) <= |e_t|."""
-    sgd = float(np.max([results[f"SGD p={p}"]["span_distance"].max() for p in SHARES]))
-    feedback = [results[f"EF-signSGD p={p}"] for p in SHARES]
-    excess = float(np.max([(r["span_distance"] - r["memory_norm"]).max() for r in feedback]))
+def _limit(results: Results) -> list[Verdict]:
+    """SGD and error feedback end at X^+ y, the one solution in the span of the gradients."""
+    sgd, feedback, end = results["SGD"], results["EF-signSGD"], results["to the end"]
+    usual = (counts(sgd) >= 20) & (counts(sgd) <= 80)
+    at = "any training set with 20 to 80 of 100 y = +1"
+    far = float(sgd["distance"][-1, usual].max())
+    positive, negative, _ = forms.least_norm(counts(sgd)[usual], ROWS)
+    final, best = predictions(sgd), test_loss(positive, negative)
+    apart = float(abs(test_loss(final[0][usual], final[1][usual]) - best).max())
+    ratio = feedback["span_distance"][1:] / feedback["memory_norm"][1:]
+    last = float((end["distance"][-1] / end["distance"][0]).max())
+    of_few = f"training sets with {FEW[0]}, {FEW[1]}, ..., {FEW[-1]} y = +1"
     return [
-        claim("SGD: largest distance to the gradient span", SOURCE, sgd, "<", 1e-8),
+        claim(f"SGD, {at}: largest final |x - X^+ y|", SOURCE, far, "<=", 1e-8),
         claim(
-            "EF-signSGD: largest distance to the gradient span minus |e_t|, any step",
-            SOURCE,
-            excess,
+            f"SGD, {at}: largest distance of its test loss from the closed form of X^+ y",
+            MINE,
+            apart,
             "<=",
             1e-8,
+        ),
+        claim(
+            "SGD: largest distance to the gradient span, any step",
+            SOURCE,
+            float(sgd["span_distance"].max()),
+            "<=",
+            ROUNDING,
+        ),
+        claim(
+            "EF-signSGD: largest distance to the gradient span over |e_t|, any step",
+            SOURCE,
+            float(ratio.max()),
+            "<=",
+            1 + 1e-9,
+        ),
+        claim(
+            f"EF-signSGD, {of_few}: largest |x_T - X^+ y| / |X^+ y| at T = {LONG}, so that it "
+            "returns to the span",
+            MINE,
+            last,
+            "<=",
+            1e-6,
         ),
     ]
 
 
-def _momentum(results: Results) -> list[Verdict]:
-    """The paper's picture of signSGDm is made by its momentum, which never decays."""
-    p, swing = SHARES[0], {}
-    for name in (UNDECAYED, "signSGDm"):
-        late = results[f"{name} p={p}"]["train_mse"][STEPS // 2 :, :, 0]
-        swing[name] = float(np.median(late.max(0) - late.min(0)))
-    text = "the triangular wave of signSGDm: median swing of its train loss over the last 40 steps"
-    measured = f"{swing[UNDECAYED]:.3g} undecayed, {swing['signSGDm']:.3g} with true momentum"
-    return [observation(text, "section 5, figure", measured)]
+def _line(results: Results) -> list[Verdict]:
+    """Scaled signs stay on the line span(s): predictions, distances and losses in closed form."""
+    history, lr = results["signSGD"], METHODS["signSGD"][1]
+    more = counts(history) > ROWS // 2
+    k = counts(history)[more]
+    a = np.array([forms.scaled_along(np.array(lr), t, ROWS) for t in range(STEPS + 1)])
+    path = float(off(majority(history, slice(None)), a).max())
+    at = "signSGD, any training set with more y = +1 than -1"
+    rows = [
+        claim(
+            f"{at}, any step: largest distance of the predictions for y = +1 and -1 from 3a_t and "
+            "a_t, a_t = (1 - (1 - lr/75)^t)/4",
+            MINE,
+            path,
+            "<=",
+            ROUNDING,
+        )
+    ]
+    for series, name, form in (
+        ("span_distance", "the distance to the gradient span", forms.from_span),
+        ("distance", "|x - X^+ y|", forms.from_least_norm),
+    ):
+        wanted = form(a[1:, None], k, ROWS)
+        error = float(abs(history[series][1:, more, 0] / wanted - 1).max())
+        text = f"{at}, any step: largest relative distance of {name} from its closed form"
+        rows.append(claim(text, MINE, error, "<=", 1e-12))
+    typical = forms.from_span(np.array(forms.FITS), np.array(60), ROWS)
+    text = "signSGD: distance to the gradient span at which it ends, 60 of 100 y = +1"
+    return [*rows, observation(text, MINE, f"{typical:.3g}")]
 
 
-def _zeros(results: Results) -> list[Verdict]:
-    """What sign(0) does: most coordinates of a gradient are exactly 0 here."""
-    p, rows = SHARES[0], []
-    for name in ("signSGD", "EF-signSGD"):
-        ternary, bit = (np.median(final(results, n, p)) for n in (name, f"{name} (one bit)"))
-        text = f"{name}: median final test loss with sign(0) = 0, as above, and with sign(0) = +1"
-        rows.append(observation(text, MINE, f"{ternary:.3g} and {bit:.3g}"))
-    return rows
+def _grid(results: Results) -> list[Verdict]:
+    """No step size mends a sign method; many serve error feedback."""
+    scaled = results["signSGD grid"]
+    more = counts(scaled) > ROWS // 2
+    positive, negative = (scaled[name][-1, more].T for name in ("positive", "negative"))
+    wrong = float(off((positive, negative), forms.scaled_along(np.array(GRID), STEPS, ROWS)).max())
+    at = f"{len(GRID)} step sizes"
+    text = f"signSGD, {at}, more y = +1 than -1 in training: largest distance of the final "
+    rows = [claim(f"{text}predictions from the closed form", MINE, wrong, "<=", ROUNDING)]
+    middle = (NEGATIVE >= 0.3) & (NEGATIVE <= 0.6)
+    loss = test_loss(positive, negative)[..., middle].min(axis=0)
+    ratio = float((loss / forms.least_signs_loss(NEGATIVE[middle])).max())
+    text = f"signSGD, {at}, share s of y = -1 in the test from 0.3 to 0.6: largest ratio of its "
+    text += "least test loss to 16 s (1 - s) / (9 - 8 s)"
+    rows.append(claim(text, MINE, ratio, "<=", 1.02))
+    for name in ("signSGDm", "signSGD (unscaled)"):
+        positive, negative = (
+            results[f"{name} grid"][s][-1, more] for s in ("positive", "negative")
+        )
+        text = f"{name}, {at}, more y = +1 than -1 in training: largest distance from the line "
+        text += "where the test loss is at least 16 s (1 - s) / (9 - 8 s)"
+        apart = float(abs(positive - 3 * negative).max())
+        rows.append(claim(text, MINE, apart, "<=", 1e-9))
+    p = SHARES[0]
+    median = np.median(grid_losses(results[f"{UNDECAYED} grid"], p), axis=1)
+    text = f"P(y=1) = {p}: {UNDECAYED}, least median final test loss over {at}"
+    rows.append(claim(text, SOURCE, float(median.min()), ">", 0.5))
+    median = np.median(grid_losses(results["EF-signSGD grid"], p), axis=1)
+    inside = median[(np.array(GRID) >= 1) & (np.array(GRID) <= 75)]
+    text = f"P(y=1) = {p}: EF-signSGD, largest median final test loss over step sizes from 1 to 75"
+    return [*rows, claim(text, MINE, float(inside.max()), "<", 0.05)]
 
 
 PICTURE = Picture(

@@ -1,10 +1,9 @@
 """What sign(0) decides: one-bit and ternary scaled signs on the least squares of section 5.
 
-The paper's code is ternary and does not say that its picture depends on it. Coordinates that no
-training row touches have gradient exactly 0; with sign(0) = +1 every step moves all of them by the
-same amount, and the weight that they end with counts the columns that belong to one test row alone:
-one for a positive label, five for a negative one. Without those weights the one-bit sign is as bad
-as the ternary one.
+The paper's code is ternary (np.sign and torch.sign). Coordinates that no training row touches have
+gradient exactly 0; with sign(0) = +1 every step moves all of them by the same amount, and the
+weight that they end with counts the columns that belong to one test row alone: one for a positive
+label, five for a negative one. Without those weights the one-bit sign is as bad as the ternary one.
 """
 
 from __future__ import annotations
@@ -14,25 +13,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efsgd import EFSGD, CompressedSGD, Method, ScaledSign
+from efsgd.convex.studies import section_five_forms as forms
 from efsgd.convex.studies.section_five import (
+    COUNTS,
+    FEW,
     GRID,
+    ROWS,
     STEPS,
     Untouched,
-    along,
-    data_draws,
-    draws_in,
-    negatives,
+    enumerated,
+    evenly,
     on_grid,
-    one_bit_loss,
+    test_accuracy,
+    training_sets,
 )
-from efsgd.convex.studies.vary import Certified
-from efsgd.figures.claims.verdicts import (
-    Verdict,
-    claim,
-    claim_certified,
-    claim_virtual,
-    observation,
+from efsgd.figures.claims.verdicts import Verdict, claim, observation
+from efsgd.figures.convex.all_draws import (
+    BANDS,
+    accurate,
+    drawn_losses,
+    grid_losses,
+    majority,
+    off,
+    predictions,
+    probability,
+    quantiles,
+    weights,
 )
+from efsgd.figures.convex.least_squares import ROUNDING
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
 from efsgd.results import Work
@@ -56,22 +64,18 @@ LOOKS: dict[str, dict[str, Any]] = {
     EF_BIT: {"color": style.SKY, "marker": "p", "linestyle": style.SHORT},
 }
 TOP = 1.4  # of the axes of the loss
-MEDIANS = {TERNARY: 0.5, BIT: 0.3, EF_TERNARY: 0.05, EF_BIT: 0.05}  # below it, ternary above it
-GENERALISES = 0.95  # test accuracy
 
 
 def work(quick: bool, seed: int) -> Works:
     """Both signs with and without feedback: along the steps, and at the end over step sizes."""
-    data = data_draws(P, 3 if quick else 100, seed)
+    sets = FEW if quick else COUNTS
     works: dict[str, Work] = {}
     for name, method in METHODS.items():
-        extra = ("virtual_residual",) * (method.feeds_back and not quick)
-        works[name] = along(data, method, LR, ("test_mse", "test_accuracy", *extra))
-        works[f"{name} grid"] = on_grid(data, method, GRID[:: 4 if quick else 1])
-    if quick:
-        return works
-    works["untouched"] = Untouched(data, METHODS[BIT], LR)
-    return works | {"optima": Certified(data[:3])}
+        works[name] = enumerated(method, LR, sets)
+        works[f"{name} grid"] = on_grid(method, GRID[:: 4 if quick else 1])
+    return (
+        works if quick else works | {"untouched": Untouched(training_sets(FEW), METHODS[BIT], LR)}
+    )
 
 
 def draw(results: Results) -> Figure:
@@ -81,11 +85,14 @@ def draw(results: Results) -> Figure:
     for i, name in enumerate(METHODS):
         history, grid = results[name], results[f"{name} grid"]
         look: dict[str, Any] = LOOKS.get(name, {}) | {"markevery": (4 * i, 16)}
-        for ax, series in ((loss, "test_mse"), (accuracy, "test_accuracy")):
-            values = history[series][..., 0]
+        right = test_accuracy(*predictions(history, slice(None)))
+        for ax, values in (
+            (loss, drawn_losses(history, P)),
+            (accuracy, evenly(right, weights(history, P))),
+        ):
             style.spread(ax, history["step"], values, LABELS[name], centre=np.median, **look)
         lrs = np.array(grid.spec["run"]["lr"])
-        final = np.fmin(np.nan_to_num(grid["test_mse"][-1].T, nan=np.inf), 2 * TOP)
+        final = np.fmin(grid_losses(grid, P), 2 * TOP)
         look |= {"markevery": (i, 4), "share": 0}
         style.spread(sizes, lrs, final, LABELS[name], centre=np.median, **look)
     loss.set(xlabel="iteration", ylabel="test loss", ylim=(0, TOP), title=f"step size {LR:g}")
@@ -96,7 +103,7 @@ def draw(results: Results) -> Figure:
         *loss.get_legend_handles_labels(),
         loc="outside lower center",
         ncols=len(METHODS),
-        title=f"P(y=1) = {P}: median over data draws, bands from 10 to 90 % of them",
+        title=f"P(y=1) = {P}: {BANDS}",
         title_fontsize=7,
     )
     return figure
@@ -105,42 +112,60 @@ def draw(results: Results) -> Figure:
 def verdicts(results: Results) -> list[Verdict]:
     """Who generalises with which sign, and by what."""
     rows = []
-    for name, bound in MEDIANS.items():
-        history = results[name]
-        median = float(np.median(history["test_mse"][-1]))
-        text = f"{name}: median final test loss over {history['test_mse'].shape[1]} data draws"
-        rows.append(claim(text, MINE, median, ">" if name == TERNARY else "<", bound))
-        share = float((history["test_accuracy"][-1] >= GENERALISES).mean())
-        text = f"{name}: share of data draws with test accuracy >= {GENERALISES}"
-        upper = name == TERNARY
-        rows.append(claim(text, MINE, share, "<=" if upper else ">=", 0.05 if upper else 0.95))
-    bit = np.nanmin(np.median(results[f"{BIT} grid"]["test_mse"][-1], axis=0))
-    text = f"{BIT}: least median final test loss over {len(GRID)} step sizes"
-    rows.append(observation(text, MINE, f"{bit:.3g}"))
-    return [
-        *rows,
-        *_untouched(results),
-        claim_virtual(results),
-        claim_certified(results["optima"]),
-    ]
+    for name in METHODS:
+        chance = accurate(results[name], P)
+        text = f"P(y=1) = {P}: {name}, probability of a test accuracy >= 0.95"
+        ternary = name == TERNARY
+        upper = 0.001 if ternary else 0.999
+        rows.append(claim(text, MINE, chance, "<=" if ternary else ">=", upper))
+    for name in (EF_TERNARY, EF_BIT):
+        chance = probability(results[name], P, lambda loss, _: loss < 0.1)
+        text = f"P(y=1) = {P}: {name}, probability of a final test loss < 0.1"
+        rows.append(claim(text, MINE, chance, ">=", 0.999))
+    for name in METHODS:
+        (median,) = quantiles(results[name], P, (0.5,))
+        text = f"P(y=1) = {P}: {name}, median final test loss at step size {LR:g}, and the least "
+        text += f"median over {len(GRID)} step sizes"
+        least = np.median(grid_losses(results[f"{name} grid"], P), axis=1).min()
+        rows.append(observation(text, MINE, f"{median:.3g} and {least:.3g}"))
+    return [*rows, *_untouched(results)]
 
 
 def _untouched(results: Results) -> list[Verdict]:
     """One bit gains by nothing but the weights that no training row touches."""
-    without, bit = results["untouched"], results[BIT]["test_mse"][-1, :, 0]
-    text = f"{BIT}: largest difference among the weights that no training row touches, any draw"
+    without = results["untouched"]
+    a = np.array([forms.scaled_along(np.array(LR), t, ROWS) for t in range(STEPS + 1)])
+    path = float(off(majority(results[BIT], slice(None)), a, of_negative=-4, of_positive=2).max())
+    more = np.array([v["positives"] for v in without.spec["problems"]]) > ROWS // 2
+    set_to_0 = (without["positive"][None, more], without["negative"][None, more])
     spread = float((without["greatest"] - without["least"]).max())
-    median = float(np.median(without["test_mse"]))
-    rows = [
-        claim(text, MINE, spread, "<=", 1e-12),
-        claim(f"{BIT} with those weights set to 0: median final test loss", MINE, median, ">", 0.5),
+    of_few = f"{FEW[0]}, {FEW[1]}, ..., {FEW[-1]} of 100 y = +1"
+    leads = "more y = +1 than -1 in training"
+    return [
+        claim(
+            f"{BIT}, any training set with {leads}, any step: largest distance of the predictions "
+            "for y = +1 and -1 from 2a_t and -4a_t, a_t = (1 - (1 - lr/75)^t)/4",
+            MINE,
+            path,
+            "<=",
+            ROUNDING,
+        ),
+        claim(
+            f"{BIT}, {of_few}: largest difference among the weights that no training row touches",
+            MINE,
+            spread,
+            "==",
+            0.0,
+        ),
+        claim(
+            f"{BIT} with those weights set to 0, {leads}: largest distance of the predictions from "
+            "those of the ternary sign, 3a and a",
+            MINE,
+            float(off(set_to_0, a[-1:]).max()),
+            "<=",
+            ROUNDING,
+        ),
     ]
-    share = float((without["test_accuracy"] >= GENERALISES).mean())
-    text = f"{BIT} with those weights set to 0: share of data draws with test accuracy >= "
-    rows.append(claim(f"{text}{GENERALISES}", MINE, share, "<=", 0.05))
-    predicted = one_bit_loss(negatives(draws_in(results[BIT].spec["values"])))
-    text = f"{BIT}: median distance of the final test loss from a quarter of the share of y = +1"
-    return [*rows, claim(text, MINE, float(np.median(abs(bit - predicted))), "<", 0.02)]
 
 
 PICTURE = Picture(

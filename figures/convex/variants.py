@@ -1,9 +1,10 @@
 """The descendants of error feedback beside plain SGD and compression without feedback.
 
-Loss gaps against bytes on problems of known curvature: full gradients, every method with the step
-size that a theorem gives it. With one worker, full gradients and a smooth, strongly convex f plain
-compression needs no feedback; how the methods compare is an observation, of these two problems
-only. The pictures ``variants-batches``, ``variants-bytes`` and ``variants-memory`` go on from here.
+Loss gaps against bytes on two problems of known curvature: full gradients, every method with the
+step size that a theorem gives it. The proven rates are far from what is seen there, and judged
+where C(x) = (1+q)x or (1-q)x attains them. How the methods compare holds for these two problems,
+and at tuned step sizes it is not the same (``variants-bytes``). The pictures ``variants-batches``,
+``variants-bytes`` and ``variants-memory`` go on from here.
 """
 
 from __future__ import annotations
@@ -12,25 +13,35 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from efsgd.figures.claims.verdicts import Verdict, claim, claim_certified, claim_virtual
-from efsgd.figures.convex.variants_reading import (
-    above_bound,
+from efsgd.figures.claims.verdicts import Verdict, claim, observation
+from efsgd.figures.convex.variants_proven import (
+    FORMULAS,
     bound,
-    compressor_of,
-    curve,
-    index,
-    largest_sum,
-    method_names,
+    off_attained,
+    share_of_bound,
     theorem_of,
+)
+from efsgd.figures.convex.variants_reading import (
+    Ratio,
+    at_budget,
+    claim_ratio,
+    history,
+    method_names,
+    ratio,
 )
 from efsgd.figures.convex.variants_runs import (
     COMPRESSORS,
+    DENSE,
+    NO_FEEDBACK,
+    PAIRS,
+    PLAIN,
     PROBLEMS,
     ROUNDING,
     THEOREM,
     THEOREMS,
+    at_theorems,
+    attained,
     optima,
-    side_by_side,
 )
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
@@ -39,17 +50,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TIGHT = "arXiv 2506.05271"
 MINE = "derived here"
 PROVEN = tuple(name for name, (_, strongly) in THEOREMS.items() if strongly)
-SUMMED = ("EF21-SGDM", "EControl")
 TITLES = {"scaledsign": "scaledsign\nEF is EF-signSGD (one bit)"}
+AHEAD = {"topk:0.02": 5, "randk:0.02": 1, "scaledsign": 20}  # at the theorem's step, by so much
 LEAST_SHOWN = 1e-5  # of the first gap: the panels cut off smaller ones, which SGD alone has
 
 
 def work(quick: bool, seed: int) -> Works:
-    """Every method with every compressor on both problems, at the step size of its theorem."""
-    return optima(quick, seed) | side_by_side((THEOREM,), quick, seed)
+    """Every method with every compressor at the step size of its theorem; attained rates."""
+    return optima(quick, seed) | at_theorems(quick, seed) | attained(quick, seed)
 
 
 def draw(results: Results) -> Figure:
@@ -63,7 +73,7 @@ def draw(results: Results) -> Figure:
 
 
 def draw_gaps(results: Results, setting: str) -> Figure:
-    """The gaps of all methods against the bytes that they sent, in one setting."""
+    """The mean gaps of all methods against the bytes that they sent, in one setting."""
     figure, axes = style.panels(len(PROBLEMS), len(COMPRESSORS))
     for row, problem in zip(axes, PROBLEMS, strict=True):
         for ax, c in zip(row, COMPRESSORS, strict=True):
@@ -84,42 +94,67 @@ def finish(figure: Figure, title: str) -> None:
 
 
 def _draw_pair(ax: Axes, results: Results, pair: str, setting: str) -> None:
-    c = compressor_of(pair)
     for name in method_names(pair):
-        sent, gap = curve(results, pair, setting, index(c, name))
+        _, sent, gaps = history(results, pair, setting, name)
+        gap = gaps.mean(axis=1)
         style.curve(ax, sent[1:], np.maximum(gap[1:], ROUNDING * gap[0]), **style.line(name))
     ax.set(xscale="log", yscale="log")
 
 
 def _draw_bound(ax: Axes, results: Results, pair: str) -> None:
-    sent, gap = curve(results, pair, THEOREM, index(compressor_of(pair), "EF"))
-    limit = gap[0] * bound(theorem_of(pair, "EF"), results[f"{pair}, {THEOREM}"]["step"])
+    t, sent, gap = history(results, pair, THEOREM, "EF")
+    first = float(gap[0].mean())
+    limit = first * bound(theorem_of(pair, "EF"), t)
     ax.plot(sent[1:], limit[1:], color="0.5", linewidth=0.8, label="proven bound of EF and EF21")
-    ax.set(ylim=(LEAST_SHOWN * gap[0], 2 * limit[0]), xlim=(sent[1] / 2, 2 * sent[-1]))
+    ax.set(ylim=(LEAST_SHOWN * first, 2 * limit[0]), xlim=(sent[1] / 2, 2 * sent[-1]))
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """Proven bounds hold, and virtual iterates are those of SGD."""
-    runs = {name: result for name, result in results.items() if name.endswith(THEOREM)}
+    """Proven rates and steps where they are attained; which methods are ahead at those steps."""
     return [
-        *(_rate(results, name) for name in PROVEN),
-        *(_sum(results, name) for name in SUMMED),
-        claim_virtual(runs),
-        claim_certified(results["optima"]),
+        *(verdict for name in FORMULAS for verdict in _attained(results, name)),
+        *(_ahead(results, pair) for pair in PAIRS),
+        _shares(results),
     ]
 
 
-def _rate(results: Results, name: str) -> Verdict:
-    """The proven rate."""
-    above, total = above_bound(results, name)
-    text = f"{name}, full gradients, step of the theorem: recorded steps of {total} above the "
-    return claim(f"{text}proven bound on the gap", TIGHT, above, "==", 0)
+def _attained(results: Results, name: str) -> list[Verdict]:
+    """The proven step is the best one where something attains the proven rate, and so is the rate.
+
+    Step sizes lie 1 % apart, and the least measured rate is as sharp as that.
+    """
+    step_off, rate_off = off_attained(results, name)
+    step, rate = FORMULAS[name]
+    instance = "ends of the curvature"
+    if name != PLAIN:
+        instance += ", C(x) = (1+q)x and (1-q)x"
+    text = f"{name}, runs on both {instance}: "
+    of_step = "proven step size from the best one, in neighbours 1 % apart"
+    of_rate = "log of the proven rate against the least measured one, relative"
+    return [
+        claim(text + of_step, step.source, step_off, "<=", 1),
+        claim(text + of_rate, rate.source, rate_off, "<=", 0.02),
+    ]
 
 
-def _sum(results: Results, name: str) -> Verdict:
-    """The small-gain bound."""
-    text = f"{name}, full gradients, step of the theorem: sum of the gaps over its proven bound"
-    return claim(text, MINE, largest_sum(results, name), "<=", 1)
+def _ahead(results: Results, pair: str) -> Verdict:
+    """Compression alone is ahead of every method with feedback, each at its theorem's step."""
+    alone = at_budget(results, pair, THEOREM, NO_FEEDBACK)
+    with_feedback = [name for name in method_names(pair) if name not in (PLAIN, NO_FEEDBACK)]
+    ratios: dict[str, Ratio] = {
+        name: ratio(at_budget(results, pair, THEOREM, name), alone) for name in with_feedback
+    }
+    least = min(ratios, key=lambda name: ratios[name].low)
+    text = f"{pair}, full gradients, step of the theorem, bytes of {DENSE} dense gradients: "
+    text += f"least gap with feedback ({least}) over that of compression alone"
+    return claim_ratio(text, MINE, ratios[least], ">", AHEAD[pair.rpartition(", ")[2]])
+
+
+def _shares(results: Results) -> Verdict:
+    """How far the runs are from the bounds that their rates give."""
+    shares = ", ".join(f"{name} {share_of_bound(results, name):.2g}" for name in PROVEN)
+    text = "full gradients, step of the theorem: largest share of the proven bound on the gap, at "
+    return observation(f"{text}any recorded step", MINE, shares)
 
 
 PICTURE = Picture(

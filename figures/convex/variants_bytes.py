@@ -8,24 +8,21 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from efsgd.figures.claims.verdicts import Verdict, observation
+from efsgd.figures.claims.verdicts import Relation, Verdict, observation
 from efsgd.figures.convex.variants import MINE, TITLES
-from efsgd.figures.convex.variants_reading import (
-    compressor_of,
-    gap_at_budget,
-    index,
-    method_names,
-)
+from efsgd.figures.convex.variants_batches import edges
+from efsgd.figures.convex.variants_reading import at_budget, claim_ratio, method_names, ratio
 from efsgd.figures.convex.variants_runs import (
     COMPRESSORS,
     DENSE,
+    NO_FEEDBACK,
     PAIRS,
     PROBLEMS,
-    ROUNDING,
     THEOREM,
     THEOREMS,
     TUNED,
-    side_by_side,
+    at_theorems,
+    tuned,
 )
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
@@ -34,10 +31,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FEEDBACK: dict[str, tuple[Relation, float]] = {  # gap of EF over that of compression alone, tuned
+    "topk:0.02": (">", 50),
+    "randk:0.02": (">", 1.2),
+    "scaledsign": ("<", 1e-4),
+}
+
 
 def work(quick: bool, seed: int) -> Works:
     """Every method with every compressor on both problems, at step sizes of both kinds."""
-    return side_by_side((THEOREM, TUNED), quick, seed)
+    return at_theorems(quick, seed) | tuned(TUNED, quick, seed)
 
 
 def draw(results: Results) -> Figure:
@@ -56,7 +59,7 @@ def draw(results: Results) -> Figure:
     ax, kinds = axes[0, 0], itertools.product(zip(PROBLEMS, "os", strict=True), (THEOREM, TUNED))
     for (problem, marker), setting in kinds:
         look = {"color": "0.3", "fillstyle": "none" if setting == THEOREM else "full"}
-        label = "step size of the theorem" if setting == THEOREM else "tuned"
+        label = "step of the theorem" if setting == THEOREM else "tuned"
         ax.plot([], [], marker, label=f"{problem}, {label}", **look)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
@@ -72,9 +75,7 @@ def _draw_compressor(ax: Axes, results: Results, c: str) -> None:
         colour = style.METHODS[name][0]
         for problem, marker, up in zip(PROBLEMS, "os", (0.17, -0.17), strict=True):
             pair, height = f"{problem}, {c}", [row + up]
-            v = index(compressor_of(pair), name)
-            gaps = (gap_at_budget(results, pair, setting, v) for setting in (THEOREM, TUNED))
-            ends = [max(gap, ROUNDING) for gap in gaps]
+            ends = [at_budget(results, pair, kind, name).mean() for kind in (THEOREM, TUNED)]
             ax.plot(ends, height * 2, color=colour, linewidth=0.8)
             ax.plot(ends[:1], height, marker, color=colour, fillstyle="none")
             ax.plot(ends[1:], height, marker, color=colour)
@@ -82,17 +83,28 @@ def _draw_compressor(ax: Axes, results: Results, c: str) -> None:
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """How the methods compare."""
-    return [_gaps(results, pair) for pair in PAIRS]
+    """Tuned, feedback costs with top-k and rand-k and pays with signs; how all compare."""
+    return [
+        *(_feedback(results, pair) for pair in PAIRS),
+        edges(results, TUNED),
+        *(_gaps(results, pair) for pair in PAIRS),
+    ]
+
+
+def _feedback(results: Results, pair: str) -> Verdict:
+    """What feedback gains or costs, each at its own tuned step size."""
+    found = ratio(*(at_budget(results, pair, TUNED, name) for name in ("EF", NO_FEEDBACK)))
+    text = f"{pair}, full gradients, tuned, bytes of {DENSE} dense gradients: gap of EF over that "
+    relation, limit = FEEDBACK[pair.rpartition(", ")[2]]
+    return claim_ratio(f"{text}of compression alone", MINE, found, relation, limit)
 
 
 def _gaps(results: Results, pair: str) -> Verdict:
     """The gap that each method reaches with the same bytes, at the theorem's step and tuned."""
     gaps = []
     for name in method_names(pair):
-        v = index(compressor_of(pair), name)
-        proven, tuned = (gap_at_budget(results, pair, setting, v) for setting in (THEOREM, TUNED))
-        gaps.append(f"{name} {proven:.2g} ({max(tuned, ROUNDING):.2g})")
+        proven, best = (at_budget(results, pair, kind, name).mean() for kind in (THEOREM, TUNED))
+        gaps.append(f"{name} {proven:.2g} ({best:.2g})")
     text = f"{pair}, full gradients: gap over the first at the bytes of {DENSE} dense gradients, "
     return observation(f"{text}step of the theorem (tuned)", MINE, ", ".join(gaps))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from efsgd.figures.theory import (
+    compression_for_free,
     error_lemma,
     heterogeneous_workers,
     no_feedback_needed,
     rate,
+    theorem_four,
     theorem_three,
     theorem_two,
     worst_case,
@@ -18,6 +20,8 @@ PICTURES = (
     error_lemma.PICTURE,
     theorem_three.PICTURE,
     theorem_two.PICTURE,
+    theorem_four.PICTURE,
+    compression_for_free.PICTURE,
     worst_case.PICTURE,
     rate.PICTURE,
     heterogeneous_workers.PICTURE,

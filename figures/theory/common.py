@@ -1,4 +1,4 @@
-"""What the pictures of the theory share: how methods look, and claims about many worst cases."""
+"""What the pictures of the theory share: how methods look, and verdicts about many worst cases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.bounds import rates
-from efsgd.figures.claims.verdicts import Verdict, claim
+from efsgd.figures.claims.verdicts import Verdict, observation
 from efsgd.figures.drawing import style
 from efsgd.results import Result
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from efsgd.convex.lyapunov.one_step import Name
 
+# Results are for L = R = f0 = 1. Formulas are evaluated in these units and scaled back, which the
+# worst cases allow exactly, so that a wrong power of L, R or f0 shows.
+L, R, F0 = 2.0, 3.0, 5.0
 METHODS: tuple[Name, ...] = ("gd", "cgd", "ef", "ef21")
 NAMES = {"gd": "GD, no compression", "cgd": "CGD, no feedback", "ef": "EF", "ef21": "EF21"}
 LOOKS: dict[str, tuple[str, Any, str]] = {  # colour, line, marker, as in all pictures
@@ -32,20 +35,28 @@ def worse(so_far: float, values: Array) -> float:
     return float(np.max([so_far, *np.ravel(values)]))
 
 
-def claim_solved(text: str, results: Iterable[Result]) -> Verdict:
-    """The claim that the solver's error is small, relative to the value or to 1e-2 if that is more.
+def claim_between(text: str, source: str, measured: float, least: float, most: float) -> Verdict:
+    """A claim that a number lies in an interval; NaN fails."""
+    passed = bool(least <= measured <= most)
+    expected = f"{least:g} to {most:g}"
+    return Verdict(text, source, expected, f"{measured:.6g}", passed)
 
-    The error of a worst case is the distance of its dual value from the value of an instance.
+
+def observe_error(text: str, results: Iterable[Result]) -> Verdict:
+    """How far the worst cases may be from exact, relative to the value or to 1e-2 if that is more.
+
+    That is the distance of the dual value from the value of an instance. It is no claim, as
+    :func:`efsgd.convex.worst_case` gives no value that may be off by more than 1e-5.
     """
-    errors = [result["error"] / np.maximum(result["value"], 1e-2) for result in results]
-    error = worse(0, np.concatenate(errors))
-    source = "dual value and instance compared"
-    return claim(f"{text}: what may be off of any", source, error, "<=", 1e-5)
+    errors = [np.ravel(r["error"] / np.maximum(r["value"], 1e-2)) for r in results]
+    every = np.concatenate(errors)
+    text = f"{text}: what may be off of any of {every.size} worst cases, relatively"
+    return observation(text, "dual value and instance compared", f"{worse(0, every):.2g}")
 
 
 def best_step(method: str, *, mu: float, delta: float) -> float:
     """The best step size of a method for L = 1, in closed form; that of GD has no delta."""
-    return float(getattr(rates, f"{method}_step")(**_letters(method, mu, delta)))
+    return L * float(getattr(rates, f"{method}_step")(**_letters(method, mu, delta)))
 
 
 def best_rate(method: str, *, mu: float, delta: float) -> float:
@@ -54,4 +65,4 @@ def best_rate(method: str, *, mu: float, delta: float) -> float:
 
 
 def _letters(method: str, mu: float, delta: float) -> dict[str, float]:
-    return {"L": 1.0, "mu": mu} | ({} if method == "gd" else {"delta": delta})
+    return {"L": L, "mu": L * mu} | ({} if method == "gd" else {"delta": delta})

@@ -17,7 +17,7 @@ from efsgd.arrays import Array
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.theory.common import claim_solved, worse
+from efsgd.figures.theory.common import observe_error, worse
 from efsgd.results import Result, Work
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _at_the_mean(results: Results) -> list[Verdict]:
         claim(f"{longer}: largest", PEP, worse(0, middle[:, 2:]), "<", 1 - 1e-5),
         observation(f"{text}lr = R/sigma, {rest}", PEP, _range(long[:, 2:])),
         observation(f"{text}both, T = 2", PEP, _range(np.stack([middle, long])[..., 1])),
-        claim_solved("worst cases of f at the mean iterate", solved),
+        observe_error("f at the mean iterate", solved),
     ]
 
 

@@ -16,6 +16,7 @@ from scipy.sparse import coo_array, csr_array
 from efsgd.convex.problems import LeastSquares, WilsonLeastSquares
 from efsgd.convex.problems.least_squares import wilson_matrix
 from efsgd.convex.problems.linear_map import LinearMap
+from efsgd.convex.problems.wilson_counts import WilsonCount
 
 
 def test_wilson_rows_against_the_definition() -> None:
@@ -45,6 +46,28 @@ def test_wilson_is_the_papers_size_and_stays_sparse() -> None:
     assert problem.optimum.f < 1e-25  # over-parametrised: the training rows are independent
     gradient = problem.full_gradient(points(problem, 1))
     assert not gradient[0, 3 + 5 * 100 :].any()  # columns that no training row touches
+
+
+@pytest.mark.parametrize("positives", [0, 1, 4, 6, 10])
+def test_a_training_set_by_its_number_of_positive_labels(positives: int) -> None:
+    """The same rows as those of random data, and the minimiser of least norm in closed form."""
+    problem = WilsonCount(positives, order=3, rows=10)
+    data: Any = problem.data
+    assert (problem.d, problem.n, (data.y > 0).sum()) == (120, 10, positives)
+    np.testing.assert_array_equal(data.y_test, [1.0, -1.0])
+    found = LeastSquares(data.X, data.y).optimum.x
+    np.testing.assert_allclose(problem.optimum.x, found, atol=1e-13)
+    x = points(problem, 3)
+    series, test = problem.measure(x), data.X_test @ x.T
+    np.testing.assert_allclose(series["positive"], test[0])
+    np.testing.assert_allclose(series["negative"], test[1])
+    np.testing.assert_allclose(series["train_mse"], 2 * problem.loss(x))
+
+
+@pytest.mark.parametrize(("positives", "order"), [(11, 0), (-1, 0), (5, -1)])
+def test_a_training_set_that_does_not_exist(positives: int, order: int) -> None:
+    with pytest.raises(ValueError, match="whole number"):
+        WilsonCount(positives, order, rows=10)
 
 
 @pytest.mark.parametrize("p", [0.5, 0.6, 0.7])
