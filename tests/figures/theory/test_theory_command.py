@@ -25,7 +25,7 @@ def test_every_claim_of_the_theory_passes(tmp_path):
     assert {row["figure"] for row in rows} == pictures | {GROUP}
     claims = [row for row in rows if row["kind"] == "claim"]
     assert all(row["pass"] is True for row in claims)
-    assert f"beyond it: {len(claims)} claims" in README
+    assert f"beyond them: {len(claims)} claims" in README
 
 
 @pytest.mark.parametrize("track", ["bounds", "theory"])

@@ -57,7 +57,9 @@ def value_of(picture: str, name: str, work: WorstCases) -> Callable[[int, float,
             R=1.0, lr=lr, sigma=1.0, delta=work.delta, T=N
         )
     if name.startswith("noise-free"):
-        return lambda N, lr, zeta: 0.7 * bounds.noise_free(f0=1.0, L=1.0, delta=work.delta, T=N)
+        step = float(bounds.noise_free_step(L=1.0, delta=work.delta))
+        least = 0.7 * float(bounds.noise_free(f0=1.0, L=1.0, delta=work.delta, T=8))
+        return lambda N, lr, zeta: least * max(lr / step, step / lr)
     problem, delta = work.problem, work.delta or 0.5
 
     def value(N: int, lr: float, zeta: float) -> float:
