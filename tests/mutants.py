@@ -181,6 +181,9 @@ TO_AND_FRO = {
     for q in (0.0, 0.95)
 }
 STEEP = {"f0": 4.0, "lr": 0.5 / 39, "L": 4.0, "sigma": 2.0, "delta": 1 - 0.95**2, "T": LONG}
+GENTLE = {"f0": 1.0, "lr": 8 / 39, "L": 0.25, "sigma": 0.5, "delta": 1 - 0.95**2, "T": LONG}
+FAR = {"R": 3.0, "lr": 1.0, "sigma": 2.0, "delta": 0.3, "T": 20}
+AT_START = {"R": 2.0, "lr": 10.0, "sigma": 3.0, "delta": 0.5, "T": 0}
 SLOPE = {"f0": 1000.0, "lr": 1e-3, "L": 1.0, "sigma": 1.0, "delta": 1.0, "T": 10**6 - 1}
 LATE = {"R": 1.0, "lr": 2.0, "sigma": 1.0, "delta": 0.1, "T": 400}
 IN_LATE = mean_of_f(1.0, 2.0, 1.0, 0.9**0.5, 400)
@@ -354,7 +357,7 @@ MUTANTS = (
     Mutant(
         "theorem_three_exact",
         "mean_share(delta, T + 1)",
-        "mean_share(delta, T)",
+        "mean_share(delta, np.maximum(T, 1))",
         off(IN_LATE, **LATE),
         THREE,
     ),
@@ -366,6 +369,24 @@ MUTANTS = (
         off(mean_of_f(1.0, 2.0, 1.0, 0.9**0.5, 1), **LATE | {"T": 1}),
         THREE,
     ),
+    Mutant(
+        "theorem_three_exact",
+        "np.equal(T, 0)",
+        "np.equal(T, -1)",
+        off(6.0, **AT_START),
+        THREE,
+    ),
+    Mutant("theorem_three_exact", "sigma * R", "R", off(6.0, **AT_START), THREE),
+    Mutant(
+        "theorem_three_exact",
+        "R**2 / (2",
+        "R / (2",
+        off(mean_of_f(3.0, 1.0, 2.0, 0.7**0.5, 20), **FAR),
+        THREE,
+        term="_subgradient",
+    ),
+    Mutant("theorem_two_sharp", "lr * L * sigma", "lr * L**2 * sigma", below(0.25, **GENTLE), TWO),
+    Mutant("theorem_two_sharp", "lr * L * sigma", "lr * L * sigma**2", below(0.25, **GENTLE), TWO),
     # E|U/k - x|^2 = (1 - 1/k)|x|^2 for rand-k times d/k: one entry of four is sent, k = 4
     Mutant("theorem_four", "1 / k", "1 / k**2", off(1 / 4, k=4.0), "theorem-four"),
     Mutant("theorem_four", "1 / k", "1 - 1 / k", off(1 / 4, k=4.0), "theorem-four"),

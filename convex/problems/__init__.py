@@ -8,7 +8,8 @@ from efsgd.convex.problems.logistic import LogisticRegression
 from efsgd.convex.problems.optima import Certificate, certify
 from efsgd.convex.problems.sparse_noise import SparseNoise
 from efsgd.convex.problems.theorem_one import TheoremOne
-from efsgd.convex.problems.valleys import Crosswind, Valleys
+from efsgd.convex.problems.valleys import Crosswind, Huber, Valleys
+from efsgd.convex.problems.wilson_counts import WilsonCount
 
 __all__ = [
     "CE1",
@@ -17,6 +18,7 @@ __all__ = [
     "BoundedNoise",
     "Certificate",
     "Crosswind",
+    "Huber",
     "KnownLogistic",
     "KnownSquares",
     "LeastSquares",
@@ -25,6 +27,7 @@ __all__ = [
     "SparseNoise",
     "TheoremOne",
     "Valleys",
+    "WilsonCount",
     "WilsonLeastSquares",
     "certify",
 ]

@@ -11,13 +11,11 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.compressors.base import Compressor
-from efsgd.compressors.signs import ScaledSign
 from efsgd.convex.problems.bounded_noise import BoundedNoise, Slope
+from efsgd.convex.studies.vary import densities
 from efsgd.engine.runs import Run, run
 from efsgd.methods.feedback import EFSGD
 from efsgd.schedules import Schedule
-
-DENSITY = ("achieved_delta", "phi_p")  # what the delta of scaled signs is, recorded for them
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Memories:
         squares = np.array([[history["memory_norm"] ** 2 for history in row] for row in runs])
         residuals = np.array([[history["virtual_residual"] for history in row] for row in runs])
         spread = squares.std(axis=3, ddof=1) if self.replicates > 1 else 0 * squares[..., 0]
-        watched = DENSITY if isinstance(self.compressor, ScaledSign) else ()
+        watched = densities(EFSGD(self.compressor))
         return {
             **{name: np.array([[h[name] for h in row] for row in runs]) for name in watched},
             "step": runs[0][0]["step"],
@@ -62,17 +60,17 @@ class Memories:
         }
 
     def _history(self, problem: BoundedNoise | Slope, rate: float | Schedule) -> dict[str, Array]:
-        watched = DENSITY if isinstance(self.compressor, ScaledSign) else ()
+        method = EFSGD(self.compressor)
         return run(
             Run(
                 problem=problem,
-                method=EFSGD(self.compressor),
+                method=method,
                 lr=rate,
                 steps=self.steps,
                 seed=self.seed,
                 replicates=self.replicates,
                 record=self.record,
-                metrics=("memory_norm", "virtual_residual", *watched),
+                metrics=("memory_norm", "virtual_residual", *densities(method)),
             )
         )
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.convex.problems.wilson_counts import WilsonCount
-from efsgd.convex.studies.vary import Vary
+from efsgd.convex.studies.vary import Vary, densities
 from efsgd.engine.runs import Run, run
 from efsgd.methods.base import Method
 
@@ -37,7 +37,7 @@ def enumerated(method: Method, lr: float, counts: tuple[int, ...] = COUNTS, orde
     "distance" is that to X^+ y, the solution of least norm.
     """
     sets = training_sets(counts, order)
-    metrics = SERIES + ("memory_norm", "virtual_residual") * method.feeds_back
+    metrics = SERIES + ("memory_norm", "virtual_residual") * method.feeds_back + densities(method)
     return Vary(Run(sets[0], method, lr, STEPS, metrics=metrics), "problem", sets)
 
 

@@ -8,7 +8,7 @@ may. With h = lr L, r = |v|, a = |e| and s the length of the noise, so that |x| 
     r+^2 = r^2 - 2hr(r+a) + h^2(r+a)^2 + lr^2 s^2
     a+^2 = (1-delta)((a + h(r+a))^2 + lr^2 s^2)
 
-In :class:`Steady` (derived here) |grad f| is sigma at every step, so that no bound on its mean
+In :class:`Steady` (derived here) |grad f| stays at sigma, so that no bound on its mean
 square can be less than sigma^2. On a slope of :class:`Huber` and with C(p) = (1-q)p the memory
 grows to lr sigma q/(1-q). Once x is at the end of the slope, C(p) = (1+q)p sends x from one end to
 the other for ever, if lr is 2/(K L) with K = (1+q)/(1-q): x = +-sigma/L, e = 2q/(1+q) x and
@@ -24,10 +24,9 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.compressors.base import Compressor
-from efsgd.compressors.signs import ScaledSign
 from efsgd.convex.problems.valleys import Crosswind, Huber, Valleys
-from efsgd.convex.studies.error_lemma import DENSITY
 from efsgd.convex.studies.extremal_compressors import AlongVirtual, Turning
+from efsgd.convex.studies.vary import densities
 from efsgd.engine.runs import Run, run
 from efsgd.methods.feedback import EFSGD
 
@@ -55,11 +54,12 @@ class MeanGradients:
     def compute(self) -> dict[str, Array]:
         """Run all step sizes at once, each with its replicates."""
         lrs = tuple(lr for lr in self.rates for _ in range(self.replicates))
-        watched = DENSITY if isinstance(self.compressor, ScaledSign) else ()
+        method = EFSGD(self.compressor)
+        watched = densities(method)
         history = run(
             Run(
                 problem=self.problem,
-                method=EFSGD(self.compressor),
+                method=method,
                 lr=lrs,
                 steps=self.steps,
                 seed=self.seed,

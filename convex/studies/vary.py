@@ -1,4 +1,4 @@
-"""A run repeated with one of its fields varied, and the certified optima of several problems."""
+"""A run repeated with one of its fields varied, certified optima, and what to record of signs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from efsgd.arrays import Array
+from efsgd.compressors.signs import ScaledSign
 from efsgd.convex.problems.optima import Certifiable, certify
 from efsgd.engine.runs import Run, run
+from efsgd.methods.base import Method
+
+
+def densities(method: Method) -> tuple[str, ...]:
+    """The metrics to record so that the delta of scaled signs can be compared with phi(p_t)."""
+    return ("achieved_delta", "phi_p") if isinstance(method.compresses, ScaledSign) else ()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What must hold in every run of a command, judged once over all of its pictures.
+"""What must hold in every run of a command that records it, judged once over all its pictures.
 
 Without this each picture would repeat the same identities. A later command that makes other
 pictures replaces these verdicts by its own; their texts name how many results were judged.

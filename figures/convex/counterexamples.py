@@ -9,7 +9,7 @@ import numpy as np
 from efsgd import EFSGD, SGD, CompressedSGD, Run, ScaledSign, SignSGD, TopK
 from efsgd.arrays import Array
 from efsgd.convex import CE1, CE2, CE3
-from efsgd.convex.studies.vary import Certified
+from efsgd.convex.studies.vary import Certified, densities
 from efsgd.figures.claims.verdicts import Verdict, claim, claim_mean
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
@@ -52,6 +52,7 @@ def work(quick: bool, seed: int) -> Works:
     runs: dict[str, Run | Certified] = {}
     for name, method in METHODS.items():
         metrics = ("loss",) + ("virtual_residual",) * (method.feeds_back and not quick)
+        metrics += () if quick else densities(method)
         runs[f"CE1 {name}"] = Run(
             CE1(), method, LR1, 200, seed=seed, replicates=20 * replicates, metrics=("loss",)
         )

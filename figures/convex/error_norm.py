@@ -14,7 +14,7 @@ import numpy as np
 from efsgd import EFSGD, Identity, Run, Scaled, bounds, compressor
 from efsgd.arrays import Array
 from efsgd.convex.problems.bounded_noise import BoundedNoise, Slope
-from efsgd.convex.studies.vary import Certified, Vary
+from efsgd.convex.studies.vary import Certified, Vary, densities
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
@@ -46,7 +46,16 @@ def work(quick: bool, seed: int) -> Works:
     steps, replicates, record = (100, 5, 10) if quick else (STEPS, 50, 4)
     for spec in SPECS:
         method = EFSGD(compressor(spec).contractive(D))
-        run = Run(PROBLEMS[0], method, LR, steps, seed, replicates, record=record, metrics=metrics)
+        run = Run(
+            problem=PROBLEMS[0],
+            method=method,
+            lr=LR,
+            steps=steps,
+            seed=seed,
+            replicates=replicates,
+            record=record,
+            metrics=metrics + (() if quick else densities(method)),
+        )
         works[spec] = Vary(run, "problem", PROBLEMS)
     for q in QS:
         shrink = EFSGD(Scaled(Identity(), 1 - q))

@@ -48,7 +48,7 @@ from efsgd.results import Work
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SOURCE = "section 5"
+SOURCE = "derived here, after section 5"
 MINE = "derived here"
 UNDECAYED = "signSGDm, undecayed (the paper's code)"
 METHODS: dict[str, tuple[Method, float]] = {  # with the step sizes of the paper's figure
@@ -251,7 +251,7 @@ def _grid(results: Results) -> list[Verdict]:
 
 PICTURE = Picture(
     "least-squares",
-    "Sign methods leave the span of the gradients and do not generalise, error feedback does",
+    "Ternary signs leave the span of the gradients and do not generalise, error feedback does",
     work,
     draw,
     verdicts,

@@ -9,7 +9,7 @@ import numpy as np
 from efsgd import EFSGD, SGD, CompressedSGD, Run, ScaledSign, SignSGD, Signum
 from efsgd.arrays import Array
 from efsgd.convex import SparseNoise
-from efsgd.convex.studies.vary import Certified, Vary
+from efsgd.convex.studies.vary import Certified, Vary, densities
 from efsgd.figures.claims.verdicts import Verdict, claim
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
@@ -18,7 +18,7 @@ from efsgd.results import Work
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SOURCE = "appendix, sparse noise"
+SOURCE = "derived here, after the appendix"
 MINE = "derived here"
 PROBLEM = SparseNoise()
 METHODS = {
@@ -63,7 +63,7 @@ def work(quick: bool, seed: int) -> Works:
             seed=seed,
             replicates=10 if quick else 100,
             record=20 if quick else 10,
-            metrics=("loss", *extra),
+            metrics=("loss", *extra, *(() if quick else densities(method))),
         )
         works[name] = Vary(run, "lr", lrs)
     if quick:

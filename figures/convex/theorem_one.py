@@ -9,7 +9,7 @@ import numpy as np
 from efsgd import EFSGD, SGD, Run, ScaledSign, SignSGD
 from efsgd.arrays import Array
 from efsgd.convex import TheoremOne
-from efsgd.convex.studies.vary import Certified, Vary
+from efsgd.convex.studies.vary import Certified, Vary, densities
 from efsgd.figures.claims.verdicts import Verdict, claim
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
@@ -62,7 +62,7 @@ def work(quick: bool, seed: int) -> Works:
             steps=300 if quick else 2000,
             seed=seed,
             replicates=5,
-            metrics=("distance", "off_line", *extra),
+            metrics=("distance", "off_line", *extra, *(() if quick else densities(method))),
         )
         works[name] = Vary(run, "problem", family)
     return works

@@ -44,7 +44,9 @@ def work(quick: bool, seed: int) -> Works:
     from efsgd.convex.studies import ExpectedSquares, LongRuns
 
     settings = tuple((1 / delta, (T + 1) ** -0.5, T) for delta in DELTAS for T in TS)
-    works: dict[str, Work] = {"exact": ExpectedSquares("U/k with feedback", settings, L=0.1)}
+    works: dict[str, Work] = {
+        "exact": ExpectedSquares("U/k with feedback", settings, L=0.1, far=3.0, noise=2.0)
+    }
     Ts, replicates = (RUN_TS[:2], 4) if quick else (RUN_TS, 16)
     for name, spec in ({SGD: "identity"} | SPECS).items():
         works[name] = LongRuns(compressor(spec), Valleys(D), Ts, seed, replicates)

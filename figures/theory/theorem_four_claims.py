@@ -167,8 +167,9 @@ def _higher_order(results: Results) -> list[Verdict]:
     """At lr = 1/sqrt(T+1): the constant of 1/sqrt(T) has no k with feedback, and k without."""
     root, k = np.sqrt(TS[-1] + 1), np.array([1.0, *KS])
     scaled, without = (gaps(results[f"gap, {form}"]) for form in (SCALED, WITHOUT))
-    limit = float(results[f"gap, {SCALED}"]["noise"]) ** 2 / 4
-    excess = (scaled[1:, -1] - scaled[0, -1]) * (TS[-1] + 1) / (limit * (k[1:] - 1))
+    L, noise = (float(results[f"gap, {SCALED}"][name]) for name in ("L", "noise"))
+    limit = noise**2 / 4
+    excess = (scaled[1:, -1] - scaled[0, -1]) * (TS[-1] + 1) / (L * limit * (k[1:] - 1))
     text = f"quadratic, lr = (T+1)^(-1/2), T = {TS[-1]:.0e}, k = 1, {', '.join(map(str, KS))}: "
     head = f"{text}(T+1)^(1/2) E f(x_T) - f* "
     return [
@@ -187,7 +188,7 @@ def _higher_order(results: Results) -> list[Verdict]:
             1e-3,
         ),
         claim(
-            f"{text}(T+1) times the excess of U/k over SGD off (k-1) noise^2/4 relatively",
+            f"{text}(T+1) times the excess of U/k over SGD off L (k-1) noise^2/4 relatively",
             "derived here",
             float(abs(excess - 1).max()),
             "<=",

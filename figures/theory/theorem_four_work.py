@@ -57,7 +57,7 @@ def work(quick: bool, seed: int) -> Works:
         works[f"full gradients, {form}"] = ExpectedSquares(form, settings, noise=0.0)
     for form in (SCALED, WITHOUT):
         settings = tuple((k, (T + 1) ** -0.5, T) for k in (1.0, *KS) for T in TS)
-        works[f"gap, {form}"] = ExpectedSquares(form, settings)
+        works[f"gap, {form}"] = ExpectedSquares(form, settings, L=0.3, noise=3.0)
     works["run"] = Run(
         problem=BoundedNoise(d=8, along=8, far=5.0),
         method=EFSGD(Unscaled(compressor("randk:2,unbiased"))),
