@@ -14,6 +14,7 @@ from efsgd.convex.problems import (
     CE3,
     BoundedNoise,
     Crosswind,
+    Huber,
     KnownLogistic,
     KnownSquares,
     LeastSquares,
@@ -22,6 +23,7 @@ from efsgd.convex.problems import (
     SparseNoise,
     TheoremOne,
     Valleys,
+    WilsonCount,
     WilsonLeastSquares,
 )
 
@@ -68,6 +70,8 @@ PROBLEMS: list[Any] = [
     BoundedNoise(d=8, along=3, far=10.0),
     Slope(sigma=2.0),
     Valleys(),
+    Huber(start=2.0),
+    WilsonCount(6, rows=20),
     Crosswind(start=3.0),
 ]
 
