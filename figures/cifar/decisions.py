@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.figures.cifar.orders import CONFIDENCE, welch
+from efsgd.figures.cifar.orders import welch
+from efsgd.figures.claims.intervals import CONFIDENCE, student
 from efsgd.figures.claims.verdicts import Verdict, observation
 
 NOTE = f"{100 * CONFIDENCE:.0f} %"  # what stands beside the source of such a claim
@@ -32,13 +33,11 @@ class Interval(NamedTuple):
 
 def of_mean(values: Array) -> Interval:
     """The mean of one value a seed, (R,)."""
-    from scipy import stats
-
     n = len(values)
     if n < 2 or not np.isfinite(values).all():
         return Interval(float(np.mean(values)) if n else math.nan, math.inf)
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
-    return Interval(float(np.mean(values)), quantile * float(np.std(values, ddof=1)) / math.sqrt(n))
+    half = student(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return Interval(float(np.mean(values)), half)
 
 
 def of_difference(a: Array, b: Array) -> Interval:

@@ -14,8 +14,7 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.figures.cifar.study import Cell, Study
-
-CONFIDENCE = 0.95
+from efsgd.figures.claims.intervals import CONFIDENCE, student
 
 
 @dataclass(frozen=True)
@@ -83,13 +82,11 @@ def welch(a: Array, b: Array, confidence: float = CONFIDENCE) -> tuple[float, fl
 
     Degrees of freedom after Welch and Satterthwaite; half is 0 if neither sample varies.
     """
-    from scipy import stats
-
     difference = float(np.mean(a) - np.mean(b))
     squared_errors = np.array([np.var(v, ddof=1) / len(v) for v in (a, b)])
     total = squared_errors.sum()
     if not total:
         return difference, 0.0
     freedom = total**2 / (squared_errors**2 / np.array([len(a) - 1, len(b) - 1])).sum()
-    quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
+    quantile = student(freedom, confidence)
     return difference, quantile * float(np.sqrt(total))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from efsgd.figures.claims.intervals import student
 from efsgd.figures.claims.verdicts import Relation, Verdict, claim, observation
 from efsgd.figures.convex.variants import MINE, draw_gaps, finish
 from efsgd.figures.convex.variants_reading import (
@@ -18,7 +19,6 @@ from efsgd.figures.convex.variants_reading import (
     late,
     method_names,
     ratio,
-    student,
 )
 from efsgd.figures.convex.variants_runs import (
     BATCH,
@@ -73,7 +73,7 @@ def _draw_intervals(ax: Axes, results: Results, pair: str) -> None:
         _, sent, gaps = history(results, pair, BATCHES, name)
         if (n := gaps.shape[1]) == 1:  # quick
             continue
-        mean, half = gaps.mean(1), student(n) * gaps.std(1, ddof=1) / np.sqrt(n)
+        mean, half = gaps.mean(1), student(n - 1) * gaps.std(1, ddof=1) / np.sqrt(n)
         look: dict[str, Any] = {"color": style.METHODS[name][0], "alpha": 0.2, "linewidth": 0}
         ax.fill_between(sent[1:], (mean - half)[1:], (mean + half)[1:], **look)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.compressors.base import Compressor
+from efsgd.figures.claims.intervals import student
 from efsgd.figures.claims.verdicts import RELATIONS, Relation, Verdict
 from efsgd.figures.convex.variants_runs import (
     COMPRESSORS,
@@ -25,8 +26,6 @@ from efsgd.figures.convex.variants_runs import (
     methods,
 )
 from efsgd.figures.make import Results
-
-CONFIDENCE = 0.95
 
 
 def method_names(pair: str) -> list[str]:
@@ -94,15 +93,8 @@ def ratio(above: Array, below: Array) -> Ratio:
     if n == 1:
         return Ratio(value, value, value)
     residual = (above - value * below) / below.mean()
-    half = student(n) * float(residual.std(ddof=1)) / math.sqrt(n)
+    half = student(n - 1) * float(residual.std(ddof=1)) / math.sqrt(n)
     return Ratio(value, value - half, value + half)
-
-
-def student(n: int) -> float:
-    """By how many standard errors the mean of n numbers may be off, at 95 %."""
-    from scipy import stats
-
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
 
 
 def claim_ratio(text: str, source: str, found: Ratio, relation: Relation, bound: float) -> Verdict:
