@@ -42,7 +42,7 @@ def worst_case(
     """The worst case of a method after ``steps`` steps of size ``lr`` (a number, or one a step).
 
     It is taken over all f of the class ``problem`` (L-smooth, with mu for "strongly-convex";
-    "nonsmooth": convex with subgradients up to L), all compressors with ``delta`` (arXiv
+    "nonsmooth": convex and L-Lipschitz), all compressors with ``delta`` (arXiv
     1901.09847, Assumption A; they may change with time) and all x_0 with f(x_0) - f* <= 1
     (``initial`` "f") or |x_0 - x*| <= 1 ("x"). ``criterion``: "f", f(x_N) - f*; "x", |x_N - x*|^2;
     "grad", min over 0 <= t <= N of |grad f(x_t)|^2; "average-f", the mean of f(x_t) - f* over the

@@ -6,15 +6,22 @@ error as long as delta allows, q|p_t| with q = sqrt(1-delta), in the direction u
 e_t = a_t u_t with a_(t+1) = q(a_t + lr sigma), u_t is a steepest slope at x_t, and f(x_t) =
 sigma (a_t + lr sigma (1 + (T-t)c)) is as large as the proof allows. |x_0| = R gives c, which lies
 in [-1/T, 1] where lr sigma (T+1) >= R.
+
+Theorem III is about f at the mean of the x_t. That is as large, too, with one more slope h, the one
+with <h, x_t> = f(x_t)/sigma at every t: the x_t are independent, so that there is one, it changes
+neither an f(x_t) nor the subgradient u_t there, and along it f(mean x) is the mean of the f(x_t).
+It can be longer than 1: the theorem bounds the gradients of the run, none is taken at the mean.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from efsgd.arrays import Array, Generator
+from efsgd.bounds import error_sharp
 from efsgd.compressors.base import Compressor
 from efsgd.convex.studies.extremal_compressors import Onward, slopes
 from efsgd.engine.problem import Optimum
@@ -31,17 +38,43 @@ def inner(T: int, ratio: float) -> float:
     return min(1.0, (ratio**2 / (T + 1) - 1) / T)
 
 
+@lru_cache(maxsize=8)
+def with_across(T: int, c: float, delta: float) -> Array:
+    """u_0, ..., u_T and h, (T+2, T+1): <h, x_t> = f(x_t)/sigma at x_0, ..., x_T. Read only.
+
+    With far = lr sigma, x_t = far (sum_{s>=t} u_s + m_t u_t) for m_t = q(1-q^t)/(1-q), which gives
+    <h, u_T>, ..., <h, u_0> one after the other.
+    """
+    memory = np.sqrt(error_sharp(lr=1.0, sigma=1.0, delta=delta, t=np.arange(T + 1)))
+    rises, later = np.empty(T + 1), 0.0  # <h, u_t>, and the sum of those after t
+    for t in range(T, -1, -1):
+        rises[t] = (1 + (T - t) * c + memory[t] - later) / (1 + memory[t])
+        later += rises[t]
+    u = slopes(T, c)
+    rows: Array = np.vstack([u, np.linalg.lstsq(u, rises)[0]])
+    rows.setflags(write=False)
+    return rows
+
+
 @dataclass(frozen=True)
 class Steepest:
     """f(x) = sigma max(0, max_t <u_t, x>) in R^(T+1), from x_0 = ``far`` sum_t u_t; f* = 0.
 
-    Of equally steep slopes the gradient is the first.
+    Of equally steep slopes the gradient is the first. With ``delta`` the last one is h.
     """
 
     T: int
     c: float
     far: float  # lr sigma
     sigma: float = 1.0
+    delta: float | None = None
+
+    @property
+    def slopes(self) -> Array:
+        """The slopes over sigma, one a row."""
+        if self.delta is None:
+            return slopes(self.T, self.c)
+        return with_across(self.T, self.c, self.delta)
 
     @property
     def d(self) -> int:
@@ -54,13 +87,13 @@ class Steepest:
 
     def loss(self, x: Array) -> Array:
         """f of each replicate, (R, d) -> (R,)."""
-        steepest = (x @ slopes(self.T, self.c).T).max(axis=1)
+        steepest = (x @ self.slopes.T).max(axis=1)
         value: Array = self.sigma * np.maximum(0.0, steepest)
         return value
 
     def gradient(self, x: Array, rng: Generator) -> Array:
         """A subgradient: sigma times the first of the steepest slopes, 0 where f is 0."""
-        u = slopes(self.T, self.c)
+        u = self.slopes
         rise = x @ u.T
         top = rise.max(axis=1, keepdims=True)
         first = (rise >= top - TIE * self.far).argmax(axis=1)
@@ -72,14 +105,26 @@ class Steepest:
         """0, where f is 0."""
         return Optimum(np.zeros(self.d), 0.0)
 
+    def measure(self, x: Array) -> dict[str, Array]:
+        """The coordinates of x, each (R,), and the length of the gradient, "slope"."""
+        g = self.gradient(x, np.random.default_rng())
+        return {"slope": np.sqrt(np.vecdot(g, g))} | dict(zip(self.coordinates, x.T, strict=True))
+
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """Their names in :meth:`measure`."""
+        return tuple(f"x[{i}]" for i in range(self.d))
+
 
 @dataclass(frozen=True)
 class TheoremThree:
     """Error feedback on :class:`Steepest` with :class:`Onward`, or with the compressor given.
 
     Arrays, all (V,) with one run for each row of ``settings`` (T, delta, lr, sigma), |x_0| = R:
-    "T", "delta", "lr", "sigma", "R"; "mean" over t = 0, ..., T of f(x_t) - f*; "achieved", the
-    least delta achieved in a step; "virtual_residual", the largest.
+    "T", "delta", "lr", "sigma", "R"; "mean" over t = 0, ..., T of f(x_t) - f*; "at_mean", f - f* at
+    the mean of these x_t, and "slope_at_mean", the length of the gradient there over sigma;
+    "slope", the largest |g_t| over sigma; "achieved", the least delta achieved in a step;
+    "virtual_residual", the largest. With :class:`Onward` f has the slope h.
     """
 
     settings: tuple[tuple[int, float, float, float], ...]
@@ -101,18 +146,23 @@ class TheoremThree:
 
     def _measure(self, T: int, delta: float, lr: float, sigma: float) -> dict[str, float]:
         c = inner(T, self.R / (lr * sigma))
+        f = Steepest(T, c, lr * sigma, sigma, None if self.compressor else delta)
         history = run(
             Run(
-                problem=Steepest(T, c, lr * sigma, sigma),
+                problem=f,
                 method=EFSGD(self.compressor or Onward(T, c, delta)),
                 lr=lr,
                 steps=T,
                 record=1,
-                metrics=("loss", "achieved_delta", "virtual_residual"),
+                metrics=("loss", "achieved_delta", "virtual_residual", "slope", *f.coordinates),
             )
         )
+        mean = np.array([[history[name][:, 0].mean() for name in f.coordinates]])
         return {
             "mean": float(history["loss"][:, 0].mean()),
+            "at_mean": float(f.loss(mean)[0]),
+            "slope_at_mean": float(f.measure(mean)["slope"][0]) / sigma,
+            "slope": float(history["slope"].max()) / sigma,
             "achieved": float(history["achieved_delta"][:-1].min()),
             "virtual_residual": float(history["virtual_residual"].max()),
         }

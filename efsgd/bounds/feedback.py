@@ -146,10 +146,10 @@ def theorem_three_exact(*, R: Value, lr: Value, sigma: Value, delta: Value, T: V
 
     S_T is the mean of q(1-q^t)/(1-q), the sharp bound on the memory. Attained where T >= 1 and
     lr sigma (T+1) >= R; for T = 0 it is sigma R, which f(x_0) - f* attains at every lr. By Jensen
-    it bounds E f(mean x) - f* too. Over f whose subgradients are all at most sigma, by performance
-    estimation at some delta, T up to 10 and step sizes with lr sigma (T+1) >= R, that attains it
-    for delta = 1, for T = 1 and where lr sigma (T+1) = R, and comes within 1.1 % of it for T >= 3
-    and lr = R/(sigma (T+1)^(1/2)). The theorem bounds the gradients of the run only.
+    it bounds E f(mean x) - f* too, and is attained there where the mean is, as the theorem bounds
+    the gradients of the run only. If f is sigma-Lipschitz f(mean x) is less, by performance
+    estimation at some delta < 1, T up to 10 and lr = R/(sigma (T+1)^(1/2)): by up to 1.1 % from
+    T = 3 on; for delta = 1, for T = 1 and where lr sigma (T+1) = R it is attained there too.
     """
     bound = _subgradient(R, lr, sigma, T) + lr * sigma**2 * lag(delta) * mean_share(delta, T + 1)
     value: Value = np.where(np.equal(T, 0), sigma * R, bound)[()]

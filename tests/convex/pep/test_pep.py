@@ -142,7 +142,7 @@ def test_nonsmooth_is_theorem_three_exactly(delta, steps, lr, sigma):
 @pytest.mark.parametrize("delta", [0.1, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("steps", [1, 2, 4])
 def test_f_at_the_mean_iterate_is_at_most_the_mean_of_f(delta, steps):
-    """By Jensen; equal for delta = 1, for T = 1 and at lr sigma (T+1) = R."""
+    """By Jensen; for sigma-Lipschitz f equal for delta = 1, T = 1 and at lr sigma (T+1) = R."""
     for lr in (1 / (steps + 1), (steps + 1) ** -0.5, 1.0):
         at_mean, mean = (
             worst_case(

@@ -108,6 +108,9 @@ DOCTORED = [  # figure, names of results, the array, how it changes, what a fail
     ("theorem-three", "grid", "mean", LARGER, r"over Theorem III"),
     ("theorem-three", "grid", "mean", last_is_nan, r"over Theorem III"),
     ("theorem-three", "grid", "mean", scale(1 - 1e-9), r"exact form - 1"),
+    ("theorem-three", "late", "at_mean", scale(1 - 1e-9), r"mean iterate over the exact form"),
+    ("theorem-three", "grid", "at_mean", last_is_nan, r"mean iterate over the exact form"),
+    ("theorem-three", "far", "slope", LARGER, r"g_t\| over sigma"),
     ("theorem-three", "grid", "achieved", add(-1e-6), r"delta achieved"),
     ("theorem-three", "late", "mean", scale(0.9), r"mean over Theorem III"),
     ("theorem-three", "topk:8", "mean", scale(10), r"compressors on the same f"),
@@ -195,10 +198,11 @@ def test_an_instance_that_does_not_exist_is_refused(T, ratio):
         inner(T, ratio)
 
 
-def test_the_oracle_gives_subgradients_and_steps_along_its_slopes():
+@pytest.mark.parametrize("delta", [None, 0.3])
+def test_the_oracle_gives_subgradients_and_steps_along_its_slopes(delta):
     """f(y) >= f(x) + <g, y-x>, also where slopes tie; the t-th gradient of the run is u_t."""
     T, rng = 6, np.random.default_rng(1)
-    problem = Steepest(T, inner(T, 2.0), far=0.5, sigma=2.0)
+    problem = Steepest(T, inner(T, 2.0), far=0.5, sigma=2.0, delta=delta)
     x, y = rng.standard_normal((2, 200, T + 1))
     x[:50] = problem.x0(rng, 50)
     g = problem.gradient(x, rng)
