@@ -7,29 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.convex.pep import setting
-from efsgd.convex.pep.estimation import worst_case
+from efsgd.convex.studies.worst_cases import OneMethod
 
 
 @dataclass(frozen=True, kw_only=True)
-class TunedWorstCases:
+class TunedWorstCases(OneMethod):
     """The worst case of a method over a grid of step sizes, and near the best of them.
 
     ``settings`` are (N, zeta): steps and heterogeneity; ``lrs`` is the grid, ascending. In each
     setting a bounded scalar search between the neighbours of the best of the grid takes
-    ``refinements`` step sizes more. See :func:`efsgd.convex.worst_case`.
+    ``refinements`` step sizes more.
     """
 
-    method: setting.Name
     settings: tuple[tuple[int, float], ...]
     lrs: tuple[float, ...]
     refinements: int
-    delta: float
-    mu: float = 0.0
-    problem: setting.Class = "strongly-convex"
-    criterion: setting.Criterion = "f"
-    initial: setting.Initial = "x"
-    workers: int = 1
 
     @property
     def cost(self) -> float:
@@ -55,20 +47,10 @@ class TunedWorstCases:
         tried: list[tuple[float, float, float]] = []
 
         def log_worst(log_lr: float) -> float:
-            case = worst_case(
-                self.method,
-                steps=steps,
-                lr=float(np.exp(log_lr)),
-                delta=self.delta,
-                mu=self.mu,
-                problem=self.problem,
-                criterion=self.criterion,
-                initial=self.initial,
-                workers=self.workers,
-                zeta=zeta,
-            )
-            tried.append((float(np.exp(log_lr)), case.value, case.residuals.error))
-            return float(np.log(case.value))
+            lr = float(np.exp(log_lr))
+            value, error = self.solved(steps, lr, zeta)
+            tried.append((lr, value, error))
+            return float(np.log(value))
 
         logs = np.log(self.lrs)
         best = int(np.argmin([log_worst(log_lr) for log_lr in logs]))

@@ -14,20 +14,45 @@ from efsgd.convex.pep.estimation import worst_case
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorstCases:
-    """The worst case of a method for several settings; see :func:`efsgd.convex.worst_case`.
+class OneMethod:
+    """What all worst cases of a study share; see :func:`efsgd.convex.worst_case`.
 
-    ``settings`` are (N, lr, zeta): steps, one step size, heterogeneity. ``delta`` is None for "gd".
+    ``delta`` is None for "gd".
     """
 
     method: setting.Name
-    settings: tuple[tuple[int, float, float], ...]
     delta: float | None = None
     mu: float = 0.0
     problem: setting.Class = "strongly-convex"
     criterion: setting.Criterion = "f"
     initial: setting.Initial = "f"
     workers: int = 1
+
+    def solved(self, steps: int, lr: float, zeta: float) -> tuple[float, float]:
+        """The worst case after ``steps`` steps of size ``lr``, and a bound on its error."""
+        case = worst_case(
+            self.method,
+            steps=steps,
+            lr=lr,
+            delta=self.delta,
+            mu=self.mu,
+            problem=self.problem,
+            criterion=self.criterion,
+            initial=self.initial,
+            workers=self.workers,
+            zeta=zeta,
+        )
+        return case.value, case.residuals.error
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorstCases(OneMethod):
+    """The worst case of a method for several settings.
+
+    ``settings`` are (N, lr, zeta): steps, one step size, heterogeneity.
+    """
+
+    settings: tuple[tuple[int, float, float], ...]
 
     @property
     def cost(self) -> float:
@@ -36,24 +61,9 @@ class WorstCases:
 
     def compute(self) -> dict[str, Array]:
         """(S,) with S settings: "steps", "lr", "zeta", "value", and "error", a bound on its own."""
-        cases = [
-            worst_case(
-                self.method,
-                steps=steps,
-                lr=lr,
-                delta=self.delta,
-                mu=self.mu,
-                problem=self.problem,
-                criterion=self.criterion,
-                initial=self.initial,
-                workers=self.workers,
-                zeta=zeta,
-            )
-            for steps, lr, zeta in self.settings
-        ]
+        cases = [self.solved(steps, lr, zeta) for steps, lr, zeta in self.settings]
+        value, error = np.array(cases).T
         steps, lr, zeta = (np.array(column) for column in zip(*self.settings, strict=True))
-        value = np.array([case.value for case in cases])
-        error = np.array([case.residuals.error for case in cases])
         return {"steps": steps, "lr": lr, "zeta": zeta, "value": value, "error": error}
 
 

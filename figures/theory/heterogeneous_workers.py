@@ -56,6 +56,7 @@ def work(quick: bool, seed: int) -> Works:
                 refinements=1 if quick else REFINEMENTS,
                 delta=DELTA,
                 mu=MU,
+                initial="x",
                 workers=2,
             )
     return works

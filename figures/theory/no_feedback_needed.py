@@ -64,6 +64,7 @@ def work(quick: bool, seed: int) -> Works:
                 refinements=1 if quick else REFINEMENTS,
                 delta=delta,
                 mu=MU,
+                initial="x",
             )
         for N in STEPS[:3] if quick else STEPS:
             works[f"nonsmooth, {method}, {N}"] = WorstCases(
