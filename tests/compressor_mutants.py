@@ -1,7 +1,7 @@
 """Wrong constants of the compressors, one edit of a method each: every one is false, and noticed.
 
-``efsgd-figures bounds`` must notice it. WORST are the constants in closed form, delta or for
-unbiased ones omega, written down apart from the classes.
+``efsgd-figures bounds`` must notice it, at a compressor and dimension that it checks. WORST are the
+constants in closed form, delta or for unbiased ones omega, written down apart from the classes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 from mutants import changed
 
-from efsgd import Compressor, compressor
+from efsgd import Compressor, Scaled, compressor
 from efsgd.compressors.guarantee import Guarantees
+from efsgd.convex.studies.bound_checks import Multiple
+from efsgd.figures.bounds.zoo_claims import MULTIPLES
 
 CLASSES = {kind.__name__: kind for kind in Compressor.registry.values()}
-CLASSES["Guarantees"] = Guarantees  # type: ignore[assignment]
+CLASSES |= {"Guarantees": Guarantees, "Compressor": Compressor}  # type: ignore[dict-item]
 
 WORST: dict[str, Callable[[int], float]] = {  # at d = 16 or the d of the mutant
     "identity": lambda d: 1.0,
@@ -30,8 +32,16 @@ WORST: dict[str, Callable[[int], float]] = {  # at d = 16 or the d of the mutant
     "randk:0.25,unbiased": lambda d: 3.0,
     "threshold:l2=0.5": lambda d: 1 - (d - 1) / 4 / d,
     "threshold:linf=0.5": lambda d: 1 / (1 + (d - 1) / 4),
+    "threshold:l2=0.3": lambda d: 1 - (d - 1) * 0.09 / d,
+    "threshold:linf=0.3": lambda d: 1 / (1 + (d - 1) * 0.09),
+    "threshold:abs=0.1": lambda d: 0.0,
     "lowrank:1": lambda d: d**-0.5,
-    "qsgd:2": lambda d: 1.0,
+    "lowrank:2": lambda d: {5: 1.0, 16: 1 / 2}[d],  # matrices 1 x 5 and 4 x 4
+    "lowrank:1,shape=2x8": lambda d: 1 / 2,
+    "sign": lambda d: 0.0,
+    # the sum 20 = 9 + 11 of 12 odd squares is nearest to 4 s^2 = 16, below which it is 12
+    "qsgd:2": lambda d: {12: (3 - (2 - 5**0.5) ** 2) / 4, 16: 1.0}[d],
+    "qsgd:3": lambda d: (7.5 - (3 - 9.5**0.5) ** 2) / 9,  # d = 30: 38 = 9 + 29 is nearest to 36
     "qsgd:64": lambda d: 1 / 1024,
     "contractive,qsgd:2": lambda d: 0.5,
     "terngrad": lambda d: 1.5,
@@ -39,6 +49,7 @@ WORST: dict[str, Callable[[int], float]] = {  # at d = 16 or the d of the mutant
     "scaled:1.0,natural": lambda d: 1 / 8,
     "natural:nearest": lambda d: 8 / 9,
     "scaled:1.2,natural:nearest": lambda d: 1 - 0.6**2,
+    "scaled:0.5,natural": lambda d: 0.5 * (2 - 0.5 * 9 / 8),
     "scaled:0.5,natural:nearest": lambda d: 1 - (2 / 3) ** 2,
     "blockwise:10,scaledsign": lambda d: 1 / 10,
     "blockwise:10,terngrad": lambda d: (10**0.5 - 1) / 2,
@@ -48,6 +59,7 @@ WORST: dict[str, Callable[[int], float]] = {  # at d = 16 or the d of the mutant
     "scaled:0.5,contractive,qsgd:2": lambda d: 0.25 * (2 - 0.25 * 2),
     "scaled:0.5,scaled:0.5,topk:0.25": lambda d: 0.25 * 1.75 / 4,
     "contractive,terngrad": lambda d: 1 / 2.5,
+    MULTIPLES: lambda d: 1 - (0.5 * 0.7**0.5 + 0.5) ** 2,  # of |a C(x) - x| <= a q|x| + |1-a||x|
 }
 
 
@@ -80,8 +92,25 @@ class Wrong:
     @property
     def claimed(self) -> float:
         """What the compressor claims now."""
+        if self.spec == MULTIPLES:
+            return Scaled(Multiple(1 - 0.7**0.5), 0.5).delta(self.d)
         c = compressor(self.spec)
-        return c.omega(self.d) if c.guarantee == "unbiased" else c.delta(self.d)
+        if self.method == "contractive":
+            return c.contractive(self.d).delta(self.d)
+        by_omega = c.guarantee == "unbiased" and self.method != "delta"
+        return c.omega(self.d) if by_omega else c.delta(self.d)
+
+    @property
+    def true(self) -> float:
+        """What it should claim: delta is 1 - omega of an unbiased one, at least 0.
+
+        That of C/(1 + omega), which is contractive, is 1/(1 + omega).
+        """
+        worst = WORST[self.spec](self.d)
+        if self.method == "contractive":
+            return 1 / (1 + worst)
+        unbiased = self.spec != MULTIPLES and compressor(self.spec).guarantee == "unbiased"
+        return max(0.0, 1.0 - worst) if unbiased and self.method == "delta" else worst
 
 
 WRONG = (
@@ -132,6 +161,32 @@ WRONG = (
     Wrong(
         "threshold:linf=0.5", "Threshold", "_delta", "(d - 1) * self.linf**2", "d * self.linf**2"
     ),
+    Wrong("threshold:l2=0.3", "Threshold", "_delta", "self.l2**2 / d", "self.l2 / 2 / d"),
+    Wrong("threshold:l2=0.3", "Threshold", "_delta", "self.l2**2 / d", "0.25 / d"),
+    Wrong(
+        "threshold:linf=0.3",
+        "Threshold",
+        "_delta",
+        "(d - 1) * self.linf**2",
+        "(d - 1) * self.linf / 2",
+    ),
+    Wrong("threshold:linf=0.3", "Threshold", "_delta", "(d - 1) * self.linf**2", "(d - 1) / 4"),
+    Wrong(
+        "lowrank:2",
+        "LowRank",
+        "_delta",
+        "self.rank_at(d) / min(self.sides(d))",
+        "self.rank_at(d) ** 2 / min(self.sides(d))",
+    ),
+    Wrong(
+        "lowrank:2",
+        "LowRank",
+        "_delta",
+        "self.rank_at(d) / min(self.sides(d))",
+        "1 / min(self.sides(d))",
+    ),
+    Wrong("lowrank:1,shape=2x8", "LowRank", "_delta", "min(self.sides(d))", "math.isqrt(d)"),
+    Wrong("lowrank:2", "LowRank", "rank_at", "min(self.rank, *self.sides(d))", "self.rank", 5),
     Wrong("lowrank:1", "LowRank", "_delta", "min(self.sides(d))", "max(self.sides(d)) ** 2"),
     Wrong(
         "lowrank:1",
@@ -152,6 +207,11 @@ WRONG = (
     Wrong("qsgd:64", "QSGD", "_omega", "d / 4", "d / 2"),
     Wrong("qsgd:64", "QSGD", "_omega", "d / 4", "d / 8"),
     Wrong("qsgd:64", "QSGD", "_gap", "math.sqrt(total) / 2", "math.sqrt(total)"),
+    Wrong("qsgd:2", "QSGD", "_omega", "d >= 4 * self.s**2", "d >= 3 * self.s**2", 12),
+    Wrong("qsgd:2", "QSGD", "_omega", "d >= 4 * self.s**2", "d >= 2 * self.s**2", 12),
+    Wrong("qsgd:3", "QSGD", "_omega", "d >= 4 * self.s**2", "d >= 4 * self.s * 2", 30),
+    Wrong("qsgd:3", "QSGD", "_omega", "d >= 4 * self.s**2", "True", 30),
+    Wrong("qsgd:3", "QSGD", "_gap", "math.sqrt(total) / 2", "math.sqrt(total) / 3", 30),
     Wrong("contractive,qsgd:2", "Contractive", "_delta", "self.factor(d)", "self.factor(d) ** 2"),
     Wrong("contractive,qsgd:2", "Contractive", "_delta", "self.factor(d)", "self.factor(d) ** 0.5"),
     Wrong("terngrad", "TernGrad", "_omega", "(math.sqrt(d) - 1.0) / 2.0", "math.sqrt(d) / 2.0"),
@@ -214,6 +274,37 @@ WRONG = (
         "a * (2.0 - a * (1.0 + self.omega(d)))",
         "a * (1.0 - a * (1.0 + self.omega(d)))",
     ),
+    *(
+        Wrong(MULTIPLES, "Guarantees", "_scaled_delta", before, after)
+        for before, after in (
+            ("abs(1.0 - a)", "(1.0 + a)"),
+            ("abs(1.0 - a)", "0.0"),
+            ("(a * math.sqrt", "(math.sqrt"),
+            ("(a * math.sqrt", "(a**2 * math.sqrt"),
+            ("math.sqrt(1.0 - self.delta(d))", "(1.0 - self.delta(d))"),
+            ("abs(1.0 - a)) ** 2", "abs(1.0 - a))"),
+            ("if self.projection", "if True"),
+        )
+    ),
+    *(
+        Wrong(spec, "Guarantees", "delta", "max(0.0, 1.0 - self.omega(d))", after)
+        for spec, after in (
+            ("natural", "max(0.0, 1.0 - self.omega(d) / 2.0)"),
+            ("natural", "1.0 / (1.0 + self.omega(d))"),
+            ("natural", "0.0"),
+            ("terngrad", "1.0 - self.omega(d)"),
+        )
+    ),
+    *(
+        Wrong(spec, "Guarantees", "delta", "0.0 if self.guarantee", f"{delta} if self.guarantee")
+        for spec in ("sign", "threshold:abs=0.1")
+        for delta in ("1.0", "1.0 / d")
+    ),
+    Wrong("terngrad", "Compressor", "contractive", "(1.0 + self.omega(d))", "self.omega(d)"),
+    Wrong("terngrad", "Compressor", "contractive", "1.0 / (1.0", "0.5 / (1.0"),
+    Wrong("natural", "Guarantees", "omega", "self._omega(d)", "2.0 * self._omega(d)"),
+    Wrong("terngrad", "Guarantees", "omega", "self._omega(d)", "self._omega(d) / 2.0"),
+    Wrong("scaled:0.5,natural", "Natural", "_scaled_delta", "not self.nearest", "False"),
     Wrong("scaled:0.5,blockwise:10,topk:0.25", "Blockwise", "_scaled_delta", "min(", "max("),
     Wrong(
         "scaled:0.5,blockwise:10,topk:0.25",

@@ -4,7 +4,7 @@
 is its own description, so that a saved result can be matched with the study that it belongs to.
 """
 
-from efsgd.convex.studies.bound_checks import Bounds
+from efsgd.convex.studies.bound_checks import Bounds, ScaledMultiples
 from efsgd.convex.studies.error_lemma import AlongMemory, Memories
 from efsgd.convex.studies.expected_steps import AllPaths, ExpectedSquares
 from efsgd.convex.studies.extremal_compressors import AlongVirtual, Onward, Turning
@@ -34,6 +34,7 @@ __all__ = [
     "MemoryUnits",
     "Onward",
     "RateProofs",
+    "ScaledMultiples",
     "SideBySide",
     "Steady",
     "Steepest",

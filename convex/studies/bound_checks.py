@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from efsgd.arrays import Array, Generator
-from efsgd.compressors import compressor
+from efsgd.arrays import Array, Generator, achieved_delta
+from efsgd.compressors import Scaled, compressor
 from efsgd.compressors.base import Compressor
+from efsgd.compressors.guarantee import Guarantee
 from efsgd.convex.verification.plain_function import as_compressor
 from efsgd.convex.verification.search import Search
 from efsgd.convex.verification.verification import Verification, verify
@@ -42,6 +43,29 @@ SPECS = (  # every built-in compressor
     "natural:nearest",
 )
 BUILT_IN = tuple(compressor(spec) for spec in SPECS)
+OTHERS = (  # parameters, scalings and nestings at which another constant decides, and one d of each
+    ("qsgd:2", 12),  # d is below 4 s^2: sums of odd squares decide
+    ("qsgd:3", 2),
+    ("qsgd:3", 30),
+    ("signtopk:4", 32),
+    ("lowrank:2", 5),
+    ("lowrank:2", 16),
+    ("lowrank:1,shape=2x8", 16),
+    ("threshold:l2=0.3", 16),
+    ("threshold:linf=0.3", 16),
+    ("blockwise:10,terngrad", 16),
+    ("contractive,terngrad", 16),
+    ("scaled:0.5,scaledsign", 16),
+    ("scaled:1.0,natural", 16),
+    ("scaled:0.5,natural", 16),
+    ("scaled:0.5,natural:nearest", 16),
+    ("scaled:1.2,natural:nearest", 16),
+    ("scaled:0.3,qsgd:2", 16),
+    ("scaled:0.5,scaled:0.5,topk:0.25", 16),
+    ("scaled:0.5,blockwise:10,topk:0.25", 16),
+    ("scaled:0.5,contractive,qsgd:2", 16),
+)
+SMALL = 1e-3  # entries of a vector on which neither sign nor threshold:abs=0.1 achieves any delta
 
 
 @dataclass(frozen=True)
@@ -63,6 +87,49 @@ class Bounds:
         return checked(self.compressor, self.d, self.seed, self.samples)[1]
 
 
+@dataclass(frozen=True)
+class Multiple(Compressor):
+    """``factor`` times x, factor in [0, 2]: delta = 1 - (factor-1)^2, met by every x."""
+
+    factor: float
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """Holds for every x, with equality."""
+        return "pathwise"
+
+    def apply(self, x: Array, drawn: Any = None) -> Array:
+        """The multiple of each vector of x (..., d)."""
+        sent: Array = x * self.factor
+        return sent
+
+    def _delta(self, d: int) -> float:
+        return 1.0 - (self.factor - 1.0) ** 2
+
+
+@dataclass(frozen=True)
+class ScaledMultiples:
+    """delta of a C(x) where of C nothing but delta is known, beside what such a C achieves.
+
+    |a C(x) - x| <= (a q + |1-a|)|x| with q = sqrt(1-delta), and C(x) = (1-q) x, for a > 1
+    C(x) = (1+q) x, meets it (derived here). ``settings`` are (delta, a).
+    """
+
+    settings: tuple[tuple[float, float], ...] = ((0.3, 0.5), (0.9, 0.5), (0.9, 1.2), (0.3, 1.5))
+    d: int = 16
+
+    def compute(self) -> dict[str, Array]:
+        """(S,) each: "delta", "factor", "claimed" of a C(x), and "achieved" by the worse C."""
+        x, rows = np.random.default_rng(0).standard_normal(self.d), []
+        for delta, factor in self.settings:
+            q = math.sqrt(1.0 - delta)
+            scaled = [Scaled(Multiple(multiple), factor) for multiple in (1.0 - q, 1.0 + q)]
+            achieved = min(float(achieved_delta(x, c(x))) for c in scaled)
+            rows.append((delta, factor, scaled[0].delta(self.d), achieved))
+        names = ("delta", "factor", "claimed", "achieved")
+        return dict(zip(names, np.array(rows).T, strict=True))
+
+
 def checked(
     subject: Compressor | Callable[..., Any],
     d: int,
@@ -72,15 +139,25 @@ def checked(
 ) -> tuple[Verification, dict[str, Array]]:
     """The outcome of :func:`efsgd.verify` with a certificate, and the same as arrays.
 
-    ``subject`` is a compressor, or a function with its ``delta``. Raises as ``verify`` does.
+    Also "stated", delta(d) whatever the guarantee is; "contractive", the delta of contractive(d) of
+    an unbiased one; "small", the delta that one without a bound achieves at SMALL (1, .., 1). They
+    are NaN after a violation. ``subject`` is a compressor, or a function with its ``delta``. Raises
+    as ``verify`` does.
     """
     rng = np.random.default_rng([seed, d])
     verification = verify(subject, d, rng, delta=delta, samples=samples, certify=True)
     gaussian = attaining = (math.nan, math.nan)
+    more = dict.fromkeys(("stated", "contractive", "small"), math.nan)
     if verification:
         c = as_compressor(subject, d, delta)
         gaussian, attaining = _gaussian(c, d, rng, samples), _attaining(c, d, rng, samples)
-    return verification, described(verification, gaussian, attaining)
+        more["stated"] = c.delta(d)
+        if c.guarantee == "unbiased":
+            more["contractive"] = c.contractive(d).delta(d)
+        if c.guarantee in ("absolute", "none"):
+            more["small"] = _on_small(c, d, rng)
+    arrays = {name: np.array(value) for name, value in more.items()}
+    return verification, described(verification, gaussian, attaining) | arrays
 
 
 def described(
@@ -143,3 +220,9 @@ def _attaining(c: Compressor, d: int, rng: Generator, samples: int) -> tuple[flo
         return math.nan, math.nan
     loss, error = search.loss(points[0], 20 * samples)
     return float(_delta_or_omega(search, loss[0])), float(error[0])
+
+
+def _on_small(c: Compressor, d: int, rng: Generator) -> float:
+    """The delta that C achieves at SMALL (1, .., 1), the mean over some draws."""
+    x = np.full((100 if c.random else 1, d), SMALL)
+    return float(achieved_delta(x, c(x, rng)).mean())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.convex.lyapunov import one_step, proofs
+from efsgd.convex.lyapunov import one_step, proofs, signs
 from efsgd.convex.lyapunov.rate import lyapunov_rate
 from efsgd.convex.pep import setting
 from efsgd.convex.pep.estimation import worst_case
@@ -91,9 +91,10 @@ class LyapunovRates:
 
 @dataclass(frozen=True)
 class RateProofs:
-    """The identities behind the rates of EF, EF21 and CGD, and these rates at some (q, m).
+    """Identities and signs behind the rates of EF, EF21 and CGD, and these rates at some (q, m).
 
-    q = sqrt(1-delta) and m = mu/L, in (0, 1); see :mod:`efsgd.convex.lyapunov.proofs`.
+    q = sqrt(1-delta) and m = mu/L, in (0, 1); see :mod:`efsgd.convex.lyapunov.proofs` and
+    :mod:`efsgd.convex.lyapunov.signs`.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -104,11 +105,13 @@ class RateProofs:
         return 1e9
 
     def compute(self) -> dict[str, Array]:
-        """Whether each of "ef", "ef21", "root" and "lead" holds; (P,) at the P points the rest.
-
+        """Whether each of the identities "ef", "ef21", "root" and "lead" holds, and "ef_signs" and
+        so on, whether each of the signs that it needs is proven; (P,) at the P points the rest:
         "q", "m", "step" (of EF and EF21), "rate" (of both), and "cgd", the rate of CGD.
         """
-        identities = {name: make().is_zero for name, make in proofs.IDENTITIES.items()}
+        holds = {name: np.array(make().is_zero) for name, make in proofs.IDENTITIES.items()}
+        for name, make in signs.SIGNS.items():
+            holds[f"{name}_signs"] = np.array([sign.proven for sign in make().values()])
         q, m = np.array(self.points).T
         at_points = {
             name: np.array([polynomial.at(*point) for point in self.points])
@@ -120,5 +123,4 @@ class RateProofs:
             )
         }
         cgd = (at_points.pop("top") / at_points.pop("bottom")) ** 2
-        holds = {name: np.array(value) for name, value in identities.items()}
         return {"q": q, "m": m, "cgd": cgd, **at_points, **holds}

@@ -24,8 +24,9 @@ from efsgd.figures import make, terminal
 from efsgd.figures.bounds import delta_zoo, own_vectors, tables, trainings
 from efsgd.figures.bounds.own_compressor import OwnCompressor, own_compressor
 from efsgd.figures.bounds.own_vectors import Achieved
+from efsgd.figures.bounds.zoo_claims import all_checks, verdicts
 from efsgd.figures.claims.verdicts import Verdict, observation
-from efsgd.figures.make import Options, Results
+from efsgd.figures.make import Options, Results, Works
 from efsgd.figures.processes.pool import obtain_all, progress
 from efsgd.figures.texts import digest_of, for_file_name
 from efsgd.results import Result, load, made_by, place, replacing, save
@@ -55,10 +56,15 @@ def bounds(
     user_compressor = None if module is None else own_compressor(module, delta)
     arrays = {} if vectors is None else own_vectors.read_vectors(vectors)
     name = _name(library, user_compressor, arrays, dims)
-    if not library and user_compressor is None:
+    all_of_them = not library and user_compressor is None
+    chosen = tuple(dict.fromkeys(dims))
+    dims = chosen or delta_zoo.dimensions(options.quick)
+    if all_of_them:
         library = list(BUILT_IN)
-    dims = tuple(dict.fromkeys(dims)) or delta_zoo.dimensions(options.quick)
-    results = _check_library(library, dims, options)
+    if all_of_them and not chosen:
+        results = _checks(delta_zoo.work(options.quick, options.seed), options)
+    else:
+        results = _checks(_of_library(library, dims, options), options)
     if any(isinstance(c, ScaledSign) for c in library):
         results |= _trainings(options)
     verifications: list[Verification] = []
@@ -70,7 +76,7 @@ def bounds(
     achieved = _achieved(library, user_compressor, arrays, options)
     _tabulate(name, results, achieved, options)
     violations = _violations(results, achieved, verifications, options)
-    judged = delta_zoo.verdicts(results) + [_on_vectors(a) for a in achieved]
+    judged = verdicts(results) + [_on_vectors(a) for a in achieved]
     code = make.conclude({name: judged}, options)
     return 1 if violations else code
 
@@ -99,12 +105,14 @@ def _name(
     return "-".join([delta_zoo.NAME, *map(for_file_name, labels[:1]), digest])
 
 
-def _check_library(
-    library: Sequence[Compressor], dims: Sequence[int], options: Options
-) -> dict[str, Result]:
-    """The checks of compressors that a spec names, kept like all results."""
+def _of_library(library: Sequence[Compressor], dims: Sequence[int], options: Options) -> Works:
+    """The checks of compressors that a spec names."""
     samples = delta_zoo.samples(options.quick)
-    works = {f"{c}, d = {d}": Bounds(c, d, options.seed, samples) for c in library for d in dims}
+    return {f"{c}, d = {d}": Bounds(c, d, options.seed, samples) for c in library for d in dims}
+
+
+def _checks(works: Works, options: Options) -> dict[str, Result]:
+    """The results of checks, kept like all results."""
     by_path = obtain_all(works, options.results, again=options.again, jobs=options.jobs)
     return {name: by_path[place(work, options.results)] for name, work in works.items()}
 
@@ -168,7 +176,7 @@ def _at_any_dimension(c: Compressor, d: int) -> Compressor:
 
 def _tabulate(name: str, results: Results, achieved: Sequence[Achieved], options: Options) -> None:
     """Write the tables, and print the one of the user's vectors."""
-    checks = delta_zoo.all_checks(results)
+    checks = all_checks(results)
     rows = own_vectors.cells(achieved)
     on_vectors = tables.table(own_vectors.HEADS, rows) if rows else ""
     texts = {
@@ -198,7 +206,7 @@ def _violations(
     for verification in verifications:
         click.echo(f"\n{verification}")
     count = 0
-    for result in delta_zoo.all_checks(results):
+    for result in all_checks(results):
         if str(result["verdict"]) == "VIOLATED":
             count += 1
             name, d = str(result.spec["compressor"]), int(result.spec["d"])

@@ -7,20 +7,35 @@ that trainings have kept; ``benchmarks/real_gradients.py`` measures top-k on gra
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from efsgd.convex.studies.bound_checks import BUILT_IN, DIMENSIONS, Bounds
-from efsgd.convex.verification.certificates import FITTED
+from efsgd.compressors import compressor
+from efsgd.convex.studies.bound_checks import (
+    BUILT_IN,
+    DIMENSIONS,
+    OTHERS,
+    Bounds,
+    ScaledMultiples,
+)
 from efsgd.figures.bounds import trainings
 from efsgd.figures.bounds.trainings import REAL
-from efsgd.figures.claims.verdicts import Verdict, claim, observation
+from efsgd.figures.bounds.zoo_claims import (
+    MULTIPLES,
+    by_reasoning,
+    checks,
+    read_off,
+    silent,
+    solved,
+    verdicts,
+)
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
 from efsgd.figures.texts import for_matplotlib
-from efsgd.results import Result
+from efsgd.results import Result, Work
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,11 +43,8 @@ if TYPE_CHECKING:
 
 NAME = "delta-zoo"
 TITLE = "What every compressor claims, what is proven, and the worst that a search finds"
-SOURCE = "derived here"
 SAMPLES, QUICK_SAMPLES = 1000, 100
 QUICK_DIMENSIONS = (2, 16)
-ATTAINED = 1e-6  # between a claim and what the named vector reaches, where nothing is random
-ERRORS = 5.0  # standard errors, for the worst of many means
 PANELS = 2
 
 
@@ -47,23 +59,14 @@ def samples(quick: bool) -> int:
 
 
 def work(quick: bool, seed: int) -> Works:
-    """Every built-in compressor at every dimension."""
-    works = [Bounds(c, d, seed, samples(quick)) for c in BUILT_IN for d in dimensions(quick)]
-    return {f"{check.compressor}, d = {check.d}": check for check in works}
-
-
-def checks(results: Results) -> dict[str, dict[int, Result]]:
-    """The checks by compressor and dimension."""
-    by_name: dict[str, dict[int, Result]] = {}
-    for name, result in results.items():
-        if not name.startswith(REAL):
-            by_name.setdefault(str(result.spec["compressor"]), {})[int(result.spec["d"])] = result
-    return by_name
-
-
-def all_checks(results: Results) -> list[Result]:
-    """The checks, one compressor after the other."""
-    return [result for by_d in checks(results).values() for result in by_d.values()]
+    """Every built-in compressor at every dimension, and what is at one dimension only."""
+    pairs = [(c, d) for c in BUILT_IN for d in dimensions(quick)]
+    works: dict[str, Work] = {}
+    if not quick:
+        pairs += [(compressor(spec), d) for spec, d in OTHERS]
+        works[MULTIPLES] = ScaledMultiples()
+    checks = [Bounds(c, d, seed, samples(quick)) for c, d in pairs]
+    return works | {f"{check.compressor}, d = {check.d}": check for check in checks}
 
 
 def as_delta(result: Result, name: str) -> float:
@@ -72,15 +75,16 @@ def as_delta(result: Result, name: str) -> float:
     return 1 / (1 + value) if str(result["quantity"]) == "omega" else value
 
 
-def silent(result: Result) -> bool:
-    """Whether nothing is claimed."""
-    return str(result["verdict"]) == "claims nothing"
-
-
 def draw(results: Results) -> Figure:
-    """A panel for each of the largest dimensions, a row for each compressor."""
+    """A panel for each of the largest dimensions, a row for each compressor at the largest.
+
+    Dimensions that fewer than half of these compressors have are left to the table.
+    """
     by_name = checks(results)
-    dims = sorted({d for by_d in by_name.values() for d in by_d})[-PANELS:]
+    largest = max(d for by_d in by_name.values() for d in by_d)
+    by_name = {name: by_d for name, by_d in by_name.items() if largest in by_d}
+    have = Counter(d for by_d in by_name.values() for d in by_d)
+    dims = sorted(d for d, count in have.items() if 2 * count >= len(by_name))[-PANELS:]
     figure, axes = style.panels(1, len(dims), height=1.4 + 0.19 * len(by_name))
     figure.set_figwidth(style.PAGE)
     heights = {name: len(by_name) - 1 - row for row, name in enumerate(by_name)}
@@ -167,86 +171,6 @@ def _draw_gaussian(ax: Axes, claiming: dict[str, Result], heights: Mapping[str, 
             ends = [as_delta(result, "gaussian"), as_delta(result, "gaussian_worst")]
             ax.plot(ends, [heights[name]] * 2, label=label, **look)
             label = None
-
-
-def solved(result: Result) -> bool:
-    """Whether a computation proves the bound."""
-    return bool(result["solved"])
-
-
-def by_reasoning(result: Result) -> bool:
-    """Whether an argument proves it, or an identity."""
-    return not np.isnan(result["certified"]) and not solved(result) and not read_off(result)
-
-
-def read_off(result: Result) -> bool:
-    """Whether it is proven for a form that was read off the compressor."""
-    return str(result["kind"]) == FITTED
-
-
-def verdicts(results: Results) -> list[Verdict]:
-    """One row for each compressor, then what holds of all of them."""
-    by_name, flat = checks(results), all_checks(results)
-    rows = [_verdict(name, by_d) for name, by_d in by_name.items()]
-    named = [r for r in flat if not np.isnan(r["attaining"])]
-    off = [abs(float(r["attaining"] - r["claimed"])) for r in named]
-    exact = [x for x, r in zip(off, named, strict=True) if r["attaining_error"] == 0]
-    errors = [
-        (x - 1e-9) / float(r["attaining_error"])
-        for x, r in zip(off, named, strict=True)
-        if r["attaining_error"] > 0
-    ]
-    gaps = [
-        float(r["gap"]) / max(float(r["claimed"]), 1e-2)
-        for r in flat
-        if solved(r) and not silent(r)
-    ]
-    if exact:
-        text = "at the vectors named as worst, if nothing is random: largest distance to the claim"
-        rows.append(claim(text, SOURCE, max(exact), "<=", ATTAINED))
-    if errors:
-        text = "at the vectors named as worst, random: largest distance to the claim in its s.e."
-        rows.append(claim(text, SOURCE, max(errors), "<=", ERRORS))
-    if gaps:
-        text = f"{len(gaps)} solved certificates: largest relative gap to the claim"
-        rows.append(claim(text, "certified by cvxpy", max(gaps), "<=", 1e-7))
-    return rows + _observations(by_name, results)
-
-
-def _verdict(name: str, by_d: dict[int, Result]) -> Verdict:
-    """What is known of one compressor at all its dimensions."""
-    kinds = {str(result["kind"]) for result in by_d.values()} - {"none"}
-    source = ", ".join(sorted(kinds)) or SOURCE
-    quantity = str(next(iter(by_d.values()))["quantity"])
-    dims: dict[str, list[int]] = {}  # by the word of their verdict
-    for d, result in by_d.items():
-        dims.setdefault(str(result["verdict"]), []).append(d)
-    measured = "; ".join(f"{word} at d = {', '.join(map(str, ds))}" for word, ds in dims.items())
-    if len(dims) == 1:
-        measured = next(iter(dims))
-    if set(dims) == {"claims nothing"}:
-        return observation(f"{name}: messages and all else but a bound", source, measured)
-    also = ", messages and all else" if any(r["bits"] for r in by_d.values()) else " and all else"
-    text = f"{name}: its {quantity}{also}, d = {', '.join(map(str, by_d))}"
-    if "VIOLATED" in dims:
-        bad = by_d[dims["VIOLATED"][0]]
-        if not np.isnan(bad["worst"]):
-            worst, claimed = float(bad["worst"]), float(bad["claimed"])
-            measured += f": {quantity} = {worst:.4g}, claimed {claimed:.4g}"
-        measured += f" ({bad['reason']})"
-    return Verdict(text, source, "not violated", measured, "VIOLATED" not in dims)
-
-
-def _observations(by_name: dict[str, dict[int, Result]], results: Results) -> list[Verdict]:
-    """What Gaussian vectors show beside the truth, and how dense gradients of trainings are."""
-    rows = []
-    for name in ("scaledsign", "topk:0.25"):
-        by_d = by_name.get(name)
-        if by_d and not np.isnan((largest := by_d[max(by_d)])["gaussian"]):
-            text = f"{name}, d = {max(by_d)}: least delta on Gaussian vectors, and the truth"
-            worst, claimed = float(largest["gaussian_worst"]), float(largest["claimed"])
-            rows.append(observation(text, SOURCE, f"{worst:.3g}, not {claimed:.3g}"))
-    return rows + trainings.observations(results)
 
 
 PICTURE = Picture(NAME, TITLE, work, draw, verdicts)

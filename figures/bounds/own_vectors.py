@@ -13,7 +13,7 @@ from efsgd import Compressor, achieved_delta, density
 from efsgd.archives import Damaged, open_regular, read_arrays, shortened
 from efsgd.arrays import Array
 from efsgd.convex.verification.precision import ROUNDING, rounding
-from efsgd.figures.bounds.delta_zoo import ERRORS
+from efsgd.figures.bounds.zoo_claims import ERRORS
 from efsgd.figures.texts import printable
 
 NO_VECTORS = ("made_by", "spec")  # what efsgd writes into a file beside its arrays

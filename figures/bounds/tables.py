@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 
-from efsgd.figures.bounds.delta_zoo import silent
+from efsgd.figures.bounds.zoo_claims import silent
 from efsgd.figures.cifar.tables import escaped, piped
 from efsgd.results import Result
 

@@ -2,7 +2,7 @@
 
 If f is smooth and strongly convex, compressed gradient descent (CGD) has a smaller asymptotic rate
 than EF for all delta < 1 and mu < L, each at the step size of its best rate: by identities of
-polynomials in sqrt(1-delta) and mu/L (:mod:`efsgd.convex.lyapunov.proofs`).
+polynomials in sqrt(1-delta) and mu/L and the signs of these (:mod:`efsgd.convex.lyapunov.proofs`).
 After a fixed number of steps the answer depends on the step size. From |x_0 - x*| <= 1, for
 mu = .1, N = 10 and delta from .3 to .9, the worst f(x_N) of CGD is above 1.5 times that of EF at
 the steps of the best rates; with the step that makes it least, CGD is ahead at delta = .3, and EF,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 def work(quick: bool, seed: int) -> Works:
-    """Identities, rates by search, worst cases after N steps, nonsmooth worst cases over N."""
+    """Identities and signs, rates by search, worst cases after N steps, nonsmooth ones over N."""
     from efsgd.convex.studies.tuned_worst_cases import TunedWorstCases
     from efsgd.convex.studies.worst_cases import LyapunovRates, RateProofs, WorstCases
 

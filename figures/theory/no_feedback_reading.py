@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from efsgd.convex.lyapunov.one_step import Name
 
 MINE = "derived here"
-PROVEN = "polynomial identities, derived here"
+PROVEN = "polynomial identities and signs, derived here"
 CERTIFIED = "Lyapunov search"
 CE2 = "Counterexample 2; derived here"
 PEP = "performance estimation"
@@ -85,9 +85,9 @@ def verdicts(results: Results) -> list[Verdict]:
 
 
 def _proofs(proofs: Result) -> list[Verdict]:
-    """The rates in efsgd.bounds are those of the identities, which must hold.
+    """The rates in efsgd.bounds are those of the identities, which must hold, with their signs.
 
-    The distance is infinite where they do not.
+    The distance is infinite where one of them does not.
     """
     q, m = proofs["q"], proofs["m"]
     letters: dict[str, Any] = {"L": L, "mu": L * m, "delta": 1 - q**2}
@@ -96,26 +96,33 @@ def _proofs(proofs: Result) -> list[Verdict]:
         ("ef", rates.ef_step, rates.ef_rate),
         ("ef21", rates.ef21_step, rates.ef21_rate),
     ):
+        holds, signs = _proven(proofs, method)
         off = worse(0, abs(L * step(**letters) / proofs["step"] - 1))
         off = worse(off, abs(rate(**letters) / proofs["rate"] - 1))
         text = (
-            f"{NAMES[method]}: V_+ <= rho* V at eta*, for all delta and mu/L, is an identity, and "
-            f"{method}_step and {method}_rate are its eta* and rho*: largest relative distance"
+            f"{NAMES[method]}: V_+ <= rho* V at eta*, rho* < 1, for all delta and mu/L, by an "
+            f"identity and {signs} signs, and {method}_step and {method}_rate are its eta* and "
+            "rho*: largest relative distance"
         )
-        holds = proofs[method] and proofs["root"]
         rows.append(claim(text, PROVEN, off if holds else np.inf, "<=", 1e-11))
+    holds, signs = _proven(proofs, "lead")
     z, r = np.sqrt(rates.cgd_rate(**letters)), (1 - m) / (1 + m)
     g = z**2 - (1 - q) * r * z - q  # negative where z^2 is less than the rate of EF
     D = (1 + q) + (1 - q) * m
     off = worse(0, abs(D**2 * (1 + m) * g / (-8 * q * (1 - q) * m**2) - 1))
     off = worse(off, abs(rates.cgd_rate(**letters) / proofs["cgd"] - 1))
     text = (
-        "CGD: its asymptotic rate is less than that of EF, for all delta and mu/L, is an identity "
-        "in sqrt(cgd_rate): largest relative distance of its two sides"
+        "CGD: its asymptotic rate is less than that of EF, for all delta and mu/L, by an identity "
+        f"in sqrt(cgd_rate) and {signs} signs: largest relative distance of its two sides"
     )
-    holds = proofs["lead"] and proofs["root"]
     rows.append(claim(text, PROVEN, off if holds else np.inf, "<=", 1e-7))
     return rows
+
+
+def _proven(proofs: Result, name: str) -> tuple[bool, int]:
+    """Whether an identity, that of the root and all their signs are proven, and how many signs."""
+    signs = np.concatenate([proofs[f"{name}_signs"], proofs["root_signs"]])
+    return bool(proofs[name] and proofs["root"] and signs.all()), len(signs)
 
 
 def _rates(results: Results) -> list[Verdict]:

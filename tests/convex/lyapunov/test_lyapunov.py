@@ -11,8 +11,8 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from exact_certificates import closed_rate
 
-from efsgd.convex.lyapunov.exact import closed_rate
 from efsgd.convex.lyapunov.one_step import Name
 from efsgd.convex.lyapunov.rate import lyapunov_rate, quadratic_rate
 

@@ -1,7 +1,7 @@
-"""The rates of EF, EF21 and CGD as identities in q and m, and the polynomials that prove them.
+"""The rates of EF, EF21 and CGD as identities and signs, and the polynomials that prove them.
 
 Without this file a wrong certificate could pass as a proof for all q and m at once: by a rule that
-is false, or because whatever is asked comes out as 0.
+is false, because whatever is asked comes out as 0, or by a multiplier that is negative.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from exact_certificates import closed_rate
 
-from efsgd.convex.lyapunov import proofs
-from efsgd.convex.lyapunov.exact import closed_rate
+from efsgd.convex.lyapunov import proofs, signs
 from efsgd.convex.lyapunov.polynomial import RULES, Polynomial, letter
 from efsgd.convex.lyapunov.proofs import IDENTITIES, M, Q, R
+from efsgd.convex.lyapunov.signs import MEANING, SIGNS, Sign, is_positive
 
 
 @pytest.mark.parametrize("name", IDENTITIES)
@@ -29,6 +30,73 @@ def test_it_fails_with_another_constant(name, constant, monkeypatch):
     changed = getattr(proofs, constant) + Fraction(1, 10**30) * Q * M
     monkeypatch.setattr(proofs, constant, changed)
     assert IDENTITIES[name]().is_zero == (constant not in uses[name].split())
+
+
+STATED = [(name, one) for name, make in SIGNS.items() for one in make()]
+POINTS = [(q, m) for q in (1e-3, 0.05, 0.4, 0.9, 0.999) for m in (1e-3, 0.1, 0.6, 0.999)]
+
+
+@pytest.mark.parametrize(("name", "one"), STATED)
+def test_the_sign_is_proven_and_seen(name, one):
+    sign = SIGNS[name]()[one]
+    assert sign.proven
+    assert min(sign.quantity.at(*point) for point in POINTS) > 0
+
+
+def test_every_identity_has_its_signs():
+    assert SIGNS.keys() == IDENTITIES.keys()
+
+
+def with_the_negative_root() -> dict[str, Polynomial]:
+    """Z and RATE with -R in the place of R, which the rules cannot tell from R."""
+    Z = ((1 - Q) * (1 - M) - (1 + Q) * R) * proofs.PER_1M * Fraction(1, 2)
+    return {"R": -R, "Z": Z, "RATE": Q + (1 - Q) * (1 - M) * proofs.PER_1M * Z}
+
+
+DOCTORED = [  # what is changed, and the signs that are wrong then; no identity notices
+    (with_the_negative_root(), {"ef: lam", "ef: a", "ef21: eta* lam", "ef21: a", "root: z"}),
+    ({"CGD_NUMERATOR": -proofs.CGD_NUMERATOR, "CGD_DENOMINATOR": -proofs.CGD_DENOMINATOR},
+     {"lead: s D", "lead: D", "lead: (z - s) D"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "wrong"), DOCTORED)
+def test_a_wrong_sign_that_no_identity_notices_fails(changes, wrong, monkeypatch):
+    for name, value in changes.items():
+        monkeypatch.setattr(proofs, name, value)
+    assert all(make().is_zero for make in IDENTITIES.values())
+    failed = {f"{name}: {one}" for name, one in STATED if not SIGNS[name]()[one].proven}
+    assert wrong <= failed
+
+
+@pytest.mark.parametrize(
+    ("method", "at"), [(method, at) for method in ("ef", "ef21") for at in range(3)]
+)
+def test_a_negative_multiplier_fails(method, at, monkeypatch):
+    coefficients = list(getattr(proofs, f"coefficients_of_{method}")())
+    coefficients[at] = -coefficients[at]
+    monkeypatch.setattr(proofs, f"coefficients_of_{method}", lambda: coefficients)
+    assert [sign.proven for sign in SIGNS[method]().values()] == [i != at for i in range(3)]
+
+
+@pytest.mark.parametrize("factor", [0, -1, 2])
+def test_a_sign_needs_its_identity_and_positive_terms(factor):
+    q, p = signs.q, signs.p
+    true = {"quantity": Q - Q**2, "product": q * p, "multiplier": signs.ONE}
+    assert Sign(**true).proven
+    for name, value in true.items():
+        assert not Sign(**(true | {name: value * factor})).proven
+    # 1/2 - q is neither always positive nor a sum of positive terms
+    assert not Sign(Fraction(1, 2) - Q, Fraction(1, 2) - q).proven
+    assert not Sign(-Q, q, -signs.ONE).proven
+
+
+def test_only_letters_with_a_meaning_are_positive():
+    assert not is_positive(letter("x"))
+    assert not is_positive(Q)  # products of such letters are rewritten, and may hide a sign
+    for name, meaning in MEANING.items():
+        assert is_positive(letter(name))
+        assert min(meaning.at(*point) for point in POINTS) > 0
 
 
 @pytest.mark.parametrize("pair", RULES)

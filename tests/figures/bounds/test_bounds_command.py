@@ -19,9 +19,9 @@ from compressor_table import LIBRARY
 from doctored import computed, doctored
 
 import efsgd
-from efsgd.convex.studies.bound_checks import BUILT_IN, Bounds
+from efsgd.convex.studies.bound_checks import BUILT_IN, OTHERS, Bounds, ScaledMultiples
 from efsgd.convex.verification import verification
-from efsgd.figures.bounds import delta_zoo, options, tables, trainings
+from efsgd.figures.bounds import delta_zoo, options, tables, trainings, zoo_claims
 from efsgd.figures.bounds.command import PICTURES
 from efsgd.figures.bounds.own_compressor import own_compressor
 from efsgd.figures.cli import TRACKS, main
@@ -242,12 +242,13 @@ def results():
         for spec in ("topk:0.5", "terngrad", "threshold:linf=0.5", "sign")
         for d in (2, 16)
     ]
-    return {
+    checks = {
         f"{work.compressor}, d = {work.d}": Result(
             work.compute(), {"compressor": str(work.compressor), "d": work.d}, {}, "none.npz"
         )
         for work in works
     }
+    return checks | {zoo_claims.MULTIPLES: computed(ScaledMultiples())}
 
 
 def test_pictures_tables_and_verdicts_are_written_and_results_are_kept(run, tmp_path, monkeypatch):
@@ -276,7 +277,7 @@ def test_pictures_tables_and_verdicts_are_written_and_results_are_kept(run, tmp_
 
 
 def test_tables_say_the_same_in_three_formats(results):
-    checks = list(results.values())
+    checks = zoo_claims.all_checks(results)
     text, latex = tables.markdown(checks), tables.latex(checks)
     assert text.count("\n| ") == len(checks) + 2
     assert latex.count("\\\\\n") == len(checks) + 1
@@ -344,8 +345,10 @@ def test_it_is_listed_and_named():
 def test_the_default_takes_every_built_in_class():
     kinds = {type(c) for c in BUILT_IN}
     assert kinds == set(LIBRARY)
-    works = delta_zoo.work(False, 3).values()
-    assert {work.d for work in works} == {1, 2, 5, 16, 256}
+    works = [work for work in delta_zoo.work(False, 3).values() if isinstance(work, Bounds)]
+    pairs = {(str(work.compressor), work.d) for work in works}
+    assert pairs == {(str(c), d) for c in BUILT_IN for d in (1, 2, 5, 16, 256)} | set(OTHERS)
+    assert len(pairs) == len(works)
     assert {work.seed for work in works} == {3}
 
 
@@ -512,7 +515,7 @@ def test_delta_beside_a_compressor_is_refused(run, module):
 
 
 def judged(results):
-    return {verdict.claim: verdict for verdict in delta_zoo.verdicts(results)}
+    return {verdict.claim: verdict for verdict in zoo_claims.verdicts(results)}
 
 
 def altered(results, name, **values):
@@ -529,7 +532,9 @@ def failing(results):
 def test_all_claims_pass_on_what_was_computed(results):
     assert failing(results) == []
     outcomes = [verdict.passed for verdict in judged(results).values()]
-    assert outcomes.count(True) == 6  # three compressors, two kinds of named vectors, certificates
+    # three compressors, two kinds of named vectors, certificates, two delta of unbiased ones, of
+    # those without a bound, and of scaled ones
+    assert outcomes.count(True) == 10
 
 
 @pytest.mark.parametrize(
@@ -542,6 +547,11 @@ def test_all_claims_pass_on_what_was_computed(results):
         ("terngrad, d = 16", {"attaining": 1.3}, "at the vectors named as worst, random"),
         ("terngrad, d = 16", {"gap": 1e-5}, "solved certificates"),
         ("topk:0.5, d = 2", {"gap": np.nan}, "solved certificates"),
+        ("terngrad, d = 2", {"stated": 0.82}, "unbiased: largest distance of delta"),
+        ("terngrad, d = 16", {"stated": 1 - 1.5}, "unbiased: largest distance of delta"),
+        ("terngrad, d = 2", {"contractive": 0.79}, "delta of contractive"),
+        ("sign, d = 16", {"stated": 0.01}, "no bound: delta"),
+        (zoo_claims.MULTIPLES, {"claimed": np.array([0.16, 0.5, 0.6, 0.0])}, "of C only delta"),
     ],
 )
 def test_every_claim_can_fail(results, name, values, claim):

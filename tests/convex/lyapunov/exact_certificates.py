@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from efsgd.convex.lyapunov.surd import (
+from surds import (
     Form,
     Rational,
     Surd,

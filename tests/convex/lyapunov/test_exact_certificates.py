@@ -13,8 +13,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
-from efsgd.convex.lyapunov.exact import (
+from exact_certificates import (
     Coefficients,
     check_ef,
     check_ef21,
@@ -22,7 +21,7 @@ from efsgd.convex.lyapunov.exact import (
     ef21_coefficients,
     ef_coefficients,
 )
-from efsgd.convex.lyapunov.surd import Surd
+from surds import Surd
 
 METHODS = {"ef": (check_ef, ef_coefficients), "ef21": (check_ef21, ef21_coefficients)}
 TINY = Fraction(1, 10**30)  # far below the resolution of floats
