@@ -61,7 +61,7 @@ class Mutant:
     after: str
     witness: Witness
     picture: str  # of efsgd-figures theory
-    term: str = ""  # the private function that the edit is in, if the formula calls one
+    term: str = ""  # the function that the edit is in, if the formula calls one
 
     def __str__(self) -> str:
         """Its name in a list of tests."""
@@ -70,11 +70,8 @@ class Mutant:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """The project with this formula in the place of the right one."""
-        if self.term:
-            function = getattr(feedback, self.term)
-        else:
-            function = inspect.unwrap(getattr(bounds, self.formula))
-        with edited(function, self.before, self.after):
+        function = getattr(feedback, self.term) if self.term else getattr(bounds, self.formula)
+        with edited(inspect.unwrap(function), self.before, self.after):
             yield
 
 
@@ -98,11 +95,11 @@ def slower(method: str, **letters: float) -> Witness:
     return lambda step: quadratics(method, float(step(L=1.0, **letters)), delta, mu) > best + 1e-3
 
 
-def no_edge(method: str, delta: float) -> Witness:
-    """A largest step size is wrong if convergence does not end there."""
+def no_edge(method: str, delta: float, times: float = 1.0) -> Witness:
+    """A largest step size, or 1/times of it, is wrong if convergence does not end there."""
 
     def same_on_both_sides(cliff: Any) -> bool:
-        edge = float(cliff(L=1.0, delta=delta))
+        edge = times * float(cliff(L=1.0, delta=delta))
         below_it, above_it = (quadratics(method, s * edge, delta, 0.1) for s in (0.99, 1.01))
         return not below_it < 1 < above_it
 
@@ -121,6 +118,26 @@ def mean_of_f(R: float, lr: float, sigma: float, q: float, T: int) -> float:
     """The mean of f(x_t) - f* in the worst case of Theorem III, as sums."""
     lags = sum(memory(q, t) for t in range(T + 1)) / (T + 1)
     return R**2 / (2 * lr * (T + 1)) + lr * sigma**2 * (0.5 + lags)
+
+
+def to_and_fro(q: float, straight: int, T: int) -> tuple[float, dict[str, float]]:
+    """The mean of |x_t| with C(p) = (1-q)p, then (1+q)p once x turns, and the letters."""
+    x = (1 + q) / (1 - q) / 2 + straight - memory(q, straight)
+    letters = {"R": x, "lr": 1.0, "sigma": 1.0, "delta": 1 - q**2, "T": T}
+    total, e = abs(x), 0.0
+    for t in range(T):
+        p = (1.0 if x > 0 else -1.0) + e
+        sent = (1 - q if t < straight else 1 + q) * p
+        x, e = x - sent, p - sent
+        total += abs(x)
+    return total / (T + 1), letters
+
+
+def of_each_step(lr: float, L: float, sigma: float, q: float, T: int, f0: float) -> float:
+    """The largest G with G <= B + (A G)^(1/2), see theorem_two_sharp; A is summed over steps."""
+    A = sum((lr * L * sigma * memory(q, t)) ** 2 for t in range(T + 1)) / (T + 1)
+    B = f0 / (lr * (T + 1)) + L * lr * sigma**2 / 2
+    return ((A**0.5 + (A + 4 * B) ** 0.5) / 2) ** 2
 
 
 def quadratics(method: str, lr: float, delta: float, mu: float) -> float:
@@ -184,9 +201,15 @@ STEEP = {"f0": 4.0, "lr": 0.5 / 39, "L": 4.0, "sigma": 2.0, "delta": 1 - 0.95**2
 GENTLE = {"f0": 1.0, "lr": 8 / 39, "L": 0.25, "sigma": 0.5, "delta": 1 - 0.95**2, "T": LONG}
 FAR = {"R": 3.0, "lr": 1.0, "sigma": 2.0, "delta": 0.3, "T": 20}
 AT_START = {"R": 2.0, "lr": 10.0, "sigma": 3.0, "delta": 0.5, "T": 0}
+ONE_STEP = {"f0": 0.5, "lr": 1.0, "L": 1.0, "sigma": 1.0, "delta": 1.0, "T": 0}  # on x^2/2 from 1
+TWO_SLOPES = {"f0": 0.5 + 0.1 * 0.48, "lr": 0.48, "L": 1.0, "sigma": 1.0, "delta": 0.19, "T": 1}
+FEW = {"f0": 0.1, "lr": 0.1, "L": 1.0, "sigma": 1.0, "delta": 0.75, "T": 3}
+IN_FEW = of_each_step(0.1, 1.0, 1.0, 0.5, 3, 0.1)
 SLOPE = {"f0": 1000.0, "lr": 1e-3, "L": 1.0, "sigma": 1.0, "delta": 1.0, "T": 10**6 - 1}
 LATE = {"R": 1.0, "lr": 2.0, "sigma": 1.0, "delta": 0.1, "T": 400}
 IN_LATE = mean_of_f(1.0, 2.0, 1.0, 0.9**0.5, 400)
+IN_TURNS, TURNS = to_and_fro(0.97, 150, 3000)
+IN_WEAKER, WEAKER = IN_TURNS / 4, TURNS | {"R": TURNS["R"] / 2, "sigma": 0.5}  # in units of 1/2
 WEAK = {"R": 1.0, "lr": 1.0, "sigma": 2.0, "delta": 0.9, "T": 50}
 IN_WEAK = mean_of_f(1.0, 1.0, 2.0, 0.1**0.5, 50)
 SGD = {"R": 1.0, "lr": 0.1, "sigma": 1.0, "delta": 1.0, "T": 99}  # R = lr sigma (T+1)^(1/2)
@@ -196,6 +219,7 @@ EF_RATE = quadratics("ef", 2 / 1.1 * (1 - 0.5**0.5) / (1 + 0.5**0.5), 0.5, 0.1)
 CGD_RATE = quadratics("cgd", 2 / (0.1 * (1 - 0.5**0.5) + 1 + 0.5**0.5), 0.5, 0.1)
 PLAIN = {"L": 1.0, "mu": 0.1}
 K = (1 + 0.5**0.5) / (1 - 0.5**0.5)
+CGD_STEP, TWO_STEPS = 1 / (1 + 0.5**0.5), {"L": 1.0, "delta": 0.5, "N": 2}
 
 LEMMA, TWO, THREE, WORST, RATE, SMOOTH = (
     "error-lemma",
@@ -278,6 +302,14 @@ MUTANTS = (
         below(1.0, **TO_AND_FRO[0.95]),
         TWO,
     ),
+    Mutant(
+        "theorem_two_best_rho",
+        "4 * (1",
+        "(1",
+        below(1.0, **TO_AND_FRO[0.95]),
+        TWO,
+        term="error_lemma",
+    ),
     Mutant("theorem_two_sharp", "A = (lr", "A = 0.49 * (lr", below(1.0, **TO_AND_FRO[0.95]), TWO),
     Mutant(
         "theorem_two_sharp",
@@ -312,6 +344,35 @@ MUTANTS = (
         term="_solved",
     ),
     Mutant(
+        "theorem_two_sharp",
+        "mean_square_share(delta, T + 1)",
+        "mean_square_share(delta, np.maximum(T, 1))",
+        below(1.0, **TWO_SLOPES),
+        TWO,
+    ),
+    Mutant(
+        "theorem_two_sharp",
+        "mean_square_share(delta, T + 1)",
+        "abs(mean_share(delta, T + 1))",
+        off(IN_FEW, **FEW),
+        TWO,
+    ),
+    Mutant(
+        "theorem_two_sharp",
+        "np.minimum(_solved(_descent(f0, lr, L, sigma, T), A), sigma**2)",
+        "np.asarray(_solved(_descent(f0, lr, L, sigma, T), A))",
+        off(1.0, **TWO_SLOPES),
+        TWO,
+    ),
+    Mutant(
+        "theorem_two_sharp",
+        "(T + 1)",
+        "(T + 2)",
+        below(1.0, **ONE_STEP),
+        TWO,
+        term="_descent",
+    ),
+    Mutant(
         "noise_free",
         "2 * L * f0",
         "L * f0",
@@ -325,9 +386,20 @@ MUTANTS = (
         below(solved("ef", 5, 1 / K, 0.5, "nonconvex"), f0=1.0, L=1.0, delta=0.5, T=5),
         WORST,
     ),
+    Mutant("noise_free", "(T + 1)", "(T + 2)", below(1.0, f0=0.5, L=1.0, delta=1.0, T=0), WORST),
+    Mutant(
+        "noise_free",
+        "gap(delta)",
+        "gap(delta) ** 0.5",
+        below(solved("ef", 5, 1 / K, 0.5, "nonconvex"), f0=1.0, L=1.0, delta=0.5, T=5),
+        WORST,
+    ),
+    Mutant("noise_free_step", "gap(delta)", "delta / 2", no_edge("ef", 0.5, times=2.0), WORST),
     Mutant("noise_free_step", "gap(delta) / L", "1 / L", breaks_noise_free(0.5, 10), WORST),
     Mutant("noise_free_step", "gap(delta)", "2 * gap(delta)", breaks_noise_free(0.9, 10), WORST),
     Mutant("theorem_three", "2 * lr", "lr", below(IN_LATE, **LATE), THREE),
+    Mutant("theorem_three", "2 * lr", "1.9 * lr", below(IN_TURNS, **TURNS), THREE),
+    Mutant("theorem_three", "sigma**2", "sigma**2.2", below(IN_WEAKER, **WEAKER), THREE),
     Mutant("theorem_three", " / delta", "", below(IN_LATE, **LATE), THREE),
     Mutant("theorem_three", "contraction(delta)", "(1 - delta)", below(IN_WEAK, **WEAK), THREE),
     Mutant("theorem_three", "sigma**2", "sigma", below(IN_WEAK, **WEAK), THREE),
@@ -432,6 +504,34 @@ MUTANTS = (
         "(4 * N + 2)",
         "(4 * N + 4)",
         off(solved("gd", 3, 1.0, None, "convex"), L=1.0, R=1.0, N=3),
+        WORST,
+    ),
+    Mutant(
+        "cgd_convex",
+        "2 + 4 * L",
+        "2 + 2 * L",
+        off(solved("cgd", 2, CGD_STEP, 0.5, "convex"), **TWO_STEPS, R=1.0, lr=CGD_STEP),
+        WORST,
+    ),
+    Mutant(
+        "cgd_convex",
+        "delta / (1 + contraction(delta))",
+        "delta",
+        below(solved("cgd", 2, CGD_STEP, 0.5, "convex"), **TWO_STEPS, R=1.0, lr=CGD_STEP),
+        WORST,
+    ),
+    Mutant(
+        "cgd_nonconvex",
+        "(4 - step)",
+        "4",
+        below(solved("cgd", 2, CGD_STEP, 0.5, "nonconvex"), **TWO_STEPS, f0=1.0),
+        WORST,
+    ),
+    Mutant(
+        "cgd_nonconvex",
+        "gap(delta)",
+        "delta / 2",
+        off(solved("cgd", 2, CGD_STEP, 0.5, "nonconvex"), **TWO_STEPS, f0=1.0),
         WORST,
     ),
     Mutant(

@@ -10,9 +10,10 @@ may. With h = lr L, r = |v|, a = |e| and s the length of the noise, so that |x| 
 
 In :class:`Steady` (derived here) |grad f| stays at sigma, so that no bound on its mean
 square can be less than sigma^2. On a slope of :class:`Huber` and with C(p) = (1-q)p the memory
-grows to lr sigma q/(1-q). Once x is at the end of the slope, C(p) = (1+q)p sends x from one end to
-the other for ever, if lr is 2/(K L) with K = (1+q)/(1-q): x = +-sigma/L, e = 2q/(1+q) x and
-p = lr L x + e = 2/(1+q) x, so that C(p) = 2x and p - C(p) = -2q/(1+q) x.
+grows to lr sigma q/(1-q). Once x is where 2x/(1+q) = lr sigma/(1-q), C(p) = (1+q)p sends it to -x
+and back for ever, with e = 2q/(1+q) x and p = lr sigma + e = 2/(1+q) x, so that C(p) = 2x and
+p - C(p) = -2q/(1+q) x. With K = (1+q)/(1-q) that is x = K lr sigma/2, the end of the slope if lr is
+2/(K L) and beyond it if lr is larger.
 """
 
 from __future__ import annotations
@@ -142,11 +143,11 @@ class Halved:
 @dataclass(frozen=True)
 class Steady:
     """|grad f| stays at sigma, see the module docstring: ``straight`` steps on a slope, then to and
-    fro at the step size 2/(K L); or on the slope for ever where ``steps`` is not more than that.
+    fro with lr >= 2/(K L); or on the slope for ever where ``steps`` is not more than that.
 
-    Arrays over some t of 0, ..., T: "step" (S,), and "mean" (S,), over s = 0, ..., t of
-    |grad f(x_s)|^2; the numbers "lr", "L", "sigma", "f0", "delta"; and "achieved", the least delta
-    of a step.
+    Arrays over some t of 0, ..., T: "step" (S,), and (S,) "mean" and "mean_loss", over s = 0, ...,
+    t of |grad f(x_s)|^2 and f(x_s) - f*; the numbers "lr", "L", "sigma", "f0", "R" = |x_0 - x*|,
+    "delta"; and "achieved", the least delta of a step.
     """
 
     q: float  # sqrt(1-delta)
@@ -162,12 +163,15 @@ class Steady:
         return float(self.steps)
 
     def compute(self) -> dict[str, Array]:
-        """The run, from where the slope ends after ``straight`` steps."""
+        """The run, from where the end of the slope, or x beyond it, is ``straight`` steps away."""
         q, delta = self.q, 1 - self.q**2
         lr = 2 * (1 - q) / ((1 + q) * self.L) if self.lr is None else self.lr
         memory = sum(q**t for t in range(1, self.straight + 1)) * lr * self.sigma
-        end = self.sigma / self.L + self.straight * lr * self.sigma
-        problem = Huber(end - memory, self.sigma, self.L)
+        turn = self.sigma / self.L
+        if self.steps > self.straight:
+            turn = max(turn, (1 + q) / (1 - q) * lr * self.sigma / 2)
+        start = turn + self.straight * lr * self.sigma - memory
+        problem = Huber(start, self.sigma, self.L)
         history = run(
             Run(
                 problem=problem,
@@ -175,15 +179,17 @@ class Steady:
                 lr=lr,
                 steps=self.steps,
                 record=1,
-                metrics=("gradient_squared", "achieved_delta"),
+                metrics=("gradient_squared", "loss", "achieved_delta"),
             )
         )
-        means = history["gradient_squared"][:, 0].cumsum() / np.arange(1, self.steps + 2)
+        count = np.arange(1, self.steps + 2)
         at = np.unique([0, *np.geomspace(1, self.steps, 60).round().astype(int)])
-        numbers = {"lr": lr, "L": self.L, "sigma": self.sigma, "f0": problem.f0, "delta": delta}
+        numbers = {"lr": lr, "L": self.L, "sigma": self.sigma, "delta": delta}
+        numbers |= {"f0": problem.f0, "R": start}
         return {
             "step": at,
-            "mean": means[at],
+            "mean": (history["gradient_squared"][:, 0].cumsum() / count)[at],
+            "mean_loss": (history["loss"][:, 0].cumsum() / count)[at],
             "achieved": history["achieved_delta"][:-1].min(),
             **{name: np.array(value) for name, value in numbers.items()},
         }

@@ -21,6 +21,8 @@ from efsgd.bounds.feedback import (
 from efsgd.bounds.letters import Bound, Value
 from efsgd.bounds.rates import (
     cgd_cliff,
+    cgd_convex,
+    cgd_nonconvex,
     cgd_rate,
     cgd_step,
     ef21_rate,
@@ -40,6 +42,8 @@ __all__ = [
     "Bound",
     "Value",
     "cgd_cliff",
+    "cgd_convex",
+    "cgd_nonconvex",
     "cgd_rate",
     "cgd_step",
     "ef21_rate",
@@ -88,6 +92,8 @@ BOUNDS: tuple[Bound[..., Value], ...] = (
     cgd_cliff,
     ef_cliff,
     gd_convex,
+    cgd_convex,
     ef_convex,
     gd_nonconvex,
+    cgd_nonconvex,
 )

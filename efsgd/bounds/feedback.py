@@ -124,7 +124,7 @@ def noise_free(*, f0: Value, L: Value, delta: Value, T: Value) -> Value:
 
 @sourced(DERIVED)
 def noise_free_step(*, L: Value, delta: Value) -> Value:
-    """1/(K L)."""
+    """1/(K L), half of the step size from which on EF diverges on quadratics."""
     return gap(delta) / L
 
 

@@ -154,7 +154,10 @@ def test_without_compression_they_are_sgds():
     for kind, quantity in product(("cgd", "ef", "ef21"), ("step", "rate")):
         compressed, gd = BY_NAME[f"{kind}_{quantity}"], BY_NAME[f"gd_{quantity}"]
         assert math.isclose(at_good(compressed, delta=1), at_good(gd), rel_tol=1e-14)
-    assert math.isclose(at_good(bounds.ef_convex, delta=1, lr=1 / 3), at_good(bounds.gd_convex))
+    for f in (bounds.ef_convex, bounds.cgd_convex):
+        assert math.isclose(at_good(f, delta=1, lr=1 / 3), at_good(bounds.gd_convex))
+    nonconvex = (at_good(bounds.cgd_nonconvex, delta=1), at_good(bounds.gd_nonconvex))
+    assert math.isclose(*nonconvex, rel_tol=1e-14)
 
 
 def test_at_mu_equal_to_L():
@@ -357,6 +360,17 @@ def test_a_huber_function_attains_the_convex_form(method, delta):
     problem = Huber(L, L / (1 + 2 * L * lr * S))
     history = efsgd.run(efsgd.Run(problem, method(shrink), lr, N, metrics=("loss",)))
     expected = bounds.ef_convex(L=L, R=1.0, lr=lr, delta=delta, N=N)
+    assert math.isclose(history["loss"][-1, 0], expected, rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("lr", [0.05, 0.4])
+def test_a_huber_function_attains_the_convex_form_of_compressed_gd(lr):
+    """With slope L/(1 + 2 L lr (1-q) N) all iterates stay on the slope, as for GD."""
+    L, N, q, delta = 2.0, 6, math.sqrt(0.3), 0.7
+    problem = Huber(L, L / (1 + 2 * L * lr * (1 - q) * N))
+    shrink = efsgd.CompressedSGD(efsgd.Scaled(efsgd.Identity(), 1 - q))
+    history = efsgd.run(efsgd.Run(problem, shrink, lr, N, metrics=("loss",)))
+    expected = bounds.cgd_convex(L=L, R=1.0, lr=lr, delta=delta, N=N)
     assert math.isclose(history["loss"][-1, 0], expected, rel_tol=1e-12)
 
 
