@@ -13,6 +13,16 @@ from efsgd.convex.problems.least_squares import LeastSquares, Regression, wilson
 from efsgd.engine.problem import Optimum
 
 
+def dual(k: int | Array, n: int) -> tuple[Array, Array]:
+    """The r with XX'r = y for k of n rows y = +1: its entry for y = +1, and that for y = -1.
+
+    (3k + 1) r_1 + m r_2 = 1 and k r_1 + (3m + 5) r_2 = -1 with m = n - k (derived here).
+    """
+    m = n - np.asarray(k)
+    determinant = (3 * k + 1) * (3 * m + 5) - k * m
+    return (4 * m + 5) / determinant, -(4 * k + 1) / determinant
+
+
 @dataclass(frozen=True)
 class WilsonCount(Regression):
     """The data of :class:`WilsonLeastSquares` with ``positives`` labels y = +1 to train on.
@@ -46,15 +56,8 @@ class WilsonCount(Regression):
 
     @cached_property
     def optimum(self) -> Optimum:
-        """X^+ y, the solution of least norm, and 0.
-
-        It is X'r with XX'r = y (derived here): r has one entry for y = +1, of which there are k,
-        and one for y = -1, of which there are m, and (3k + 1) r_1 + m r_2 = 1,
-        k r_1 + (3m + 5) r_2 = -1.
-        """
-        k, m = self.positives, self.rows - self.positives
-        r_1, r_2 = np.linalg.solve([[3 * k + 1, m], [k, 3 * m + 5]], [1, -1])
-        r = np.where(self.data.y > 0, r_1, r_2)
+        """X^+ y, the solution of least norm, which is X'r with the r of :func:`dual`; and 0."""
+        r = np.where(self.data.y > 0, *dual(self.positives, self.rows))
         return Optimum(self.data.train.adjoint(r[:, None])[0], 0.0)
 
     def measure(self, x: Array) -> dict[str, Array]:

@@ -9,6 +9,7 @@ from efsgd.convex.studies.error_lemma import AlongMemory, Memories
 from efsgd.convex.studies.expected_steps import AllPaths, ExpectedSquares
 from efsgd.convex.studies.extremal_compressors import AlongVirtual, Onward, Turning
 from efsgd.convex.studies.for_free import LongRuns
+from efsgd.convex.studies.four_weights import LabelDraws
 from efsgd.convex.studies.section_five import Untouched
 from efsgd.convex.studies.side_by_side import MemoryUnits, SideBySide
 from efsgd.convex.studies.theorem_three import Steepest, TheoremThree
@@ -27,6 +28,7 @@ __all__ = [
     "Certified",
     "ExpectedSquares",
     "Halved",
+    "LabelDraws",
     "LongRuns",
     "LyapunovRates",
     "MeanGradients",

@@ -25,7 +25,7 @@ from efsgd.convex.studies.unbiased_moments import subsets
 
 Form: TypeAlias = Literal["U/k with feedback", "U with feedback", "U without feedback"]
 NORM = np.array([1.0, 2.0, 1.0])  # of E|v|^2, E<v,e>, E|e|^2 in E|x|^2
-DENSE = 1000  # steps at each of which the largest E|x_t|^2 is looked for, then at powers of 2
+DENSE = 1000  # steps at each of which E|x_t|^2 is looked at, and then at powers of 2
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class ExpectedSquares:
     """E|grad f(x_t)|^2 from |x_0| = ``far``, for each row of ``settings`` (k, lr, T).
 
     Arrays (V,): "k", "lr" and "T"; "mean" over t = 0, ..., T and "last", at T, of
-    E|grad f(x_t)|^2; "most", the largest E|grad f(x_t)|^2 at t <= 1000 and at powers of 2;
-    numbers "L", "f0", "noise".
+    E|grad f(x_t)|^2; "most", the largest E|grad f(x_t)|^2 of those sampled, at t <= 1000 and at
+    powers of 2; numbers "L", "f0", "noise".
     """
 
     form: Form
@@ -53,7 +53,7 @@ class ExpectedSquares:
         return arrays | {name: np.array(value) for name, value in numbers.items()}
 
     def _squares(self, k: float, lr: float, T: int) -> tuple[float, float, float]:
-        """The mean, the last and the largest E|grad f(x_t)|^2."""
+        """The mean, the last and the largest sampled E|grad f(x_t)|^2."""
         step = self._with_sums(k, lr)
         start = np.array([self.far**2, 0, 0, 0, 0, 0, 1.0])
         last, sums = np.split((np.linalg.matrix_power(step, T) @ start)[:6], 2)

@@ -17,18 +17,16 @@ from fractions import Fraction
 import numpy as np
 
 from efsgd.arrays import Array
+from efsgd.convex.problems.wilson_counts import dual
 
 FITS = 0.25  # a, where the training rows are fitted
 
 
-def signs_loss(a: float | Array, negative: Array) -> Array:
-    """The test loss at w = a s; 1/16 + 3/2 (share of y = -1) where the training rows are fitted."""
-    loss: Array = (1 - negative) * (3 * a - 1) ** 2 + negative * (a + 1) ** 2
-    return loss
-
-
 def least_signs_loss(negative: Array) -> Array:
-    """The least of it over all a: no step size brings a ternary sign method below."""
+    """The least test loss at w = a s over all a, below which no ternary sign method comes.
+
+    It is that of (1 - negative) (3a - 1)^2 + negative (a + 1)^2.
+    """
     loss: Array = 16 * negative * (1 - negative) / (9 - 8 * negative)
     return loss
 
@@ -61,13 +59,10 @@ def least_norm(k: Array, n: int) -> tuple[Array, Array, Array]:
     """X^+ y, where gradient descent from 0 ends, for any k: its predictions for y = +1 and y = -1,
     and |X^+ y|^2.
 
-    X^+ y = X'r with XX'r = y, which has one entry for y = +1, (3k + 1) r_1 + m r_2 = 1, and one
-    for y = -1, k r_1 + (3m + 5) r_2 = -1. Predictions of test rows are 1 - r_1 and -1 - 5 r_2.
+    With the r of :func:`dual`, X^+ y = X'r; predictions of test rows are 1 - r_1 and -1 - 5 r_2.
     """
-    m = n - k
-    determinant = (3 * k + 1) * (3 * m + 5) - k * m
-    r_1, r_2 = (4 * m + 5) / determinant, -(4 * k + 1) / determinant
-    return 1 - r_1, -1 - 5 * r_2, k * r_1 - m * r_2
+    r_1, r_2 = dual(k, n)
+    return 1 - r_1, -1 - 5 * r_2, k * r_1 - (n - k) * r_2
 
 
 def from_least_norm(a: Array, k: Array, n: int) -> Array:

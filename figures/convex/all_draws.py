@@ -15,6 +15,7 @@ from efsgd.convex.studies.section_five import (
     test_accuracy,
     test_loss,
 )
+from efsgd.figures.claims.verdicts import Verdict, claim
 from efsgd.results import Result
 
 GENERALISES = 0.95  # test accuracy
@@ -58,6 +59,18 @@ def probability(result: Result, p: float, event: Callable[[Array, Array], Array]
 def accurate(result: Result, p: float) -> float:
     """The probability of a final test accuracy of at least .95."""
     return probability(result, p, lambda loss, accuracy: accuracy >= GENERALISES - 1e-12)
+
+
+def claim_right(result: Result, name: str, least: int, most: int, source: str) -> Verdict:
+    """The claim that with so many y = +1 in training the test accuracy is 1, whatever its labels.
+
+    Both kinds of test rows have the right sign after the last step.
+    """
+    chosen = (counts(result) >= least) & (counts(result) <= most)
+    positive, negative = predictions(result)
+    margin = float(np.minimum(positive, -negative)[chosen].min())
+    text = f"{name}, any training set with {least} to {most} of 100 y = +1: least final prediction "
+    return claim(f"{text}of a test row, times its label", source, margin, ">", 0)
 
 
 def quantiles(result: Result, p: float, wanted: tuple[float, ...]) -> Array:

@@ -1,8 +1,8 @@
 """The memory |e_t|^2 of built-in compressors, beside the paper's error lemma and its sharp form.
 
-C(x) = (1-q)x with q = sqrt(1-delta) attains the sharp form on a constant gradient, and the form for
-step sizes that vary. The formulas are those of :func:`efsgd.bounds.error_lemma`, ``error_sharp``
-and ``error_varying``; how tight they are over delta is in ``efsgd-figures theory error-lemma``.
+C(x) = (1-q)x with q = sqrt(1-delta) attains the sharp form on a constant gradient. The formulas are
+:func:`efsgd.bounds.error_lemma` and ``error_sharp``; that it is attained, how tight they are over
+delta, and what step sizes that vary do is judged in ``efsgd-figures theory error-lemma``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
 from efsgd.results import Result, Work
-from efsgd.schedules import StepDecay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEMMA, SHARP, VARYING = bounds.error_lemma, bounds.error_sharp, bounds.error_varying
+LEMMA, SHARP = bounds.error_lemma, bounds.error_sharp
 D, LR, STEPS = 64, 0.1, 400
 SPECS = (  # all built-in ones but `sign` and `threshold:abs=`, which have no delta
     "scaledsign", "scaledsign:zero=0", "twomeans", "blockwise:16,scaledsign", "signtopk:8",
@@ -35,7 +34,6 @@ SPECS = (  # all built-in ones but `sign` and `threshold:abs=`, which have no de
 )  # fmt: skip
 PROBLEMS = (BoundedNoise(D, 1), BoundedNoise(D, D))  # the worst for signs, and for top-k
 QS = (0.5, 0.9, 0.99)  # of the extremal instance
-DECAYED = StepDecay(LR, (150,), 0.1)
 SIGMA = Slope().sigma
 
 
@@ -60,8 +58,6 @@ def work(quick: bool, seed: int) -> Works:
     for q in QS:
         shrink = EFSGD(Scaled(Identity(), 1 - q))
         works[f"extremal q={q}"] = Run(Slope(), shrink, LR, STEPS, record=1, metrics=metrics)
-    if not quick:
-        works["decayed"] = Run(Slope(), shrink, DECAYED, STEPS, record=1, metrics=metrics)
     return works
 
 
@@ -141,39 +137,40 @@ def _draw_all(ax: Axes, results: Results) -> None:
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """No compressor exceeds the sharp form, which is attained at every step."""
-    exceeding, observations = 0, []
+    """No compressor exceeds the sharp form; that it is attained is judged in ``error-lemma``."""
+    used, observations = [], []
     for spec in SPECS:
         (t, norms), delta = memory(results, spec), delta_of(spec)
         bound = sharp(delta, t)[:, None]
-        exceeding += _exceeding(results[spec], delta)
+        used.append(_used(results[spec], delta))
         if delta < 1:
             of_sharp = float(np.max(norms[1:] / bound[1:]) ** 2)
             of_lemma = float(np.max(norms) / lemma(delta)) ** 2
             text = f"{spec}, delta = {delta:.3g}: largest E|e_t|^2 over the sharp form and over "
             measured = f"{of_sharp:.3g} and {of_lemma:.3g}"
             observations.append(observation(f"{text}the lemma", SHARP.source, measured))
-    text = f"{len(SPECS)} compressors: steps on {len(PROBLEMS)} problems where E|e_t|^2 exceeds "
-    text += "the sharp form by more than 4 s.e."
-    return [
-        claim(text, SHARP.source, exceeding, "==", 0),
-        _extremal(results),
-        _decayed(results),
-        *observations,
-    ]
+    text = f"{len(SPECS)} compressors, {len(PROBLEMS)} problems: largest E|e_t|^2 at any recorded "
+    text += "step, less 4 s.e., over the sharp form"
+    largest = claim(text, SHARP.source, float(np.max(used)), "<=", 1 + 1e-12)
+    return [largest, _extremal(results), *observations]
 
 
-def _exceeding(result: Result, delta: float) -> int:
-    """The steps and problems at which the mean |e_t|^2 exceeds the sharp form, by 4 s.e."""
-    squares = result["memory_norm"] ** 2
+def _used(result: Result, delta: float) -> float:
+    """The largest share of the sharp form that the mean |e_t|^2 is, less 4 s.e.; inf of a bound 0.
+
+    NaN where a run diverged.
+    """
+    squares = result["memory_norm"][1:] ** 2
     error = squares.std(axis=-1, ddof=1) / np.sqrt(squares.shape[-1])
-    t, sigma = result["step"][:, None], np.array([problem.sigma for problem in PROBLEMS])
+    t, sigma = result["step"][1:, None], np.array([problem.sigma for problem in PROBLEMS])
     bound = SHARP(lr=LR, sigma=sigma, delta=delta, t=t)
-    return int((~(squares.mean(axis=-1) - 4 * error <= bound * (1 + 1e-12))).sum())
+    least = squares.mean(axis=-1) - 4 * error
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.max(np.where(least == 0, 0.0, least / bound)))
 
 
 def _extremal(results: Results) -> Verdict:
-    """C(x) = (1-q)x on a constant gradient attains the sharp form at every step."""
+    """How close C(x) = (1-q)x comes on a constant gradient: the dots of the left panel."""
     off = []
     for q in QS:
         history = results[f"extremal q={q}"]
@@ -181,19 +178,7 @@ def _extremal(results: Results) -> Verdict:
         off.append(abs(history["memory_norm"][1:, 0] ** 2 / bound - 1).max())
     text = f"C(x) = (1-q)x, constant gradient, q = {', '.join(map(str, QS))}: largest relative "
     text += "distance of |e_t|^2 from the sharp form, any step"
-    return claim(text, SHARP.source, float(np.max(off)), "<=", 1e-11)  # np.max, so that NaN fails
-
-
-def _decayed(results: Results) -> Verdict:
-    """The same with a step size that drops, and the form for step sizes that vary."""
-    history, q = results["decayed"], QS[-1]
-    lrs = np.array([DECAYED(t) for t in range(STEPS)])
-    bound = VARYING(lrs=lrs, sigmas=SIGMA, delta=1 - q**2)[1:]
-    off = float(abs(history["memory_norm"][1:, 0] ** 2 / bound - 1).max())
-    text = (
-        f"the same, q = {q}, lr divided by 10 at step {DECAYED.at[0]}: largest relative distance "
-    )
-    return claim(f"{text}of |e_t|^2 from the form for lr_t", VARYING.source, off, "<=", 1e-11)
+    return observation(text, SHARP.source, f"{np.max(off):.2g}")
 
 
 PICTURE = Picture(

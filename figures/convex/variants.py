@@ -1,10 +1,10 @@
 """The descendants of error feedback beside plain SGD and compression without feedback.
 
 Loss gaps against bytes on two problems of known curvature: full gradients, every method with the
-step size that a theorem gives it. The proven rates are far from what is seen there, and judged
-where C(x) = (1+q)x or (1-q)x attains them. How the methods compare holds for these two problems,
-and at tuned step sizes it is not the same (``variants-bytes``). The pictures ``variants-batches``,
-``variants-bytes`` and ``variants-memory`` go on from here.
+step size that a theorem gives it. With feedback the proven rates are far from what is seen there;
+they are judged where C(x) = (1+q)x or (1-q)x attains them. How the methods compare holds for these
+two problems, and at tuned step sizes it is not the same (``variants-bytes``). The pictures
+``variants-batches``, ``variants-bytes`` and ``variants-memory`` go on from here.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ if TYPE_CHECKING:
 MINE = "derived here"
 PROVEN = tuple(name for name, (_, strongly) in THEOREMS.items() if strongly)
 TITLES = {"scaledsign": "scaledsign\nEF is EF-signSGD (one bit)"}
-AHEAD = {"topk:0.02": 5, "randk:0.02": 1, "scaledsign": 20}  # at the theorem's step, by so much
+NEAR_BOUND = (PLAIN, NO_FEEDBACK)  # which use half of their bound and more
+AHEAD = {"topk:0.02": 8, "randk:0.02": 1.2, "scaledsign": 50}  # by so much, on any seed's data
 LEAST_SHOWN = 1e-5  # of the first gap: the panels cut off smaller ones, which SGD alone has
 
 
@@ -112,28 +113,25 @@ def _draw_bound(ax: Axes, results: Results, pair: str) -> None:
 def verdicts(results: Results) -> list[Verdict]:
     """Proven rates and steps where they are attained; which methods are ahead at those steps."""
     return [
-        *(verdict for name in FORMULAS for verdict in _attained(results, name)),
+        *_attained(results),
         *(_ahead(results, pair) for pair in PAIRS),
-        _shares(results),
+        *_shares(results),
     ]
 
 
-def _attained(results: Results, name: str) -> list[Verdict]:
+def _attained(results: Results) -> list[Verdict]:
     """The proven step is the best one where something attains the proven rate, and so is the rate.
 
-    Step sizes lie 1 % apart, and the least measured rate is as sharp as that.
+    Step sizes lie 1 % apart, and the least measured rate is as sharp as that. EF21 does the same as
+    EF there, as C is linear.
     """
-    step_off, rate_off = off_attained(results, name)
-    step, rate = FORMULAS[name]
-    instance = "ends of the curvature"
-    if name != PLAIN:
-        instance += ", C(x) = (1+q)x and (1-q)x"
-    text = f"{name}, runs on both {instance}: "
+    steps_off, rates_off = zip(*(off_attained(results, name) for name in FORMULAS), strict=True)
+    text = f"{', '.join(FORMULAS)}, runs on both ends of the curvature, C(x) = (1+q)x and (1-q)x: "
     of_step = "proven step size from the best one, in neighbours 1 % apart"
     of_rate = "log of the proven rate against the least measured one, relative"
     return [
-        claim(text + of_step, step.source, step_off, "<=", 1),
-        claim(text + of_rate, rate.source, rate_off, "<=", 0.02),
+        claim(text + of_step, MINE, float(np.max(steps_off)), "<=", 1),
+        claim(text + of_rate, MINE, float(np.max(rates_off)), "<=", 0.02),
     ]
 
 
@@ -150,11 +148,19 @@ def _ahead(results: Results, pair: str) -> Verdict:
     return claim_ratio(text, MINE, ratios[least], ">", AHEAD[pair.rpartition(", ")[2]])
 
 
-def _shares(results: Results) -> Verdict:
-    """How far the runs are from the bounds that their rates give."""
-    shares = ", ".join(f"{name} {share_of_bound(results, name):.2g}" for name in PROVEN)
-    text = "full gradients, step of the theorem: largest share of the proven bound on the gap, at "
-    return observation(f"{text}any recorded step", MINE, shares)
+def _shares(results: Results) -> list[Verdict]:
+    """How far the runs are from the bounds that their rates give: close without feedback."""
+    at = (
+        "full gradients, step of the theorem: largest share of the proven bound on the gap, at any "
+    )
+    at += "recorded step"
+    near = [share_of_bound(results, name) for name in NEAR_BOUND]
+    others = [name for name in PROVEN if name not in NEAR_BOUND]
+    shares = ", ".join(f"{name} {share_of_bound(results, name):.2g}" for name in others)
+    return [
+        claim(f"{' and '.join(NEAR_BOUND)}, {at}", MINE, float(np.max(near)), "<=", 1.0),
+        observation(at, MINE, shares),
+    ]
 
 
 PICTURE = Picture(

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efsgd.figures.claims.intervals import student
-from efsgd.figures.claims.verdicts import Relation, Verdict, claim, observation
+from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.convex.variants import MINE, draw_gaps, finish
 from efsgd.figures.convex.variants_reading import (
     Ratio,
+    Relation,
     claim_ratio,
     history,
     late,
@@ -38,18 +39,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SQUARES, LOGISTIC = PROBLEMS
+# limits hold for the data of seeds 0, 1 and 2; how far EF is above SGD is not the same for them
 COMPARISONS: tuple[tuple[str, str, str, Relation, float], ...] = (
-    (f"{SQUARES}, topk:0.02", NO_FEEDBACK, "EF", ">", 20),
-    (f"{LOGISTIC}, topk:0.02", NO_FEEDBACK, "EF", ">", 3),
-    (f"{SQUARES}, topk:0.02", "EF21", "EF21-SGDM", ">", 50),
-    (f"{LOGISTIC}, topk:0.02", "EF21", "EF21-SGDM", ">", 5),
+    (f"{SQUARES}, topk:0.02", NO_FEEDBACK, "EF", ">", 40),
+    (f"{LOGISTIC}, topk:0.02", NO_FEEDBACK, "EF", ">", 4),
+    (f"{SQUARES}, topk:0.02", "EF21", "EF21-SGDM", ">", 80),
+    (f"{LOGISTIC}, topk:0.02", "EF21", "EF21-SGDM", ">", 8),
     (f"{SQUARES}, topk:0.02", "EF", PLAIN, ">", 1),
-    (f"{SQUARES}, topk:0.02", "EF", PLAIN, "<", 1.6),
-    (f"{LOGISTIC}, topk:0.02", "EF", PLAIN, "<", 1.2),
-    (f"{SQUARES}, scaledsign", NO_FEEDBACK, "EF", ">", 1.1),
-    (f"{LOGISTIC}, scaledsign", NO_FEEDBACK, "EF", ">", 1.1),
-    (f"{SQUARES}, scaledsign", "EF", PLAIN, "<", 1.1),
-    (f"{LOGISTIC}, scaledsign", "EF", PLAIN, "<", 1.1),
+    (f"{SQUARES}, topk:0.02", "EF", PLAIN, "<=", 1.6),
+    (f"{LOGISTIC}, topk:0.02", "EF", PLAIN, "<=", 1.2),
+    (f"{SQUARES}, scaledsign", NO_FEEDBACK, "EF", ">", 1.5),
+    (f"{LOGISTIC}, scaledsign", NO_FEEDBACK, "EF", ">", 1.15),
+    (f"{SQUARES}, scaledsign", "EF", PLAIN, "<=", 1.05),
+    (f"{LOGISTIC}, scaledsign", "EF", PLAIN, "<=", 1.05),
 )
 
 
@@ -91,7 +93,7 @@ def _compared(
     results: Results, pair: str, above: str, below: str, relation: Relation, limit: float
 ) -> Verdict:
     """How the late gaps of two methods compare."""
-    side = "more" if relation == ">" else "less"
+    side = "more" if relation == ">" else "no more"
     text = f"{pair}, batches of {BATCH} rows, tuned: late gap of {above} over that of {below}, "
     found = _ratio(results, pair, above, below)
     return claim_ratio(f"{text}{side} than {limit:g}", MINE, found, relation, limit)

@@ -33,7 +33,6 @@ FORMULAS: dict[str, tuple[Bound[..., Value], Bound[..., Value]]] = {  # the best
     PLAIN: (rates.gd_step, rates.gd_rate),
     NO_FEEDBACK: (rates.cgd_step, rates.cgd_rate),
     "EF": (rates.ef_step, rates.ef_rate),
-    "EF21": (rates.ef21_step, rates.ef21_rate),
 }
 
 

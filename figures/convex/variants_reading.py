@@ -7,14 +7,14 @@ interval: replicate r of every method sees the same batches.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.compressors.base import Compressor
-from efsgd.figures.claims.intervals import student
-from efsgd.figures.claims.verdicts import RELATIONS, Relation, Verdict
+from efsgd.figures.claims.intervals import Interval, decision, student
+from efsgd.figures.claims.verdicts import Verdict
 from efsgd.figures.convex.variants_runs import (
     COMPRESSORS,
     DENSE,
@@ -26,6 +26,8 @@ from efsgd.figures.convex.variants_runs import (
     methods,
 )
 from efsgd.figures.make import Results
+
+Relation: TypeAlias = Literal[">", "<="]
 
 
 def method_names(pair: str) -> list[str]:
@@ -70,17 +72,15 @@ def late(results: Results, pair: str, setting: str, name: str) -> Array:
 # -- ratios ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """A ratio of two means and its interval at 95 %, the number itself where nothing is random."""
+class Ratio(Interval):
+    """A ratio of two means and its interval at 95 %; half is 0 where nothing is random."""
 
-    value: float
-    low: float
-    high: float
+    __slots__ = ()
 
     def __str__(self) -> str:
-        text = f"{self.value:.3g}"
-        return text if self.low == self.high else f"{text} ({self.low:.3g} to {self.high:.3g})"
+        """ "1.16 (1.11 to 1.21)", or the number itself."""
+        text = f"{self.middle:.3g}"
+        return text if self.half == 0 else f"{text} ({self.low:.3g} to {self.high:.3g})"
 
 
 def ratio(above: Array, below: Array) -> Ratio:
@@ -91,19 +91,12 @@ def ratio(above: Array, below: Array) -> Ratio:
     """
     value, n = float(above.mean() / below.mean()), len(above)
     if n == 1:
-        return Ratio(value, value, value)
+        return Ratio(value, 0.0)
     residual = (above - value * below) / below.mean()
-    half = student(n - 1) * float(residual.std(ddof=1)) / math.sqrt(n)
-    return Ratio(value, value - half, value + half)
+    return Ratio(value, student(n - 1) * float(residual.std(ddof=1)) / math.sqrt(n))
 
 
-def claim_ratio(text: str, source: str, found: Ratio, relation: Relation, bound: float) -> Verdict:
-    """A claim that the whole interval of a ratio stands in a relation to a bound."""
-    holds = RELATIONS[relation]
-    return Verdict(
-        claim=text,
-        source=source,
-        expected=f"{relation} {bound:g}",
-        measured=str(found),
-        passed=bool(holds(found.low, bound) and holds(found.high, bound)),
-    )
+def claim_ratio(text: str, source: str, found: Ratio, relation: Relation, limit: float) -> Verdict:
+    """A claim that a ratio lies above (">") or below ("<=") a limit, decided by its interval."""
+    above, most = (limit, math.inf) if relation == ">" else (-math.inf, limit)
+    return decision(text, source, found, above, most, exact=found.half == 0)

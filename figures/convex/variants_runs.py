@@ -75,7 +75,7 @@ ATTAINED_MU = 0.1  # of the quadratics whose rates are the proven ones
 ATTAINED_GRID = tuple(float(lr) for lr in np.geomspace(0.02, 2.1, 467))  # neighbours 1 % apart
 ATTAINED_STEPS = {  # by method and delta: at the best step size gaps stay far above rounding
     PLAIN: {1.0: 60},
-    **{name: {0.1: 800, 0.5: 300} for name in (NO_FEEDBACK, "EF", "EF21")},
+    **{name: {0.1: 800, 0.5: 300} for name in (NO_FEEDBACK, "EF")},
 }
 
 

@@ -59,7 +59,7 @@ def means(result: Result) -> Array:
 
 
 def bounded(bound: Bound[..., Value], result: Result) -> Array:
-    """A bound on the same means; sigma^2 is the noise and the largest E|grad f(x_t)|^2."""
+    """A bound on the same means; sigma^2 is the noise and the largest sampled E|grad f(x_t)|^2."""
     sigma = np.sqrt(result["noise"] ** 2 + result["most"])
     letters = {"f0": result["f0"], "L": result["L"], "lr": result["lr"], "T": result["T"]}
     value = bound(**letters, sigma=sigma, delta=1 / result["k"])

@@ -16,6 +16,7 @@ import numpy as np
 
 from efsgd import bounds, compressor
 from efsgd.arrays import Array
+from efsgd.figures.claims.intervals import span
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
@@ -219,19 +220,18 @@ def _at_the_mean(results: Results) -> list[Verdict]:
     equal = f"{text}distance from 1 where delta = 1, T = 1 or lr sigma (T+1) = R"
     rest = f"delta < 1, T = 3 to {SOLVED_TS[-1]}"
     longer = f"{text}lr = R/(sigma sqrt(T+1)), {rest}"
+    second = np.stack([middle, long])[..., 1]
     solved = [r for name, r in results.items() if name.startswith("at mean, ")]
     return [
         claim(equal, PEP, off, "<=", 1e-5),
         claim(f"{longer}: least", PEP, -worse(-np.inf, -middle[:, 2:]), ">=", 0.985),
         claim(f"{longer}: largest", PEP, worse(0, middle[:, 2:]), "<", 1 - 1e-5),
-        observation(f"{text}lr = R/sigma, {rest}", PEP, _range(long[:, 2:])),
-        observation(f"{text}both, T = 2", PEP, _range(np.stack([middle, long])[..., 1])),
+        observation(
+            f"{text}lr = R/sigma, {rest}", PEP, span(long[:, 2:].min(), long[:, 2:].max(), 4)
+        ),
+        observation(f"{text}both, T = 2", PEP, span(second.min(), second.max(), 4)),
         observe_error("f at the mean iterate", solved),
     ]
-
-
-def _range(shares: Array) -> str:
-    return f"{shares.min():.4f} to {shares.max():.4f}"
 
 
 def _observations(results: Results) -> list[Verdict]:

@@ -20,6 +20,7 @@ from efsgd.figures.cifar.grid import Choice, Source, grid
 from efsgd.figures.cifar.orders import Order, welch
 from efsgd.figures.cifar.presets import PRESETS
 from efsgd.figures.cifar.study import Study, by_gpu, collect, of_other_code, studies
+from efsgd.figures.claims import intervals
 from efsgd.figures.drawing import style
 from efsgd.results import load, save
 
@@ -267,13 +268,13 @@ def test_what_the_seeds_leave_open_is_neither_held_nor_failed(as_published, tmp_
 )
 def test_a_claim_is_decided_by_all_of_its_interval(values, expected):
     interval = decisions.of_mean(np.array(values))
-    assert decisions.decision("c", "s", interval, above=0.0).passed is expected
+    assert intervals.decision("c", "s", interval, above=0.0).passed is expected
 
 
 def test_a_claim_between_two_bounds_fails_outside_and_is_open_across_one():
     def outcome(middle, half):
-        interval = decisions.Interval(middle, half)
-        return decisions.decision("c", "s", interval, above=-1.0, most=1.0).passed
+        interval = intervals.Interval(middle, half)
+        return intervals.decision("c", "s", interval, above=-1.0, most=1.0).passed
 
     assert [outcome(*pair) for pair in ((0, 0.9), (0.5, 0.6), (0, 3), (2, 0.9), (-2, 0.9))] == [
         True,

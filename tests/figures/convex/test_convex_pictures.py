@@ -23,16 +23,32 @@ from efsgd.figures.cli import TRACKS, main
 from efsgd.figures.convex import (
     PICTURES,
     counterexamples,
+    draws,
+    draws_claims,
+    draws_work,
     least_squares,
     sparse_noise,
     theorem_one,
 )
+from efsgd.figures.convex.all_draws import losses, weights
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Options, Picture, make
 from efsgd.results import load, obtain, place, spec_of
 
 README = Path(__file__).parents[3] / "README.md"
 NAMES = [picture.name for picture in PICTURES]
+
+
+def stored(full, module):
+    """The results of a picture that the whole command has made; read once."""
+    if module.__name__ not in STORED:
+        works = module.PICTURE.work(False, 0)
+        found = {name: load(place(work, full[2] / "convex")) for name, work in works.items()}
+        STORED[module.__name__] = found
+    return STORED[module.__name__]
+
+
+STORED = {}
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +81,14 @@ def test_every_claim_passes(full):
         ("counterexamples", "CE3, eps = .*never falls", 6),
         ("counterexamples", "CE3, eps = .*EF-signSGD solves it", 3),
         ("theorem-one", "distance from the line", 3),
-        ("theorem-one", "EF-signSGD converges", 1),
+        ("theorem-one", "EF-signSGD, T = 1000", 1),
         ("least-squares", "X\\^\\+ y", 4),
         ("least-squares", "25 step sizes", 5),
         ("least-squares", "distance to the gradient span", 3),
         ("draws", "data draws those without a tie", 4),
-        ("draws", "y = \\+1 leads in training", 2),
-        ("draws", "probability that EF-signSGD", 3),
+        ("draws", "enumerated probability of a final test loss", 9),
+        ("draws", "four weights", 1),
+        ("draws", "^EF-signSGD, any training set", 1),
         ("sparse-noise", "closed form", 1),
         ("sparse-noise", "EF-signSGD minus SGD", 1),
         ("sparse-noise", "is best on other replicates", 3),
@@ -139,12 +156,10 @@ def test_the_same_seed_gives_the_same_arrays(full, tmp_path):
 
 def test_a_claim_can_fail(full):
     """Judged on results in which feedback does not help, the claims fail."""
-    folder = full[2] / "convex"
-    works = counterexamples.work(False, 0)
-    results = {name: load(place(work, folder)) for name, work in works.items()}
+    results = stored(full, counterexamples)
     assert all(v.passed for v in counterexamples.verdicts(results))
     for eps in counterexamples.EPS:
-        results[f"CE2 {eps} EF-top-1"] = results[f"CE2 {eps} signSGD"]
+        results = doctored(results, f"CE2 {eps} EF-top-1", {"loss": put(2 * eps)})
     failed = [v.claim for v in counterexamples.verdicts(results) if v.passed is False]
     assert len(failed) == len(counterexamples.EPS)
     assert all("EF-top-1 solves it" in text for text in failed)
@@ -157,9 +172,20 @@ def test_a_claim_can_fail(full):
         (counterexamples, "CE3 0.9 signSGD", "loss", scale(1.1), "CE3, eps = 0.9: signSGD"),
         (counterexamples, "CE3 0.1 EF-top-1", "loss", put(1e-5, -1, 2), "CE3, eps = 0.1: EF-top-1"),
         (counterexamples, "CE2 0.1 signSGD", "loss", put(0.19, 7, 2), "CE2, eps = 0.1: signSGD"),
+        (counterexamples, "CE3 0.9 EF-top-1", "loss", scale(1e-90), "CE3, eps = 0.9: EF-top-1"),
+        (counterexamples, "CE2 0.5 EF-top-1", "loss", put(0.01, -1, 2), "CE2, eps = 0.5: EF-top-1"),
+        (counterexamples, "CE2 0.1 EF-signSGD", "loss", scale(3.0), "CE2, eps = 0.1: EF-signSGD"),
+        (counterexamples, "CE2 0.5 EF-top-1", "memory_norm", scale(1.001), "EF-top-1, .largest"),
+        (counterexamples, "CE2 .* EF-signSGD", "memory_norm", scale(0.99), "EF-signSGD, .largest"),
         (counterexamples, "one step SGD", "loss", add(1e-3, 1), "one step of SGD"),
-        (theorem_one, "signSGD (constant)", "off_line", put(2e-12, 9, 1, 1), "constant.*the line"),
-        (theorem_one, "EF-signSGD", "distance", put(1e-7, -1, 1, 1), "EF-signSGD converges"),
+        (
+            theorem_one,
+            r"signSGD \(constant\)",
+            "off_line",
+            put(2e-12, 9, 1, 1),
+            "constant.*the line",
+        ),
+        (theorem_one, "EF-signSGD", "distance", put(0.1, 1000, 1, 1), "EF-signSGD, T = 1000"),
         (sparse_noise, "SGD", "loss", add(5.0, -1, 8), "deviation from the closed form"),
         (sparse_noise, "EF-signSGD, many", "loss", scale(0.9), "EF-signSGD minus SGD"),
         (sparse_noise, "EF-signSGD, many", "loss", scale(1.1), "EF-signSGD minus SGD"),
@@ -168,11 +194,81 @@ def test_a_claim_can_fail(full):
     ],
 )
 def test_a_doctored_result_fails_its_claim_alone(full, module, result, array, change, pattern):
-    folder = full[2] / "convex"
-    results = {name: load(place(work, folder)) for name, work in module.work(False, 0).items()}
-    broken = doctored(results, re.escape(result), {array: change})
+    broken = doctored(stored(full, module), result, {array: change})
     (failed,) = [v.claim for v in module.verdicts(broken) if v.passed is False]
     assert re.search(pattern, failed)
+
+
+@pytest.mark.parametrize(
+    ("result", "array", "change", "pattern"),
+    [
+        *(
+            (f"{name} drawn", "test_mse", add(1.1e-12, -1), f"^{re.escape(name)}, of ")
+            for name in draws_work.KINDS
+        ),
+        *((name, "positive", add(2e-12, -1, 30), "four weights") for name in draws_work.KINDS),
+        ("EF-signSGD", "positive", put(1.6, -1, 12), "^EF-signSGD, any|four weights"),
+        ("labels, 0.5", "loss", put(1.0, 0), r"= 0.5: signSGD, enumerated"),
+        ("labels, 0.6", "loss", scale(0.9, 0), r"= 0.6: signSGD, enumerated"),
+        ("labels, 0.7", "loss", scale(1.03, 0), r"= 0.7: signSGD, enumerated"),
+        ("labels, 0.5", "loss", put(1.0, 1), r"= 0.5: signSGDm, enumerated"),
+        ("labels, 0.6", "loss", scale(0.9, 1), r"= 0.6: signSGDm, enumerated"),
+        ("labels, 0.7", "loss", scale(1.03, 1), r"= 0.7: signSGDm, enumerated"),
+    ],
+)
+def test_a_claim_about_draws_fails_where_it_does_not_hold(full, result, array, change, pattern):
+    """An enumeration that is wrong for one training set is off its four weights too."""
+    broken = doctored(stored(full, draws), re.escape(result), {array: change})
+    failed = [v.claim for v in draws.verdicts(broken) if v.passed is False]
+    assert failed
+    assert all(re.search(pattern, text) for text in failed)
+
+
+@pytest.mark.parametrize("p", draws.SHARES)
+def test_the_count_of_fresh_draws_fails_where_they_are_better(full, p):
+    """The undecayed momentum, run on the data themselves: good on a fifth of them."""
+    name = f"{draws_claims.UNDECAYED} drawn"
+    results = stored(full, draws)
+    first = [value["p"] for value in results[name].spec["values"]].index(p)
+    better = put(0.2, -1, slice(first, first + draws_work.DRAWN // 4))
+    broken = doctored(results, re.escape(name), {"test_mse": better})
+    (lost,) = [v.claim for v in draws.verdicts(broken) if v.passed is False]
+    assert lost.startswith(f"P(y=1) = {p}: {draws_claims.UNDECAYED}, enumerated")
+
+
+ENTRY, CEILING = counterexamples.largest_entry, counterexamples.ceiling
+CURVATURE = theorem_one.curvature
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "wrong"),
+    [
+        (counterexamples, "largest_entry", lambda name, eps: 0.999 * ENTRY(name, eps)),
+        (counterexamples, "largest_entry", lambda name, eps: 1.001 * ENTRY(name, eps)),
+        (counterexamples, "ceiling", lambda *letters: CEILING(*letters) / 2),
+        (counterexamples, "LR3", 1.2 * counterexamples.LR3),
+        (counterexamples, "LR3", counterexamples.LR3 / 1.2),
+        (theorem_one, "curvature", lambda problem: 1.5 * CURVATURE(problem)),
+    ],
+)
+def test_a_wrong_limit_fails(full, module, function, wrong, monkeypatch):
+    results = stored(full, module)
+    monkeypatch.setattr(module, function, wrong)
+    assert any(v.passed is False for v in module.verdicts(results))
+
+
+@pytest.mark.parametrize(
+    ("function", "wrong"),
+    [
+        ("weights", lambda result, p: weights(result, 1 - p)),
+        ("weights", lambda result, p: np.full((101, 101), 101.0**-2)),
+        ("losses", lambda result, step=-1: losses(result, step)[..., ::-1]),
+    ],
+)
+def test_wrong_chances_fail(full, function, wrong, monkeypatch):
+    monkeypatch.setattr(draws_claims, function, wrong)
+    failed = [v.claim for v in draws.verdicts(stored(full, draws)) if v.passed is False]
+    assert any("enumerated probability" in text for text in failed)
 
 
 def test_quick_draws_all_and_claims_nothing(tmp_path):

@@ -1,6 +1,7 @@
 """The pictures on section 5: each claim holds and can fail.
 
-The results are those of the pictures, on some of their training sets only. Without this file a
+The results are those of the pictures, on some of their training sets only; the claims of ``draws``,
+which need all of them, are in ``test_convex_pictures``. Without this file a
 claim of these pictures that passes whatever was computed would go unnoticed.
 """
 
@@ -32,6 +33,7 @@ from efsgd.results import Work
 MODULES = (least_squares, sign_at_zero, momentum, draws)
 PICTURES = {m.PICTURE.name: m.PICTURE for m in MODULES}
 USUAL = slice(44, 64)  # of the 101 training sets; those of the data draws are among them
+RARE = 52 - USUAL.start  # that of one with a chance of .02 at P(y=1) = .6
 SIXTY = 60 - USUAL.start  # the place of the training set with 60 of 100 y = +1
 BETWEEN = slice(3, 6)  # of the few: 52, 56 and 60 of 100 y = +1
 
@@ -84,7 +86,7 @@ def of_squares() -> list[Broken]:
     scaled, positive, negative = "signSGD grid", "positive", "negative"
     least = r"^signSGD, 25 step sizes, share s"
     return [
-        Broken("test accuracy of EF", feedback, negative, put(0.1, -1, SIXTY)),
+        Broken("^EF-signSGD, any .* its label", feedback, negative, put(0.1, -1, SIXTY)),
         Broken(r"^SGD, any .* \|x - X", sgd, "distance", put(1.1e-8, -1, SIXTY)),
         Broken(r"^SGD, any .* closed form", sgd, positive, add(1e-4, -1, SIXTY)),
         Broken("^SGD: largest distance to the", sgd, "span_distance", put(1.1e-13, 5)),
@@ -105,27 +107,13 @@ def of_squares() -> list[Broken]:
 
 def of_signs() -> list[Broken]:
     """Who generalises, and what makes one bit good."""
-    table, wrong = [], put(0.1, -1, SIXTY)
-    bit, ternary = sign_at_zero.BIT, sign_at_zero.TERNARY
-    path = "^signSGD .one bit., any training set"
-    for method in sign_at_zero.METHODS:
-        good = put(-0.1, -1, SIXTY)
-        table.append(
-            Broken(
-                f": {re.escape(method)}, probability of a test acc",
-                method,
-                "negative",
-                good if method == ternary else wrong,
-                implied={bit: (path,), ternary: ()}.get(
-                    method, (f"{re.escape(method)}, probability of a final",)
-                ),
-            )
-        )
-        if method.startswith("EF"):
-            loss = f"{re.escape(method)}, probability of a final"
-            table.append(Broken(loss, method, "positive", put(1.6, -1, SIXTY)))
+    wrong = put(0.1, -1, SIXTY)
+    bit, feedback = sign_at_zero.BIT, sign_at_zero.EF_BIT
+    path, loss = "^signSGD .one bit., any training set with more", "^EF-.* final test loss$"
     return [
-        *table,
+        Broken("^signSGD .* its label", bit, "negative", wrong, implied=(path,)),
+        Broken("^EF-.* its label", feedback, "negative", wrong, implied=(loss,)),
+        Broken(loss, feedback, "positive", put(1.6, -1, SIXTY)),
         Broken(path, bit, "negative", add(2e-13, 7, SIXTY)),
         Broken("largest difference", "untouched", "greatest", add(1e-15, 1)),
         Broken("weights set to 0", "untouched", "negative", add(2e-13, 1)),
@@ -136,7 +124,7 @@ def of_momentum() -> list[Broken]:
     """Who swings, who settles, who generalises."""
     mse, true, feedback = "train_mse", momentum.TRUE, momentum.EF_MOMENTUM
     positive, negative = "positive", "negative"
-    late, half = slice(STEPS // 2, None), slice(10)
+    late = slice(STEPS // 2, None)
     at_one, at_tenth = (momentum.GRID.index(lr) for lr in (1.0, 0.1))
     exact = forms.unscaled_along(Fraction(1, 20), STEPS, Fraction(9, 10), undecayed=True)
 
@@ -147,11 +135,9 @@ def of_momentum() -> list[Broken]:
         Broken(f"^{true}, any", true, negative, add(2e-13, 7, SIXTY)),
         Broken(f"^{UNDECAYED[:19]}.*to the first turn", UNDECAYED, negative, add(2e-13, 7, SIXTY)),
         Both("where rounding decides", UNDECAYED, {positive: on_line(3), negative: on_line(1)}),
-        Broken("undecayed.*swings", UNDECAYED, mse, put(1.0, late, half)),
-        Broken(f"{true}, probability that", true, mse, add(1.01, 60, half)),
+        Broken("undecayed.*swings", UNDECAYED, mse, put(1.0, late, RARE)),
         Broken("is a triangle", UNDECAYED, mse, scale(1.0002)),  # 0.2 and 0.20002
-        Broken(f"{true}, probability of a test", true, negative, put(-0.1, -1, slice(3, 7))),
-        Broken("1000 steps.*accuracy", feedback, negative, put(0.1, -1, 0)),
+        Broken("1000 steps.*its label", feedback, negative, put(-0.4, -1, 0)),
         Broken(
             "^EF-signSGD, step size 1", f"{momentum.EF} grid", positive, put(1.4, -1, 2, at_one)
         ),
@@ -161,23 +147,6 @@ def of_momentum() -> list[Broken]:
             {positive: put(0.9, -1, 2, at_tenth), negative: put(-0.9, -1, 2, at_tenth)},
         ),
     ]
-
-
-def of_draws() -> list[Broken]:
-    """The probabilities of bad data draws, and the closed form for the loss of signs."""
-    table, positive = [], "positive"
-    for name in least_squares.METHODS:
-        if name != UNDECAYED:
-            off = add(1.1e-12, -1)
-            table.append(Broken(f"^{name}, of 16", f"{name} drawn", "test_mse", off))
-    for name in ("signSGD", "signSGDm"):
-        table.append(Broken(f"^{name}, y = .1 leads", name, positive, add(1e-11, -1, SIXTY)))
-    for p in draws.SHARES:
-        others = [q for q in draws.SHARES if q != p]
-        form = r"^P\(y=1\) = {}: probability that EF"
-        implied = tuple(form.format(q) for q in others)
-        table.append(Broken(form.format(p), "EF-signSGD", positive, put(1.6, -1, SIXTY), implied))
-    return table
 
 
 FORMS = {name: getattr(forms, name) for name in forms.__dict__ if not name.startswith("_")}
@@ -192,7 +161,6 @@ TABLE: dict[str, list[Broken]] = {
     least_squares.PICTURE.name: of_squares(),
     sign_at_zero.PICTURE.name: of_signs(),
     momentum.PICTURE.name: of_momentum(),
-    draws.PICTURE.name: of_draws(),
 }
 
 
@@ -210,7 +178,7 @@ def failed(picture: str, results: Results) -> list[str]:
 # -- claims ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("picture", TABLE)
 def test_all_claims_pass_and_each_has_one_way_to_break_it(
     picture: str, results: dict[str, Results]
 ) -> None:
@@ -244,8 +212,6 @@ def test_a_claim_fails_where_it_does_not_hold_and_it_alone(
 @pytest.mark.parametrize(
     ("form", "wrong"),
     [
-        ("signs_loss", lambda a, s: forms_of("signs_loss")(a * 1.001, s)),
-        ("signs_loss", lambda a, s: forms_of("signs_loss")(a, 1 - s)),
         ("least_signs_loss", lambda s: 16 * s * (1 - s) / 9),
         ("least_signs_loss", lambda s: 16 * s * (1 - s) / (10 - 8 * s)),
         ("scaled_along", lambda lr, t, n: forms_of("scaled_along")(lr, t + 1, n)),
@@ -270,7 +236,7 @@ def test_a_wrong_closed_form_fails(
     form: str, wrong: Any, results: dict[str, Results], monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(forms, form, wrong)
-    pictures = (least_squares, momentum, draws)
+    pictures = (least_squares, momentum)
     assert any(failed(m.PICTURE.name, results[m.PICTURE.name]) for m in pictures)
 
 
