@@ -208,8 +208,13 @@ IN_FEW = of_each_step(0.1, 1.0, 1.0, 0.5, 3, 0.1)
 SLOPE = {"f0": 1000.0, "lr": 1e-3, "L": 1.0, "sigma": 1.0, "delta": 1.0, "T": 10**6 - 1}
 LATE = {"R": 1.0, "lr": 2.0, "sigma": 1.0, "delta": 0.1, "T": 400}
 IN_LATE = mean_of_f(1.0, 2.0, 1.0, 0.9**0.5, 400)
-IN_TURNS, TURNS = to_and_fro(0.97, 150, 3000)
+IN_TURNS, TURNS = to_and_fro(0.995, 1000, 20_000)
 IN_WEAKER, WEAKER = IN_TURNS / 4, TURNS | {"R": TURNS["R"] / 2, "sigma": 0.5}  # in units of 1/2
+SHORT = {"R": 3.0, "lr": 0.1, "sigma": 2.0, "delta": 0.3, "T": 4}  # lr sigma (T+1) = 1
+IN_SHORT = 2 * sum(3 - 0.2 * t + 0.2 * memory(0.7**0.5, t) for t in range(5)) / 5
+MILD = {"R": 1.0, "lr": 1.0, "sigma": 1.0, "delta": 0.99, "T": 200}
+IN_MILD = mean_of_f(1.0, 1.0, 1.0, 0.1, 200)
+FAR_SGD = {"R": 3.0, "lr": 1.0, "sigma": 1.0, "delta": 1.0, "T": 0}
 WEAK = {"R": 1.0, "lr": 1.0, "sigma": 2.0, "delta": 0.9, "T": 50}
 IN_WEAK = mean_of_f(1.0, 1.0, 2.0, 0.1**0.5, 50)
 SGD = {"R": 1.0, "lr": 0.1, "sigma": 1.0, "delta": 1.0, "T": 99}  # R = lr sigma (T+1)^(1/2)
@@ -397,34 +402,27 @@ MUTANTS = (
     Mutant("noise_free_step", "gap(delta)", "delta / 2", no_edge("ef", 0.5, times=2.0), WORST),
     Mutant("noise_free_step", "gap(delta) / L", "1 / L", breaks_noise_free(0.5, 10), WORST),
     Mutant("noise_free_step", "gap(delta)", "2 * gap(delta)", breaks_noise_free(0.9, 10), WORST),
-    Mutant("theorem_three", "2 * lr", "lr", below(IN_LATE, **LATE), THREE),
-    Mutant("theorem_three", "2 * lr", "1.9 * lr", below(IN_TURNS, **TURNS), THREE),
+    Mutant("theorem_three", "2 * con", "con", below(IN_LATE, **LATE), THREE),
+    Mutant("theorem_three", "2 * con", "1.9 * con", below(IN_TURNS, **TURNS), THREE),
+    Mutant("theorem_three", "2 * con", "1.96 * con", below(IN_TURNS, **TURNS), THREE),
     Mutant("theorem_three", "sigma**2", "sigma**2.2", below(IN_WEAKER, **WEAKER), THREE),
     Mutant("theorem_three", " / delta", "", below(IN_LATE, **LATE), THREE),
     Mutant("theorem_three", "contraction(delta)", "(1 - delta)", below(IN_WEAK, **WEAK), THREE),
-    Mutant("theorem_three", "sigma**2", "sigma", below(IN_WEAK, **WEAK), THREE),
     Mutant(
-        "theorem_three_exact",
-        "lr * sigma**2 / 2",
-        "lr * sigma**2 / 4",
-        below(IN_SGD, **SGD),
-        THREE,
-        term="_subgradient",
-    ),
-    Mutant(
-        "theorem_three_exact",
-        "R**2 / (2 * lr",
-        "R**2 / (4 * lr",
-        below(IN_SGD, **SGD),
-        THREE,
-        term="_subgradient",
-    ),
-    Mutant(
-        "theorem_three_exact",
-        "lag(delta)",
+        "theorem_three",
         "contraction(delta)",
-        below(IN_LATE, **LATE),
+        "contraction(delta)**1.3",
+        below(IN_MILD, **MILD),
         THREE,
+    ),
+    Mutant("theorem_three", "sigma**2", "sigma", below(IN_WEAK, **WEAK), THREE),
+    Mutant("theorem_three", "(0.5 + ", "(0.25 + ", below(IN_SGD, **SGD), THREE),
+    Mutant("theorem_three", "R**2 / (2 * lr", "R**2 / (4 * lr", below(IN_SGD, **SGD), THREE),
+    Mutant("theorem_three", "R**2", "R", below(3.0, **FAR_SGD), THREE),
+    Mutant("theorem_three_exact", "(0.5 + ", "(0.25 + ", below(IN_SGD, **SGD), THREE),
+    Mutant("theorem_three_exact", "/ (2 * lr", "/ (4 * lr", below(IN_SGD, **SGD), THREE),
+    Mutant(
+        "theorem_three_exact", "lag(delta)", "contraction(delta)", below(IN_LATE, **LATE), THREE
     ),
     Mutant(
         "theorem_three_exact",
@@ -434,6 +432,10 @@ MUTANTS = (
         THREE,
     ),
     Mutant("theorem_three_exact", "lr * sigma**2", "lr * sigma", off(IN_WEAK, **WEAK), THREE),
+    Mutant("theorem_three_exact", "moved * (2 * R - moved)", "R**2", off(IN_SHORT, **SHORT), THREE),
+    Mutant("theorem_three_exact", "2 * R - moved", "R", off(IN_SHORT, **SHORT), THREE),
+    Mutant("theorem_three_exact", "lr * sigma * (T", "lr * (T", off(IN_SHORT, **SHORT), THREE),
+    Mutant("theorem_three_exact", "(T + 1), R)", "T, R)", off(IN_SHORT, **SHORT), THREE),
     Mutant(
         "theorem_three_exact",
         "np.equal(T, 0)",
@@ -441,21 +443,21 @@ MUTANTS = (
         off(mean_of_f(1.0, 2.0, 1.0, 0.9**0.5, 1), **LATE | {"T": 1}),
         THREE,
     ),
+    Mutant("theorem_three_exact", "np.equal(T, 0)", "np.equal(T, -1)", off(6.0, **AT_START), THREE),
+    Mutant("theorem_three_exact", "sigma * R, bound", "R, bound", off(6.0, **AT_START), THREE),
     Mutant(
         "theorem_three_exact",
-        "np.equal(T, 0)",
-        "np.equal(T, -1)",
-        off(6.0, **AT_START),
+        "sigma * R, bound",
+        "sigma * R * np.minimum(1, sigma * lr / R + 0.5), bound",
+        off(6.0, **AT_START | {"lr": 0.1}),
         THREE,
     ),
-    Mutant("theorem_three_exact", "sigma * R", "R", off(6.0, **AT_START), THREE),
     Mutant(
         "theorem_three_exact",
-        "R**2 / (2",
-        "R / (2",
+        "(2 * R",
+        "(2",
         off(mean_of_f(3.0, 1.0, 2.0, 0.7**0.5, 20), **FAR),
         THREE,
-        term="_subgradient",
     ),
     Mutant("theorem_two_sharp", "lr * L * sigma", "lr * L**2 * sigma", below(0.25, **GENTLE), TWO),
     Mutant("theorem_two_sharp", "lr * L * sigma", "lr * L * sigma**2", below(0.25, **GENTLE), TWO),

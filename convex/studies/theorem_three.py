@@ -5,12 +5,13 @@ products c, from x_0 = lr sigma sum_t u_t. The compressor leaves of p_t = (lr si
 error as long as delta allows, q|p_t| with q = sqrt(1-delta), in the direction u_(t+1). So
 e_t = a_t u_t with a_(t+1) = q(a_t + lr sigma), u_t is a steepest slope at x_t, and f(x_t) =
 sigma (a_t + lr sigma (1 + (T-t)c)) is as large as the proof allows. |x_0| = R gives c, which lies
-in [-1/T, 1] where lr sigma (T+1) >= R.
+in [-1/T, 1] where lr sigma (T+1) >= R; where it is less, c = 1 and x_0 lies farther out along u.
 
 Theorem III is about f at the mean of the x_t. That is as large, too, with one more slope h, the one
-with <h, x_t> = f(x_t)/sigma at every t: the x_t are independent, so that there is one, it changes
-neither an f(x_t) nor the subgradient u_t there, and along it f(mean x) is the mean of the f(x_t).
-It can be longer than 1: the theorem bounds the gradients of the run, none is taken at the mean.
+with <h, x_t> = f(x_t)/sigma at every t: for c < 1 the x_t are independent, so that there is one,
+and for c = 1 it is u. It changes neither an f(x_t) nor the subgradient u_t there, and along it
+f(mean x) is the mean of the f(x_t). It can be longer than 1: the proof takes the gradients of the
+run only, and none is taken at the mean.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ TIE = 1e-10  # slopes that differ by rounding, relative to the scale of x, are e
 
 
 def inner(T: int, ratio: float) -> float:
-    """The inner product c at which |sum_t u_t| = ratio = R/(lr sigma); ratio in (0, T+1]."""
-    if T < 1 or not 0 < ratio <= T + 1:
-        raise ValueError(f"T must be 1, 2, ... and R/(lr sigma) in (0, T + 1], not {T} and {ratio}")
-    return min(1.0, (ratio**2 / (T + 1) - 1) / T)
+    """The inner product c at which |sum_t u_t| = ratio = R/(lr sigma), 1 if none is so large."""
+    if T < 0 or not 0 < ratio < np.inf:
+        raise ValueError(f"T must be 0, 1, ... and R/(lr sigma) positive, not {T} and {ratio}")
+    return 1.0 if T == 0 else min(1.0, (ratio**2 / (T + 1) - 1) / T)
 
 
 @lru_cache(maxsize=8)
@@ -58,9 +59,10 @@ def with_across(T: int, c: float, delta: float) -> Array:
 
 @dataclass(frozen=True)
 class Steepest:
-    """f(x) = sigma max(0, max_t <u_t, x>) in R^(T+1), from x_0 = ``far`` sum_t u_t; f* = 0.
+    """f(x) = sigma max(0, max_t <u_t, x>) in R^(T+1), from along sum_t u_t; f* = 0.
 
-    Of equally steep slopes the gradient is the first. With ``delta`` the last one is h.
+    |x_0| is R, or ``far`` |sum_t u_t| if c < 1. Of equally steep slopes the gradient is the first.
+    With ``delta`` the last one is h.
     """
 
     T: int
@@ -68,6 +70,7 @@ class Steepest:
     far: float  # lr sigma
     sigma: float = 1.0
     delta: float | None = None
+    R: float | None = None  # |x_0| where c = 1; None: ``far`` (T+1)
 
     @property
     def slopes(self) -> Array:
@@ -82,8 +85,10 @@ class Steepest:
         return self.T + 1
 
     def x0(self, rng: Generator, replicates: int) -> Array:
-        """``far`` times the sum of the slopes."""
-        return np.tile(self.far * slopes(self.T, self.c).sum(axis=0), (replicates, 1))
+        """Along the sum of the slopes."""
+        u = slopes(self.T, self.c)
+        start = u[0] * self.R if self.c == 1 and self.R is not None else self.far * u.sum(axis=0)
+        return np.tile(start, (replicates, 1))
 
     def loss(self, x: Array) -> Array:
         """f of each replicate, (R, d) -> (R,)."""
@@ -120,10 +125,10 @@ class Steepest:
 class TheoremThree:
     """Error feedback on :class:`Steepest` with :class:`Onward`, or with the compressor given.
 
-    Arrays, all (V,) with one run for each row of ``settings`` (T, delta, lr, sigma), |x_0| = R:
-    "T", "delta", "lr", "sigma", "R"; "mean" over t = 0, ..., T of f(x_t) - f*; "at_mean", f - f* at
-    the mean of these x_t, and "slope_at_mean", the length of the gradient there over sigma;
-    "slope", the largest |g_t| over sigma; "achieved", the least delta achieved in a step;
+    Arrays, all (V,) with one run for each row of ``settings`` (T, delta, lr, sigma): "T", "delta",
+    "lr", "sigma", and "R", |x_0| of the run; "mean" over t = 0, ..., T of f(x_t) - f*; "at_mean",
+    f - f* at the mean of these x_t, and "slope_at_mean", the length of the gradient there over
+    sigma; "slope", the largest |g_t| over sigma; "achieved", the least delta achieved in a step;
     "virtual_residual", the largest. With :class:`Onward` f has the slope h.
     """
 
@@ -142,27 +147,28 @@ class TheoremThree:
         columns = zip(*self.settings, strict=True)
         letters = dict(zip(("T", "delta", "lr", "sigma"), map(np.array, columns), strict=True))
         measured = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-        return letters | measured | {"R": np.full(len(rows), self.R)}
+        return letters | measured
 
     def _measure(self, T: int, delta: float, lr: float, sigma: float) -> dict[str, float]:
         c = inner(T, self.R / (lr * sigma))
-        f = Steepest(T, c, lr * sigma, sigma, None if self.compressor else delta)
+        f = Steepest(T, c, lr * sigma, sigma, None if self.compressor else delta, self.R)
         history = run(
             Run(
                 problem=f,
                 method=EFSGD(self.compressor or Onward(T, c, delta)),
                 lr=lr,
-                steps=T,
+                steps=max(T, 1),
                 record=1,
                 metrics=("loss", "achieved_delta", "virtual_residual", "slope", *f.coordinates),
             )
         )
-        mean = np.array([[history[name][:, 0].mean() for name in f.coordinates]])
+        mean = np.array([[history[name][: T + 1, 0].mean() for name in f.coordinates]])
         return {
-            "mean": float(history["loss"][:, 0].mean()),
+            "R": float(np.linalg.norm([history[name][0, 0] for name in f.coordinates])),
+            "mean": float(history["loss"][: T + 1, 0].mean()),
             "at_mean": float(f.loss(mean)[0]),
             "slope_at_mean": float(f.measure(mean)["slope"][0]) / sigma,
-            "slope": float(history["slope"].max()) / sigma,
+            "slope": float(history["slope"][: T + 1].max()) / sigma,
             "achieved": float(history["achieved_delta"][:-1].min()),
             "virtual_residual": float(history["virtual_residual"].max()),
         }

@@ -137,28 +137,30 @@ def theorem_three(*, R: Value, lr: Value, sigma: Value, delta: Value, T: Value) 
 
     R^2/(2 lr (T+1)) + lr sigma^2 (1/2 + 2(1-delta)^(1/2)/delta)
     """
-    return _subgradient(R, lr, sigma, T) + 2 * lr * sigma**2 * contraction(delta) / delta
+    of_sgd = R**2 / (2 * lr * (T + 1))
+    return of_sgd + lr * sigma**2 * (0.5 + 2 * contraction(delta) / delta)
 
 
 @sourced(DERIVED)
 def theorem_three_exact(*, R: Value, lr: Value, sigma: Value, delta: Value, T: Value) -> Value:
-    """R^2/(2 lr (T+1)) + lr sigma^2 (1/2 + S_T), the mean over t = 0, ..., T of E f(x_t) - f*.
+    """m (2R-m)/(2 lr (T+1)) + lr sigma^2 (1/2 + S_T), the mean over t <= T of E f(x_t) - f*.
 
-    S_T is the mean of q(1-q^t)/(1-q), the sharp bound on the memory. Attained where T >= 1 and
-    lr sigma (T+1) >= R; for T = 0 it is sigma R, which f(x_0) - f* attains at every lr. By Jensen
-    it bounds E f(mean x) - f* too, and is attained there where the mean is, as the theorem bounds
-    the gradients of the run only. If f is sigma-Lipschitz f(mean x) is less, by performance
-    estimation at some delta < 1, T up to 10 and lr = R/(sigma (T+1)^(1/2)): by up to 1.1 % from
-    T = 3 on; for delta = 1, for T = 1 and where lr sigma (T+1) = R it is attained there too.
+    m = min(lr sigma (T+1), R), and S_T is the mean of q(1-q^t)/(1-q), the sharp bound on the
+    memory; for T = 0 it is sigma R, which f(x_0) - f* attains at every lr. No less is true at any
+    R, lr, sigma, delta and T: runs attain it where lr sigma (T+1) >= R, with R^2 in the place of
+    m (2R-m), and f = sigma |x| elsewhere.
+
+    By Jensen it bounds E f(mean x) - f* too, and the proof takes |g_t| <= sigma along the run only:
+    there it is attained at the mean iterate as well, by an f that is steeper than sigma elsewhere.
+    If f is sigma-Lipschitz f(mean x) is less, by performance estimation at some delta < 1, T up to
+    10 and lr = R/(sigma (T+1)^(1/2)): by up to 1 % from T = 3 on. For delta = 1, for T = 1 and
+    where lr sigma (T+1) <= R it is attained there too.
     """
-    bound = _subgradient(R, lr, sigma, T) + lr * sigma**2 * lag(delta) * mean_share(delta, T + 1)
+    moved = np.minimum(lr * sigma * (T + 1), R)
+    of_sgd = moved * (2 * R - moved) / (2 * lr * (T + 1))
+    bound = of_sgd + lr * sigma**2 * (0.5 + lag(delta) * mean_share(delta, T + 1))
     value: Value = np.where(np.equal(T, 0), sigma * R, bound)[()]
     return value
-
-
-def _subgradient(R: Value, lr: Value, sigma: Value, T: Value) -> Value:
-    """The bound of SGD."""
-    return R**2 / (2 * lr * (T + 1)) + lr * sigma**2 / 2
 
 
 @sourced(f"{PAPER}, Theorem IV")

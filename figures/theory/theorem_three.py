@@ -1,10 +1,10 @@
 """Theorem III: the paper's bound, its exact form, and runs that attain it.
 
 The exact form is for the mean of f(x_t) - f*, and, by Jensen, for f at the mean of the iterates,
-which Theorem III is about. The runs attain it for both, under what the theorem asks: gradients of
-the run of at most sigma. If f is sigma-Lipschitz, so that the subgradient at the mean iterate is at
-most sigma, too, the worst f there is, by performance estimation, equal without compression, for
-T = 1 and for the shortest step that is attained, and a little less else.
+which Theorem III is about. Runs attain it for both, at every step size: under |g_t| <= sigma along
+the run, which is all that the proof takes, by an f that is steeper than sigma elsewhere. If f is
+sigma-Lipschitz the worst f at the mean iterate is, by performance estimation, equal without
+compression, for T = 1 and where lr sigma (T+1) <= R, and a little less else.
 """
 
 from __future__ import annotations
@@ -29,13 +29,18 @@ if TYPE_CHECKING:
 
 PAPER, EXACT = bounds.theorem_three, bounds.theorem_three_exact
 DELTAS = (0.05, 0.3, 0.9)  # of the curves over T
-STEP_SIZES = {"shortest": 1.0, "middle": 0.5, "long": 0.0}  # R/sigma (T+1)^-power, at the mean
+STEP_SIZES = {"short": 1.5, "edge": 1.0, "middle": 0.5, "long": 0.0}  # R/sigma (T+1)^-power
 TS = (1, 2, 5, 10, 20, 50, 100, 200)
 LATE = (400, 0.1, 2.0)  # T, delta and lr, where the memory weighs most and is near its limit
-TO_AND_FRO = (0.97, 150, 3000)  # q = sqrt(1-delta), steps of one sign, and T of a run on sigma |x|
+TO_AND_FRO = (
+    0.995,
+    1000,
+    20_000,
+)  # q = sqrt(1-delta), steps of one sign, and T of a run on sigma |x|
 GRID_TS = (1, 3, 20, 100)
-GRID = (0.01, 0.1, 0.5, 0.9, 1.0)  # deltas of the whole grid
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of log(T+1) in log of R/(lr sigma), which is T+1 at most
+GRID = (0.01, 0.1, 0.5, 0.9, 0.99, 1.0)  # deltas of the whole grid
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of log(T+1) in log of R/(lr sigma)
+SHORT = (1.2, 2.0)  # the same where lr sigma (T+1) < R
 RIGHT_PANEL = (10, 0.1)  # T and delta
 SOLVED_TS = (1, 2, 3, 4, 6, 8, 10)  # of the worst cases of f at the mean iterate
 PEP = "performance estimation"
@@ -60,11 +65,12 @@ def work(quick: bool, seed: int) -> Works:
         works[f"over T, {delta}"] = TheoremThree(settings)
     T, delta, lr = LATE
     works["late"] = TheoremThree(((T, delta, lr, 1.0),))
-    works["far"] = TheoremThree(((20, 0.3, 1.0, 2.0),), R=3.0)
+    works["far"] = TheoremThree(((20, 0.3, 1.0, 2.0), (20, 0.3, 0.01, 2.0)), R=3.0)
+    works["start"] = TheoremThree(((0, 0.5, 10.0, 3.0), (0, 0.5, 0.1, 3.0)), R=2.0)
     q, straight, T = TO_AND_FRO
     works["to and fro"] = Steady(q, straight, T, lr=0.5, L=1e9, sigma=0.5)  # so f is |x|/2
     T, delta = RIGHT_PANEL
-    rates = np.geomspace(1 / (T + 1), 2, 3 if quick else 12)
+    rates = np.geomspace(0.5 / (T + 1), 2, 3 if quick else 12)
     works["over lr"] = TheoremThree(tuple((T, delta, float(lr), 1.0) for lr in rates))
     works |= {"at mean, over lr": _at_mean(delta, [(T, float(lr)) for lr in rates])}
     for delta in (*DELTAS, 1.0):
@@ -75,7 +81,7 @@ def work(quick: bool, seed: int) -> Works:
         (T, delta, float((T + 1) ** -share / sigma), sigma)
         for T in (GRID_TS[:2] if quick else GRID_TS)
         for delta in GRID
-        for share in SHARES
+        for share in (*SHARES, *SHORT)
         for sigma in (1.0, 3.0)
     )
     works["grid"] = TheoremThree(settings)
@@ -140,7 +146,7 @@ def _draw_over_steps(ax: Axes, results: Results) -> None:
 
 def _draw_over_rates(ax: Axes, result: Result, at_mean: Result) -> None:
     T, delta = RIGHT_PANEL
-    lr = np.geomspace(0.5 / (T + 1), 2, 200)
+    lr = np.geomspace(0.4 / (T + 1), 2, 200)
     letters: dict[str, Any] = {"R": 1.0, "lr": lr, "sigma": 1.0, "delta": delta, "T": T}
     ax.plot(lr, PAPER(**letters), color=style.GREEN, linestyle=style.DOTTED)
     ax.plot(lr, EXACT(**letters), color=style.GREEN)
@@ -152,7 +158,7 @@ def _draw_over_rates(ax: Axes, result: Result, at_mean: Result) -> None:
     ax.set_title(f"T = {T}, $\\delta$ = {delta}")
     _explain(ax)
     dashed: dict[str, Any] = {"color": "0.6", "linestyle": style.DASHED, "linewidth": 0.8}
-    ax.plot([], [], **dashed, label="$lr\\,\\sigma(T+1) = R$: attained from here on")
+    ax.plot([], [], **dashed, label="$lr\\,\\sigma(T+1) = R$")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25))
 
 
@@ -166,7 +172,7 @@ def _explain(ax: Axes) -> None:
 
 def verdicts(results: Results) -> list[Verdict]:
     """The worst case attains the exact form; nothing exceeds it or the paper's."""
-    worst = [results[name] for name in ("grid", "over lr", "late", "far")]
+    worst = [results[name] for name in ("grid", "over lr", "late", "far", "start")]
     worst += [results[f"over T, {delta}"] for delta in DELTAS]
     off, there = (float(np.max([_off(r, name) for r in worst])) for name in ("mean", "at_mean"))
     slope = float(np.max([result["slope"].max() for result in worst]))
@@ -182,8 +188,6 @@ def verdicts(results: Results) -> list[Verdict]:
     attained = f"{text}largest |mean of f(x_t) - f* over the exact form - 1|"
     at_mean = f"{text}largest |f - f* at the mean iterate over the exact form - 1|"
     assumption = f"{text}largest distance of the delta achieved at a step from the one claimed"
-    at_start = float(EXACT(R=2.0, lr=10.0, sigma=3.0, delta=0.5, T=0)) / (3.0 * abs(-2.0))
-    start = "T = 0, f = sigma |x|, x_0 = -R: distance of the exact form over f(x_0) - f* from 1"
     most = f"{text[:-2]}, and the next run: largest mean of f(x_t) - f* over Theorem III"
     q, _, T = TO_AND_FRO
     least = f"f = |x|/2, lr = 1/2, C(x) = (1-q)x, then (1+q)x, q = {q}: mean of f(x_t) over"
@@ -192,13 +196,12 @@ def verdicts(results: Results) -> list[Verdict]:
         claim(attained, EXACT.source, off, "<=", 1e-12),
         claim(at_mean, EXACT.source, there, "<=", 1e-12),
         claim(f"{text}largest |g_t| over sigma", EXACT.source, slope, "<=", ROUNDED),
-        claim(start, EXACT.source, abs(at_start - 1), "<=", 1e-12),
         claim(assumption, "arXiv 1901.09847, Assumption A", achieved, "<=", 1e-12),
         claim(compressors, EXACT.source, float(np.max(used)), "<=", ROUNDED),
         claim(most, PAPER.source, np.max(shares), "<=", ROUNDED),
-        claim(f"{least} Theorem III, T = {T}", PAPER.source, late[-1], ">=", 0.97),
+        claim(f"{least} Theorem III, T = {T}", PAPER.source, late[-1], ">=", 0.98),
         *_at_the_mean(results),
-        *_observations(results),
+        *_observations(results, worst),
     ]
 
 
@@ -210,14 +213,14 @@ def _off(result: Result, name: str) -> float:
 def _at_the_mean(results: Results) -> list[Verdict]:
     """f at the mean iterate if f is sigma-Lipschitz."""
     shares = {name: share_at_mean(r) for name, r in results.items() if name.startswith("at mean, ")}
-    shortest = [shares[f"at mean, shortest, {delta}"] for delta in DELTAS]
+    short = [shares[f"at mean, {name}, {delta}"] for name in ("short", "edge") for delta in DELTAS]
     plain = [shares[f"at mean, {name}, 1.0"] for name in STEP_SIZES]
     one = [s[:1] for name, s in shares.items() if name != "at mean, over lr"]
-    off = worse(0, abs(np.concatenate([*shortest, *plain, *one]) - 1))
+    off = worse(0, abs(np.concatenate([*short, *plain, *one]) - 1))
     middle = np.array([shares[f"at mean, middle, {delta}"] for delta in DELTAS])
     long = np.array([shares[f"at mean, long, {delta}"] for delta in DELTAS])
     text = "sigma-Lipschitz f, worst f - f* at the mean of x_0, ..., x_T over the exact form: "
-    equal = f"{text}distance from 1 where delta = 1, T = 1 or lr sigma (T+1) = R"
+    equal = f"{text}distance from 1 where delta = 1, T = 1 or lr sigma (T+1) <= R"
     rest = f"delta < 1, T = 3 to {SOLVED_TS[-1]}"
     longer = f"{text}lr = R/(sigma sqrt(T+1)), {rest}"
     second = np.stack([middle, long])[..., 1]
@@ -234,11 +237,11 @@ def _at_the_mean(results: Results) -> list[Verdict]:
     ]
 
 
-def _observations(results: Results) -> list[Verdict]:
+def _observations(results: Results, worst: list[Result]) -> list[Verdict]:
     """How steep f is at the mean iterate, and how much of the bounds compressors use."""
-    steep = np.concatenate([results[f"over T, {delta}"]["slope_at_mean"] for delta in DELTAS])
-    text = "the run over T: least and largest subgradient at the mean iterate over sigma"
-    rows = [observation(text, EXACT.source, f"{steep.min():.3g} and {steep.max():.3g}")]
+    steep = np.concatenate([result["slope_at_mean"] for result in worst])
+    text = f"{len(steep)} worst cases: subgradient at the mean iterate over sigma"
+    rows = [observation(text, EXACT.source, span(steep.min(), steep.max(), 2))]
     for spec in SPECS:
         result = results[spec]
         exact, paper = (

@@ -119,10 +119,11 @@ def test_two_workers(method, values):
 
 
 @pytest.mark.parametrize(
-    ("delta", "steps", "lr", "sigma"), [(0.5, 3, 0.5, 1.0), (0.9, 4, 0.3, 2.0), (0.2, 2, 1.0, 1.0)]
+    ("delta", "steps", "lr", "sigma"),
+    [(0.5, 3, 0.5, 1.0), (0.9, 4, 0.3, 2.0), (0.2, 2, 1.0, 1.0), (0.3, 3, 0.1, 2.0)],
 )
 def test_nonsmooth_is_theorem_three_exactly(delta, steps, lr, sigma):
-    """R^2/(2 lr (T+1)) + lr sigma^2 (1/2 + S_T), attained where lr sigma (T+1) >= R (derived)."""
+    """m (2R-m)/(2 lr (T+1)) + lr sigma^2 (1/2 + S_T), m = min(lr sigma (T+1), R) (derived)."""
     q = q_of(delta)
     S = np.mean([q * (1 - q**t) / (1 - q) for t in range(steps + 1)])
     worst = worst_case(
@@ -135,7 +136,8 @@ def test_nonsmooth_is_theorem_three_exactly(delta, steps, lr, sigma):
         criterion="average-f",
         initial="x",
     )
-    exact = 1 / (2 * lr * (steps + 1)) + lr * sigma**2 * (0.5 + S)
+    m = min(lr * sigma * (steps + 1), 1)
+    exact = m * (2 - m) / (2 * lr * (steps + 1)) + lr * sigma**2 * (0.5 + S)
     assert worst.value == pytest.approx(exact, rel=1e-5)
 
 
