@@ -95,6 +95,16 @@ def of_ef21() -> dict[str, Sign]:
     }
 
 
+def of_determinant() -> dict[str, Sign]:
+    """-det > 0, so that the roots of EF on h x^2/2 have opposite signs."""
+    return {"-det": Sign(-proofs.determinant_of_ef(), q)}
+
+
+def of_traces() -> dict[str, Sign]:
+    """(1-q) r > 0, so that z is the larger root there."""
+    return {"(1-q) r": Sign(proofs.TRACE, p * n * per_1m)}
+
+
 def of_lead() -> dict[str, Sign]:
     """s > 0 and z > s: (z D - s D) (s D z + q D) = 8 q (1-q) m^2 z/(1+m)."""
     lead = proofs.Z * proofs.CGD_DENOMINATOR - proofs.CGD_NUMERATOR
@@ -109,5 +119,7 @@ SIGNS: dict[str, Callable[[], dict[str, Sign]]] = {
     "ef": of_ef,
     "ef21": of_ef21,
     "root": of_root,
+    "determinant": of_determinant,
+    "traces": of_traces,
     "lead": of_lead,
 }

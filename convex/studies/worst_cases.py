@@ -105,9 +105,10 @@ class RateProofs:
         return 1e9
 
     def compute(self) -> dict[str, Array]:
-        """Whether each of the identities "ef", "ef21", "root" and "lead" holds, and "ef_signs" and
-        so on, whether each of the signs that it needs is proven; (P,) at the P points the rest:
-        "q", "m", "step" (of EF and EF21), "rate" (of both), and "cgd", the rate of CGD.
+        """Whether each of the identities "ef", "ef21", "root", "determinant", "traces" and "lead"
+        holds, and "ef_signs" and so on, whether each of the signs that it needs is proven; (P,) at
+        the P points the rest: "q", "m", "step" (of EF and EF21), "rate" (of both), and "cgd", the
+        rate of CGD.
         """
         holds = {name: np.array(make().is_zero) for name, make in proofs.IDENTITIES.items()}
         for name, make in signs.SIGNS.items():

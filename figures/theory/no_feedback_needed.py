@@ -1,8 +1,8 @@
 """When error feedback is not needed, and when it is, with one worker and full gradients.
 
 If f is smooth and strongly convex, compressed gradient descent (CGD) has a smaller asymptotic rate
-than EF for all delta < 1 and mu < L, each at the step size of its best rate: by identities of
-polynomials in sqrt(1-delta) and mu/L and the signs of these (:mod:`efsgd.convex.lyapunov.proofs`).
+than EF at any step size, for all delta < 1 and mu < L: by identities of polynomials in
+sqrt(1-delta) and mu/L and the signs of these (:mod:`efsgd.convex.lyapunov.proofs`).
 After a fixed number of steps the answer depends on the step size. From |x_0 - x*| <= 1, for
 mu = .1, N = 10 and delta from .3 to .9, the worst f(x_N) of CGD is above 1.5 times that of EF at
 the steps of the best rates; with the step that makes it least, CGD is ahead at delta = .3, and EF,

@@ -2,8 +2,9 @@
 
 A Lyapunov search gives the rate that a quadratic function proves for all f and all compressors;
 two quadratics with linear compressors give a rate that none can beat (derived here). They agree at
-every step size that is tried, so each is the exact rate there. The best step sizes and rates of EF
-and EF21 are those of arXiv 2506.05271, those of CGD those of arXiv 1709.05191.
+every step size that is tried, so each is the exact rate there. That is for one mu and two deltas;
+for others, only the quadratics judge the closed forms. The best step sizes and rates of EF and EF21
+are those of arXiv 2506.05271, those of CGD those of arXiv 1709.05191.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from efsgd.figures.theory.common import LOOKS, METHODS, NAMES, L, best_rate, bes
 from efsgd.results import Result, Work
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -33,6 +36,8 @@ DELTAS = (0.5, 0.9)
 BELOW = (0.1, 0.25, 0.4, 0.6, 0.8, 0.9, 0.97, 0.99)
 ABOVE = (1.01, 1.03, 1.06, 1.12, 1.2)
 FACTORS = (*BELOW, 1.0, *ABOVE)  # of the best step size; the cliff is taken too
+OTHERS = tuple((mu, delta) for mu in (0.01, 0.5) for delta in (0.05, 0.2, 0.99))  # quadratics only
+AROUND = 1.01 ** np.arange(-20, 21)  # of the best step size there
 
 
 def work(quick: bool, seed: int) -> Works:
@@ -58,12 +63,17 @@ def cliff(method: str, delta: float) -> float:
     return L * float(rates.ef_cliff(L=L, delta=delta))
 
 
-def lower(method: Name, result: Result) -> Array:
-    """What no rate can beat at the step sizes of a result, (S,)."""
+def on_quadratics(method: Name, lrs: Iterable[float], delta: float, mu: float) -> Array:
+    """The rate of the worse of two quadratics at each step size; that of GD has no delta."""
     from efsgd.convex.lyapunov.rate import quadratic_rate
 
-    pairs = zip(result["lr"], result["delta"], strict=True)
-    return np.array([quadratic_rate(method, lr=lr, delta=delta, mu=MU) for lr, delta in pairs])
+    achieved = 1.0 if method == "gd" else delta
+    return np.array([quadratic_rate(method, lr=lr, delta=achieved, mu=mu) for lr in lrs])
+
+
+def lower(method: Name, result: Result) -> Array:
+    """What no rate can beat at the step sizes of a result, (S,)."""
+    return on_quadratics(method, result["lr"], float(result["delta"][0]), MU)
 
 
 def draw(results: Results) -> Figure:
@@ -78,13 +88,11 @@ def draw(results: Results) -> Figure:
 
 def _draw_rates(ax: Axes, results: Results, delta: float) -> None:
     """The rate by the search as dots on the rate of the worse of two quadratics."""
-    from efsgd.convex.lyapunov.rate import quadratic_rate
-
     for method in METHODS:
         result, (colour, dashes, marker) = results[f"{method}, {delta}"], LOOKS[method]
-        achieved, step = float(result["delta"][0]), best_step(method, mu=MU, delta=delta)
-        lrs = np.sort(np.append(np.geomspace(0.1, 1.3, 200), 1.0)) * step
-        bound = [quadratic_rate(method, lr=lr, delta=achieved, mu=MU) for lr in lrs]
+        factors = np.sort(np.append(np.geomspace(0.1, 1.3, 200), 1.0))
+        lrs = factors * best_step(method, mu=MU, delta=delta)
+        bound = on_quadratics(method, lrs, delta, MU)
         wide: dict[str, Any] = (
             {"linewidth": 3.5, "zorder": 1} if method == "ef21" else {}
         )  # below EF
@@ -112,7 +120,7 @@ def verdicts(results: Results) -> list[Verdict]:
             count += result["rate"].size
     text = f"{count} rates: largest relative distance from the worse of two quadratics"
     best = [row for method in METHODS for row in _best(results, method)]
-    return [*best, *_cliffs(results), claim(text, MINE, off, "<=", 1e-5)]
+    return [*best, *_cliffs(results), claim(text, MINE, off, "<=", 1e-5), *_quadratics()]
 
 
 def _best(results: Results, method: Name) -> list[Verdict]:
@@ -157,6 +165,32 @@ def _cliffs(results: Results) -> list[Verdict]:
         claim(f"EF and EF21, {at} ef_cliff", MINE, feedback, "<=", 1e-5),
         claim("All methods: largest rate below their cliff", CERTIFIED, below, "<", 1.0),
         claim("All methods: least rate above their cliff", CERTIFIED, above, ">", 1.0),
+    ]
+
+
+def _quadratics() -> list[Verdict]:
+    """The closed forms at other mu and delta, on quadratics with linear compressors alone."""
+    off_step, off_rate, off_cliff = 0.0, 0.0, 0.0
+    for method in METHODS:
+        for mu, delta in OTHERS:
+            values = on_quadratics(
+                method, AROUND * best_step(method, mu=mu, delta=delta), delta, mu
+            )
+            off_step = worse(off_step, abs(1 / AROUND[np.argmin(values)] - 1))
+            closed_rate = best_rate(method, mu=mu, delta=delta)
+            off_rate = worse(off_rate, abs(values.min() / closed_rate - 1))
+            near = np.array([0.999, 1.0, 1.001]) * cliff(method, delta)
+            below, there, above = on_quadratics(method, near, delta, mu)
+            off_cliff = worse(off_cliff, abs(there - 1) if below < 1 < above else np.array(np.inf))
+    mus, deltas = ("mu = .01 and .5", "delta = .05, .2 and .99")
+    text = f"All methods on quadratics alone, {mus}, {deltas}"
+    step = f"{text}: relative distance of *_step from the best of steps 1 % apart"
+    rate = f"{text}: relative distance of *_rate from the rate there"
+    edge = f"{text}: distance of the rate from 1 at the *_cliff, less .1 % below it, more above"
+    return [
+        claim(step, MINE, off_step, "<=", 1e-9),
+        claim(rate, MINE, off_rate, "<=", 1e-9),
+        claim(edge, MINE, off_cliff, "<=", 1e-9),
     ]
 
 

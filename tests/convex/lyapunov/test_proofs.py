@@ -11,10 +11,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from exact_certificates import closed_rate
+from mutants import edited
 
 from efsgd.convex.lyapunov import proofs, signs
 from efsgd.convex.lyapunov.polynomial import RULES, Polynomial, letter
 from efsgd.convex.lyapunov.proofs import IDENTITIES, M, Q, R
+from efsgd.convex.lyapunov.rate import quadratic_rate
 from efsgd.convex.lyapunov.signs import MEANING, SIGNS, Sign, is_positive
 
 
@@ -24,12 +26,59 @@ def test_the_identity_holds(name):
 
 
 @pytest.mark.parametrize("name", IDENTITIES)
-@pytest.mark.parametrize("constant", ["STEP", "RATE", "Z", "CGD_NUMERATOR"])
+@pytest.mark.parametrize("constant", ["STEP", "RATE", "Z", "TRACE", "CGD_NUMERATOR"])
 def test_it_fails_with_another_constant(name, constant, monkeypatch):
-    uses = {"ef": "STEP RATE Z", "ef21": "STEP RATE Z", "root": "RATE Z", "lead": "CGD_NUMERATOR"}
-    changed = getattr(proofs, constant) + Fraction(1, 10**30) * Q * M
-    monkeypatch.setattr(proofs, constant, changed)
+    uses = {"ef": "STEP RATE Z", "ef21": "STEP RATE Z", "root": "RATE Z"}
+    uses |= {"determinant": "", "traces": "TRACE", "lead": "CGD_NUMERATOR"}
+    changed_constant = getattr(proofs, constant) + Fraction(1, 10**30) * Q * M
+    monkeypatch.setattr(proofs, constant, changed_constant)
     assert IDENTITIES[name]().is_zero == (constant not in uses[name].split())
+
+
+EDITS = [  # a function, one edit of it, the identities that fail then
+    ("certificate_of_ef21", "d_next = d + c", "d_next = d - c", {"ef21"}),
+    ("certificate_of_ef21", "(g_next - d_next) ** 2", "(g_next - d_next) ** 3", {"ef21"}),
+    ("certificate_of_ef21", "_contraction(g_next - d, c)", "_contraction(g_next + d, c)", {"ef21"}),
+    ("certificate_of_ef21", "Q * g_next**2", "Q**2 * g_next**2", {"ef21"}),
+    ("_contraction", "(p - c) ** 2", "(p + c) ** 2", {"ef", "ef21"}),
+    ("_contraction", "(p - c) ** 2", "(p - c) ** 3", {"ef", "ef21"}),
+    ("_contraction", "Q**2 * p**2", "Q * p**2", {"ef", "ef21"}),
+    ("certificate_of_ef", "e_next**2 * PER_Q", "e_next**3 * PER_Q", {"ef"}),
+    ("step_of_ef", "return x - c", "return x + c", {"ef"}),
+    ("step_of_ef", "p - c", "p + c", {"ef", "determinant", "traces"}),
+    ("matrix_of_ef", "(1 + Q) * p", "(1 - Q) * p", {"determinant", "traces"}),
+    ("matrix_of_ef", "eta * (h * x) + e", "eta * (h * x) - e", {"determinant", "traces"}),
+    ("determinant_of_ef", "a * d - b * c", "a * d + b * c", {"determinant"}),
+    ("trace_of_ef", "a + d", "a - d", {"traces"}),
+    ("traces", "M * trace_of_ef(ONE)", "trace_of_ef(ONE)", {"traces"}),
+    ("traces", "(1 + M) * TRACE", "TRACE", {"traces"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "before", "after", "wrong"), EDITS)
+def test_another_method_or_lyapunov_function_fails(function, before, after, wrong):
+    with edited(getattr(proofs, function), before, after):
+        assert not any(IDENTITIES[name]().is_zero for name in wrong)
+
+
+@pytest.mark.parametrize("h", [0.1, 0.7, 1.0])
+def test_the_matrix_is_that_of_a_step_of_error_feedback(h):
+    q, lr = 0.6, 0.3
+    entries = {"q": q, "eta": lr, "h": h}
+    rows = proofs.matrix_of_ef(letter("h"))
+    matrix = [[sum(float(a) * np.prod([entries[n] for n in names])
+                   for names, a in one.terms.items()) for one in row] for row in rows]  # fmt: skip
+    for x, e in ((1.0, 0.0), (-0.5, 2.0)):
+        p = lr * h * x + e
+        sent = (1 + q) * p
+        assert matrix @ np.array([x, e]) == pytest.approx([x - sent, p - sent])
+
+
+def test_no_step_size_gives_ef_a_better_rate():
+    for q, m in ((0.05, 0.005), (0.3, 0.8), (0.9, 0.1)):
+        lrs = np.geomspace(1e-3, 3, 500)
+        rates = [quadratic_rate("ef", lr=lr, delta=1 - q**2, mu=m) for lr in lrs]
+        assert min(rates) >= proofs.RATE.at(q, m) * (1 - 1e-12)
 
 
 STATED = [(name, one) for name, make in SIGNS.items() for one in make()]
