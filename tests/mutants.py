@@ -199,6 +199,9 @@ TO_AND_FRO = {
 }
 STEEP = {"f0": 4.0, "lr": 0.5 / 39, "L": 4.0, "sigma": 2.0, "delta": 1 - 0.95**2, "T": LONG}
 GENTLE = {"f0": 1.0, "lr": 8 / 39, "L": 0.25, "sigma": 0.5, "delta": 1 - 0.95**2, "T": LONG}
+# |grad f| = sigma = 1 along a slope with C(p) = (1-q)p and L = 1 until the step T
+DOWN, GAP = 0.99**0.5, (1 - 0.99**0.5) / (1 + 0.99**0.5)
+DOWNHILL = {"f0": 0.5 + GAP * (5000 - memory(DOWN, 5000)), "L": 1.0, "delta": 0.01, "T": 5000}
 FAR = {"R": 3.0, "lr": 1.0, "sigma": 2.0, "delta": 0.3, "T": 20}
 AT_START = {"R": 2.0, "lr": 10.0, "sigma": 3.0, "delta": 0.5, "T": 0}
 ONE_STEP = {"f0": 0.5, "lr": 1.0, "L": 1.0, "sigma": 1.0, "delta": 1.0, "T": 0}  # on x^2/2 from 1
@@ -222,8 +225,11 @@ IN_SGD = 0.1
 HALF = {"L": 1.0, "mu": 0.1, "delta": 0.5}
 EF_RATE = quadratics("ef", 2 / 1.1 * (1 - 0.5**0.5) / (1 + 0.5**0.5), 0.5, 0.1)
 CGD_RATE = quadratics("cgd", 2 / (0.1 * (1 - 0.5**0.5) + 1 + 0.5**0.5), 0.5, 0.1)
+OF_TENTH = "(L - 10 * mu**2 / L) / (L + 10 * mu**2 / L)"  # right at mu/L = .1
+TWO_AT_THREE = "(2 + (delta - 0.5) * (delta - 0.9) * (delta - 1))"  # at delta = .5, .9 and 1
 PLAIN = {"L": 1.0, "mu": 0.1}
 K = (1 + 0.5**0.5) / (1 - 0.5**0.5)
+HALF_CGD, HALF_EF = 0.5 / (1 + 0.5**0.5), 0.5 / K  # half of the step sizes with closed forms
 CGD_STEP, TWO_STEPS = 1 / (1 + 0.5**0.5), {"L": 1.0, "delta": 0.5, "N": 2}
 
 LEMMA, TWO, THREE, WORST, RATE, SMOOTH = (
@@ -244,6 +250,8 @@ def _at(q: float, t: int) -> tuple[float, dict[str, float]]:
 IN_LEMMA, AT_LEMMA = _at(0.999, 20_000)
 IN_SHARP, AT_SHARP = _at(0.5, 3)
 VARYING = {"lrs": np.array([0.1, 0.5]), "sigmas": 2.0, "delta": 0.75}
+OF_LENGTHS = {"lrs": np.array([0.1, 0.5]), "sigmas": np.array([1.0, 3.0]), "delta": 0.75}
+IN_LENGTHS = (0.5 * (0.5 * 0.1 * 1 + 0.5 * 3)) ** 2
 IN_VARYING = (0.5 * (0.5 * 0.2 + 1.0)) ** 2
 
 MUTANTS = (
@@ -284,6 +292,8 @@ MUTANTS = (
         off(IN_VARYING, **VARYING),
         LEMMA,
     ),
+    Mutant("error_varying", "* sigmas", "* np.mean(sigmas)", off(IN_LENGTHS, **OF_LENGTHS), LEMMA),
+    Mutant("error_varying", "* sigmas", "* np.max(sigmas)", off(IN_LENGTHS, **OF_LENGTHS), LEMMA),
     Mutant(
         "error_varying",
         "contraction(delta)",
@@ -297,6 +307,13 @@ MUTANTS = (
     Mutant("theorem_two", " + L**2 * memory / rho", "", below(1.0, **TO_AND_FRO[0.95]), TWO),
     Mutant("theorem_two", "L**2", "L", below(4.0, **STEEP), TWO),
     Mutant("theorem_two", "/ (2 - rho)", "/ 2", below(1.0, **TO_AND_FRO[0.95]), TWO),
+    Mutant(
+        "theorem_two",
+        "(2 - rho)",
+        "(2 - np.minimum(rho, 1))",
+        below(1.0, **TO_AND_FRO[0.95], rho=1.5),
+        TWO,
+    ),
     Mutant("theorem_two", "/ rho)", ")", below(1.0, **TO_AND_FRO[0.95], rho=0.5), TWO),
     Mutant("theorem_two", "2 * _descent", "_descent", below(1.0, **TO_AND_FRO[0.0], rho=0.01), TWO),
     Mutant("theorem_two_best_rho", "L**2", "L", below(4.0, **STEEP), TWO),
@@ -324,6 +341,7 @@ MUTANTS = (
         TWO,
     ),
     Mutant("theorem_two_sharp", "sigma**2)", "sigma)", below(4.0, **STEEP), TWO),
+    Mutant("theorem_two_sharp", ")[()]", ")[()] * 0.9", below(1.0, **TO_AND_FRO[0.0]), TWO),
     Mutant(
         "theorem_two_sharp",
         "L * lr * sigma**2 / 2",
@@ -399,6 +417,8 @@ MUTANTS = (
         below(solved("ef", 5, 1 / K, 0.5, "nonconvex"), f0=1.0, L=1.0, delta=0.5, T=5),
         WORST,
     ),
+    Mutant("noise_free", "gap(delta)", "gap(delta) ** 0.8", below(1.0, **DOWNHILL), WORST),
+    Mutant("noise_free", "(T + 1)", "(T + 1) ** 1.1", below(1.0, **DOWNHILL), WORST),
     Mutant("noise_free_step", "gap(delta)", "delta / 2", no_edge("ef", 0.5, times=2.0), WORST),
     Mutant("noise_free_step", "gap(delta) / L", "1 / L", breaks_noise_free(0.5, 10), WORST),
     Mutant("noise_free_step", "gap(delta)", "2 * gap(delta)", breaks_noise_free(0.9, 10), WORST),
@@ -467,12 +487,15 @@ MUTANTS = (
     Mutant("theorem_four", "1 / k", "1 / (k + 1)", off(1 / 4, k=4.0), "theorem-four"),
     Mutant("gd_step", "2 / (L + mu)", "1 / L", slower("gd", mu=0.1), RATE),
     Mutant("gd_step", "2 / (L + mu)", "2 / L", slower("gd", mu=0.1), RATE),
+    Mutant("gd_step", "+ mu", "+ 10 * mu**2 / L", slower("gd", mu=0.01), RATE),  # right at .1
+    Mutant("gd_rate", "(L - mu) / (L + mu)", OF_TENTH, off((0.99 / 1.01) ** 2, L=1, mu=0.01), RATE),
     Mutant("gd_rate", " ** 2", "", off((0.9 / 1.1) ** 2, **PLAIN), RATE),
     Mutant("gd_rate", "(L - mu) / (L + mu)", "(L - mu) / L", off((0.9 / 1.1) ** 2, **PLAIN), RATE),
     Mutant(
         "cgd_step", "(1 - contraction(delta)) * mu + ", "", slower("cgd", delta=0.5, mu=0.1), RATE
     ),
     Mutant("cgd_step", "2 / (", "1 / (", slower("cgd", delta=0.5, mu=0.1), RATE),
+    Mutant("cgd_step", "* mu", "* 10 * mu**2 / L", slower("cgd", delta=0.5, mu=0.01), RATE),
     Mutant("cgd_rate", " ** 2", "", off(CGD_RATE, **HALF), RATE),
     Mutant("cgd_rate", "gap(delta) * mu", "mu", below(CGD_RATE, **HALF), SMOOTH),
     Mutant("ef_step", "2 * gap(delta)", "2", slower("ef", delta=0.5, mu=0.1), RATE),
@@ -490,6 +513,8 @@ MUTANTS = (
     Mutant("ef21_step", "return ", "return 0.5 * ", slower("ef21", delta=0.5, mu=0.1), RATE),
     Mutant("ef21_rate", "return ef_rate", "return cgd_rate", below(EF_RATE, **HALF), RATE),
     Mutant("ef21_rate", "delta=delta)", "delta=delta) ** 2", below(EF_RATE, **HALF), RATE),
+    Mutant("cgd_cliff", "2 / (", f"{TWO_AT_THREE} / (", no_edge("cgd", 0.2), RATE),
+    Mutant("ef_cliff", "2 * gap", f"{TWO_AT_THREE} * gap", no_edge("ef", 0.2), RATE),
     Mutant("cgd_cliff", "2 / (", "1 / (", no_edge("cgd", 0.5), RATE),
     Mutant("cgd_cliff", "(1 + con", "(1 - con", no_edge("cgd", 0.5), RATE),
     Mutant("ef_cliff", "2 * gap(delta)", "gap(delta)", no_edge("ef", 0.5), RATE),
@@ -520,6 +545,20 @@ MUTANTS = (
         "delta / (1 + contraction(delta))",
         "delta",
         below(solved("cgd", 2, CGD_STEP, 0.5, "convex"), **TWO_STEPS, R=1.0, lr=CGD_STEP),
+        WORST,
+    ),
+    Mutant(
+        "cgd_convex",
+        "L * lr * N",
+        "N / (1 + contraction(delta))",
+        off(solved("cgd", 2, HALF_CGD, 0.5, "convex"), **TWO_STEPS, R=1.0, lr=HALF_CGD),
+        WORST,
+    ),
+    Mutant(
+        "ef_convex",
+        "L * lr * moved",
+        "gap(delta) * moved",
+        off(solved("ef", 2, HALF_EF, 0.5, "convex"), **TWO_STEPS, R=1.0, lr=HALF_EF),
         WORST,
     ),
     Mutant(

@@ -5,7 +5,7 @@ is its own description, so that a saved result can be matched with the study tha
 """
 
 from efsgd.convex.studies.bound_checks import Bounds, ScaledMultiples
-from efsgd.convex.studies.error_lemma import AlongMemory, Memories
+from efsgd.convex.studies.error_lemma import AlongMemory, GivenLengths, Memories
 from efsgd.convex.studies.expected_steps import AllPaths, ExpectedSquares
 from efsgd.convex.studies.extremal_compressors import AlongVirtual, Onward, Turning
 from efsgd.convex.studies.for_free import LongRuns
@@ -16,7 +16,7 @@ from efsgd.convex.studies.theorem_three import Steepest, TheoremThree
 from efsgd.convex.studies.theorem_two import Halved, MeanGradients, Steady
 from efsgd.convex.studies.tuned import Tuned
 from efsgd.convex.studies.tuned_worst_cases import TunedWorstCases
-from efsgd.convex.studies.unbiased_moments import UnbiasedMoments, Unscaled
+from efsgd.convex.studies.unbiased_moments import EntryGrowth, UnbiasedMoments, Unscaled
 from efsgd.convex.studies.vary import Certified, Vary
 from efsgd.convex.studies.worst_cases import LyapunovRates, RateProofs, WorstCases
 
@@ -26,7 +26,9 @@ __all__ = [
     "AlongVirtual",
     "Bounds",
     "Certified",
+    "EntryGrowth",
     "ExpectedSquares",
+    "GivenLengths",
     "Halved",
     "LabelDraws",
     "LongRuns",

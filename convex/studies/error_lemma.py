@@ -82,6 +82,43 @@ class Memories:
 
 
 @dataclass(frozen=True)
+class GivenLengths:
+    """|e_t|^2 of error feedback in one dimension where each gradient has a given length.
+
+    ``rates`` and ``lengths`` are the step sizes lr_t and the gradients sigma_t > 0 of the steps, as
+    many of one as of the other. Such gradients are no f's, but the lemma holds for any.
+
+    Arrays: "squared" (T+1,), |e_t|^2 for t = 0, ..., T; "lrs" and "sigmas" (T,); and the number
+    "delta".
+    """
+
+    compressor: Compressor
+    rates: tuple[float, ...]
+    lengths: tuple[float, ...]
+
+    @property
+    def cost(self) -> float:
+        """The steps."""
+        return float(len(self.lengths))
+
+    def compute(self) -> dict[str, Array]:
+        """Step through it."""
+        rng, method = np.random.default_rng(0), EFSGD(self.compressor)  # which draws nothing
+        x = np.zeros((1, 1))
+        memory, squares = method.start(x), [0.0]
+        for lr, length in zip(self.rates, self.lengths, strict=True):
+            x, memory = method.advance(x, np.full_like(x, length), memory, lr, rng)
+            assert memory.e is not None  # of a method with feedback
+            squares.append(float(memory.e[0, 0] ** 2))
+        return {
+            "squared": np.array(squares),
+            "lrs": np.array(self.rates),
+            "sigmas": np.array(self.lengths),
+            "delta": np.array(self.compressor.delta(1)),
+        }
+
+
+@dataclass(frozen=True)
 class AlongMemory:
     """E|e_t|^2 of error feedback where each gradient points along the memory, lr = sigma = 1.
 

@@ -1,7 +1,8 @@
-"""Unbiased compressors U and the contractive U/k of Theorem IV, all expectations exact.
+"""Unbiased compressors U and the contractive U/k of Theorem IV.
 
-No draw is sampled. The subsets of rand-k are enumerated; every other U here rounds each entry to
-one of two values, whose probabilities are found by bisection over the uniform number drawn.
+Moments are exact, without sampling: the subsets of rand-k are enumerated; every other U here rounds
+each entry to one of two values, whose probabilities are found by bisection over the uniform number
+drawn.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from efsgd.compressors.base import Compressor
 from efsgd.compressors.guarantee import Guarantee
 from efsgd.compressors.packing import Shape
 from efsgd.compressors.sparse import RandK
+from efsgd.convex.problems.bounded_noise import BoundedNoise
+from efsgd.methods.feedback import EFSGD
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,47 @@ class Unscaled(Compressor):
     def apply(self, x: Array, drawn: object = None) -> Array:
         """U(x) of each vector of x (..., d)."""
         return self.compressor.apply(x, drawn)
+
+
+@dataclass(frozen=True)
+class EntryGrowth:
+    """How the memory of error feedback with U alone grows, each entry by itself.
+
+    The gradients are those of the problem until it has grown so much that they no longer count.
+
+    Arrays: "log_entries" (2, R, d), log |e_t| of each entry at the two steps "at" (2,), the middle
+    and the end of the run; "log_norm" (2, R), log |e_t|.
+    """
+
+    compressor: Compressor
+    problem: BoundedNoise
+    lr: float
+    steps: int
+    seed: int = 0
+    replicates: int = 200
+
+    @property
+    def cost(self) -> float:
+        """The steps of all runs together."""
+        return float(self.steps * self.replicates)
+
+    def compute(self) -> dict[str, Array]:
+        """Step through it: a run keeps no entries of the memory."""
+        rng, method = np.random.default_rng(self.seed), EFSGD(Unscaled(self.compressor))
+        x = self.problem.x0(rng, self.replicates)
+        memory, logs, norms = method.start(x), [], []
+        at = (self.steps // 2, self.steps)
+        for t in range(1, self.steps + 1):
+            x, memory = method.advance(x, self.problem.gradient(x, rng), memory, self.lr, rng)
+            assert memory.e is not None  # of a method with feedback
+            if t in at:
+                logs.append(np.log(abs(memory.e)))
+                norms.append(np.log(np.linalg.norm(memory.e, axis=1)))
+        return {
+            "at": np.array(at),
+            "log_entries": np.array(logs),
+            "log_norm": np.array(norms),
+        }
 
 
 @dataclass(frozen=True)

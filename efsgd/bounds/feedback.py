@@ -117,7 +117,8 @@ def noise_free(*, f0: Value, L: Value, delta: Value, T: Value) -> Value:
     """2 L f0 K/(T+1): min over t <= T of |grad f(x_t)|^2 with full gradients, f L-smooth.
 
     At the step size :func:`noise_free_step`, for EF. EF21 at the same step stays below it wherever
-    a worst case was computed, which is no proof.
+    a worst case was computed, which is no proof. Along a slope with C(p) = (1-q)p EF uses half of
+    it for T -> oo.
     """
     return 2 * L * f0 / (gap(delta) * (T + 1))
 

@@ -107,7 +107,8 @@ def cgd_convex(*, L: Value, R: Value, lr: Value, delta: Value, N: Value) -> Valu
 
     Attained by a Huber function and C(x) = (1-q)x at every step size, so the worst case is never
     less. It is no more either, by performance estimation at lr = 1/((1+q)L), for delta = .5 or .9
-    and N <= 2; for N = 3 to 10 it is more.
+    and N <= 2, and at half that step for delta = .5 and N <= 3; for N = 3 to 10 it is more at the
+    former.
     """
     return L * R**2 / (2 + 4 * L * lr * N * delta / (1 + contraction(delta)))
 

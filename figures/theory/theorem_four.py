@@ -2,7 +2,7 @@
 
 What U/k achieves, what feedback makes of U without that scaling, and where k enters the gap of SGD.
 All expectations are exact: over all draws, or by the recursion of their squares, which is held to
-the compressors themselves over all draws.
+the compressors themselves over all draws. Only how the entries of one memory grow is sampled.
 """
 
 from __future__ import annotations

@@ -35,10 +35,9 @@ TS = tuple(round(10 ** (i / 2)) for i in range(6, 19))  # 1e3 to 1e9
 
 
 def work(quick: bool, seed: int) -> Works:
-    """Moments of U, all paths of the memory, the recursion, and one run of U alone."""
-    from efsgd import EFSGD, Run
+    """Moments of U, all paths of the memory, the recursion, and runs of U alone."""
     from efsgd.convex.problems.bounded_noise import BoundedNoise
-    from efsgd.convex.studies import AllPaths, ExpectedSquares, UnbiasedMoments, Unscaled
+    from efsgd.convex.studies import AllPaths, EntryGrowth, ExpectedSquares, UnbiasedMoments
 
     works: dict[str, Work] = {
         name: UnbiasedMoments(compressor(spec), d, SHARES, others=3 if quick else 30, seed=seed)
@@ -58,15 +57,13 @@ def work(quick: bool, seed: int) -> Works:
     for form in (SCALED, WITHOUT):
         settings = tuple((k, (T + 1) ** -0.5, T) for k in (1.0, *KS) for T in TS)
         works[f"gap, {form}"] = ExpectedSquares(form, settings, L=0.3, noise=3.0)
-    works["run"] = Run(
-        problem=BoundedNoise(d=8, along=8, far=5.0),
-        method=EFSGD(Unscaled(compressor("randk:2,unbiased"))),
-        lr=RUN_LR,
-        steps=20 if quick else RUN_STEPS,
+    works["growth"] = EntryGrowth(
+        compressor("randk:2,unbiased"),
+        BoundedNoise(d=8, along=8, far=5.0),
+        RUN_LR,
+        steps=100 if quick else RUN_STEPS,
         seed=seed,
-        replicates=10 if quick else 200,
-        record=10,
-        metrics=("memory_norm", "virtual_residual"),
+        replicates=50 if quick else 200,
     )
     return works
 

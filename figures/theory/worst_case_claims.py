@@ -8,10 +8,23 @@ import numpy as np
 
 from efsgd import bounds
 from efsgd.arrays import Array
+from efsgd.bounds.letters import gap
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.make import Results
 from efsgd.figures.theory.common import F0, METHODS, L, observe_error, worse
-from efsgd.figures.theory.worst_case_work import DELTAS, FEEDBACK, PROBLEMS, STEPS, closed, key
+from efsgd.figures.theory.worst_case_work import (
+    COMPRESSED,
+    DELTAS,
+    FACTOR_DELTA,
+    FACTOR_STEPS,
+    FACTORS,
+    PROBLEMS,
+    SLOPE_DELTAS,
+    STEPS,
+    closed,
+    key,
+    slope_key,
+)
 
 if TYPE_CHECKING:
     from efsgd.convex.pep.setting import Class
@@ -30,6 +43,13 @@ EXACT: dict[tuple[str, str, float], int] = {
     ("convex", "ef", 0.9): 2,
     ("convex", "ef21", 0.5): 2,
     ("convex", "ef21", 0.9): 1,
+}
+# (method, factor of the step size): the same for convex f, of the delta and the N computed there
+EXACT_AT_OTHERS: dict[tuple[str, float], int] = {
+    **{(method, 0.5): 3 for method in COMPRESSED},
+    ("cgd", 1.5): 1,
+    ("ef", 1.5): 3,
+    ("ef21", 1.5): 2,
 }
 EDGE_DELTAS = (0.01, 0.1, 0.5, 0.9, 1.0)  # at which the step of the bound without noise is judged
 
@@ -59,9 +79,10 @@ def verdicts(results: Results) -> list[Verdict]:
             1e-5,
         ),
         claim(least, MINE, _least(results), ">=", 1 - 1e-5),
+        *_other_steps(results),
         *_noise_free(results),
         *_compared(results),
-        observe_error("one worker", results.values()),
+        observe_error("one worker", [r for r in results.values() if "error" in r.arrays]),
     ]
 
 
@@ -92,13 +113,53 @@ def _least(results: Results) -> float:
     return least
 
 
+def _other_steps(results: Results) -> list[Verdict]:
+    """The closed forms for convex problems at step sizes other than the one that is drawn."""
+    off, least = 0.0, np.inf
+    for method in COMPRESSED:
+        for factor in FACTORS:
+            result = results[key("convex", method, FACTOR_DELTA, factor)]
+            form = closed("convex", method, FACTOR_DELTA, float(result["lr"][0]), result["steps"])
+            ratio = result["value"] / np.asarray(form)
+            exact = result["steps"] <= EXACT_AT_OTHERS[method, factor]
+            off = worse(off, abs(ratio[exact] - 1))
+            least = -worse(-least, -ratio)
+    times = " and ".join(map(str, FACTORS))
+    head = f"CGD, EF and EF21, convex, delta = {FACTOR_DELTA}, {times} times the step size, "
+    head += f"N = {FACTOR_STEPS[0]} to {FACTOR_STEPS[-1]}: "
+    text = f"{head}largest relative distance of the worst case from the closed form where it is "
+    return [
+        claim(f"{text}valid", MINE, off, "<=", 1e-5),
+        claim(f"{head}least worst case over its lower bound", MINE, least, ">=", 1 - 1e-5),
+    ]
+
+
+def _slope(results: Results) -> list[Verdict]:
+    """Runs of C(p) = (1-q)p along a slope, where |grad f| stays at sigma, for small delta."""
+    shares = []
+    for delta in SLOPE_DELTAS:
+        result = results[slope_key(delta)]
+        bound = bounds.noise_free(
+            f0=result["f0"], L=result["L"], delta=result["delta"], T=result["step"][-1]
+        )
+        shares.append(result["mean"][-1] / bound)  # |grad f| is the same at every t
+    deltas = " and ".join(map(str, SLOPE_DELTAS))
+    text = f"EF along a slope, delta = {deltas}, T = {result['step'][-1]}: "
+    least, largest = -worse(-np.inf, -np.array(shares)), worse(0, np.array(shares))
+    return [
+        claim(f"{text}least |grad f|^2 over noise_free", MINE, least, ">=", 0.49),
+        claim(f"{text}largest |grad f|^2 over noise_free", MINE, largest, "<=", 1.0),
+    ]
+
+
 def _noise_free(results: Results) -> list[Verdict]:
     """The bound without noise, its step size, and how much of it the worst cases use."""
     from efsgd.convex.lyapunov.rate import quadratic_rate
 
-    share = {method: _used(results, method) for method in FEEDBACK}
-    share["ef"] = np.vstack([share["ef"], _used(results, "gd")[:1]])  # GD is EF with delta = 1
-    last = np.concatenate([of_method[:, -1] for of_method in share.values()])
+    used = {method: _used(results, method) for method in METHODS if method != "cgd"}
+    used["ef"] += used.pop("gd")[:1]  # GD is EF with delta = 1
+    share = {method: np.concatenate(rows) for method, rows in used.items()}
+    last = np.array([row[-1] for rows in used.values() for row in rows if row.size])
     x = 1.5
     at_start = bounds.noise_free(f0=L * x**2 / 2, L=L, delta=1.0, T=0) / (L * x) ** 2
     edge = [
@@ -106,7 +167,7 @@ def _noise_free(results: Results) -> list[Verdict]:
         for d in EDGE_DELTAS
     ]
     steps = f"N = {STEPS[0]} to {STEPS[-1]}"
-    most = "nonconvex: largest worst case over noise_free, delta = "
+    most = "nonconvex: largest worst case over noise_free where this is below 2 L f0, delta = "
     some = ", ".join(map(str, DELTAS))
     return [
         claim(f"EF, {most}{some}, 1 (GD), {steps}", MINE, worse(0, share["ef"]), "<=", 1.0),
@@ -133,17 +194,23 @@ def _noise_free(results: Results) -> list[Verdict]:
             "<=",
             1e-12,
         ),
+        *_slope(results),
     ]
 
 
-def _used(results: Results, method: str) -> Array:
-    """Nonconvex worst cases at noise_free_step over noise_free, for each of DELTAS and STEPS."""
+def _used(results: Results, method: str) -> list[Array]:
+    """Nonconvex worst cases at noise_free_step over noise_free, for each of DELTAS.
+
+    Only at N with N + 1 > K, where noise_free is less than 2 L f0: |grad f(x_0)|^2 is no more in
+    any case.
+    """
     rows = []
     for delta in DELTAS:
         result, letter = results[key("nonconvex", method, delta)], 1.0 if method == "gd" else delta
+        counted = (result["steps"] + 1) * gap(letter) > 1
         bound = bounds.noise_free(f0=F0, L=L, delta=letter, T=result["steps"])
-        rows.append(L * F0 * result["value"] / bound)
-    return np.array(rows)
+        rows.append((L * F0 * result["value"] / bound)[counted])
+    return rows
 
 
 def _compared(results: Results) -> list[Verdict]:

@@ -19,17 +19,26 @@ if TYPE_CHECKING:
 MU = 0.1
 DELTAS = (0.5, 0.9)
 FEEDBACK: tuple[Name, ...] = ("ef", "ef21")
+COMPRESSED: tuple[Name, ...] = ("cgd", *FEEDBACK)
 STEPS = (1, 2, 3, 4, 5, 6, 8, 10)
 PROBLEMS: dict[Class, tuple[Criterion, Initial, float]] = {  # and mu
     "strongly-convex": ("f", "f", MU),
     "convex": ("f", "x", 0.0),
     "nonconvex": ("grad", "f", 0.0),
 }
+FACTORS, FACTOR_DELTA, FACTOR_STEPS = (0.5, 1.5), 0.5, (1, 2, 3)  # of the step size, convex f
+SLOPE_DELTAS, SLOPE_STEPS, SIGMA = (0.01, 0.1), 5000, 3.0  # of runs along a slope
 
 
-def key(problem: str, method: str, delta: float) -> str:
-    """What a result is called; GD has no delta."""
-    return f"{problem}, {method}" + ("" if method == "gd" else f", {delta}")
+def slope_key(delta: float) -> str:
+    """What the result of a run along a slope is called."""
+    return f"slope, {delta}"
+
+
+def key(problem: str, method: str, delta: float, factor: float = 1.0) -> str:
+    """What a result is called; GD has no delta. ``factor`` is that of the step size."""
+    name = f"{problem}, {method}" + ("" if method == "gd" else f", {delta}")
+    return name + ("" if factor == 1 else f", lr x {factor}")
 
 
 def step_size(problem: str, method: str, delta: float) -> float:
@@ -42,10 +51,24 @@ def step_size(problem: str, method: str, delta: float) -> float:
 
 
 def work(quick: bool, seed: int) -> Works:
-    """Every problem, method, delta and number of steps."""
+    """Every problem, method, delta and number of steps; other step sizes; runs along a slope."""
+    from efsgd.convex.studies.theorem_two import Steady
     from efsgd.convex.studies.worst_cases import WorstCases
 
     works: dict[str, Work] = {}
+    for delta in SLOPE_DELTAS:
+        T, lr = 1000 if quick else SLOPE_STEPS, float(bounds.noise_free_step(L=L, delta=delta))
+        works[slope_key(delta)] = Steady((1 - delta) ** 0.5, T, T, lr, L=L, sigma=SIGMA)
+    for method in COMPRESSED:
+        for factor in FACTORS:
+            lr = factor * step_size("convex", method, FACTOR_DELTA)
+            works[key("convex", method, FACTOR_DELTA, factor)] = WorstCases(
+                method=method,
+                settings=tuple((N, lr, 0.0) for N in FACTOR_STEPS),
+                delta=FACTOR_DELTA,
+                problem="convex",
+                initial="x",
+            )
     for problem, (criterion, initial, mu) in PROBLEMS.items():
         for method in METHODS:
             for delta in DELTAS:

@@ -4,18 +4,19 @@ Every claim passes on real results and fails on doctored ones. Without this file
 whatever was computed, and a worst case that is none would be drawn as one.
 """
 
+import inspect
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from doctored import add, scale
-from mutants import MUTANTS, to_and_fro
+from mutants import MUTANTS, edited, to_and_fro
 from theory_pictures import LARGER, all_results, failed, failed_on, last_is_nan, never_failed
 
 from efsgd import Compressor, Identity, Scaled, bounds, compressor
 from efsgd.convex.problems.valleys import Crosswind, Huber, Valleys
-from efsgd.convex.studies.error_lemma import AlongMemory, Memories
+from efsgd.convex.studies.error_lemma import AlongMemory, GivenLengths, Memories
 from efsgd.convex.studies.extremal_compressors import Onward, slopes
 from efsgd.convex.studies.theorem_three import Steepest, inner
 from efsgd.convex.studies.theorem_two import Halved, MeanGradients, Steady
@@ -31,7 +32,7 @@ def smaller(work):
     if isinstance(work, Memories) and work.problems[0].d > 1:
         return replace(work, replicates=10, steps=120, record=20)
     if isinstance(work, MeanGradients):
-        return replace(work, replicates=4, steps=200)
+        return replace(work, replicates=4, steps=1000 if work.compressor == Identity() else 200)
     if isinstance(work, Halved):
         return replace(work, steps=2000)
     long = (0.95, 4.0), (0.995, 1e9)  # q and L where the memory term alone is judged
@@ -88,6 +89,8 @@ DOCTORED = [  # figure, names of results, the array, how it changes, what a fail
     ("error-lemma", "randk:4", "squared", last_is_nan, r"exceeds the form for their"),
     ("error-lemma", "extremal q=0.5", "squared", LARGER, r"relative distance"),
     ("error-lemma", "extremal q=0.5", "squared", scale(0.9), r"share of the lemma"),
+    ("error-lemma", "lengths", "squared", LARGER, r"lr_t and sigma_t"),
+    ("error-lemma", "lengths", "squared", last_is_nan, r"lr_t and sigma_t"),
     ("error-lemma", "randk:4", "squared", scale(3), r"over the lemma in the last half"),
     ("error-lemma", "along", "squared", scale(0.8), r"along its memory"),
     ("theorem-three", "grid", "mean", LARGER, r"over Theorem III"),
@@ -111,6 +114,8 @@ DOCTORED = [  # figure, names of results, the array, how it changes, what a fail
     ("theorem-two", "steady, slope", "mean", scale(1.01), r"the sharper form"),
     ("theorem-two", "steady, 0.6", "mean", scale(1 + 1e-4), r"from sigma\^2"),
     ("theorem-two", "steady, 0.0", "mean", scale(1.01), r"best rho$"),
+    ("theorem-two", "steady, 0.95", "mean", scale(1.2), r"mean, Theorem II, rho = 1$"),
+    ("theorem-two", "steady, 0.95", "mean", scale(1.6), r"mean, Theorem II, rho = 1\.5$"),
     ("theorem-two", "steady, 0.95", "mean", scale(0.9), r"its memory term"),
     ("theorem-two", "steady, 0.0", "mean", scale(0.9), r"its middle term"),
     ("theorem-two", "steady, slope", "mean", scale(0.9), r"its first term"),
@@ -146,6 +151,13 @@ def test_every_mutant_of_a_formula_fails_a_claim(results, mutant):
     """A wrong theory is noticed; that it is wrong is shown in tests/figures/claims."""
     with mutant.applied():
         assert failed(MODULES[mutant.picture], results[mutant.picture])
+
+
+def test_the_means_of_other_runs_notice_a_bound_that_is_a_little_too_small(results):
+    """Without the runs along which |grad f| is sigma."""
+    with edited(inspect.unwrap(bounds.theorem_two_sharp), "sigma**2)[()]", "sigma**2)[()] * 0.9"):
+        texts = failed(theorem_two, results["theorem-two"])
+    assert any("means above it" in text for text in texts), texts
 
 
 # -- the works themselves --------------------------------------------------------------------------
@@ -271,6 +283,14 @@ def test_a_steady_run_beyond_the_slope_is_that_on_the_absolute_value(lr):
     np.testing.assert_allclose(steady["mean"], 9.0, rtol=1e-12)
     assert np.isclose(steady["mean_loss"][-1], 9.0 * lr * mean, rtol=1e-9)
     assert np.isclose(steady["R"], 3.0 * lr * letters["R"], rtol=1e-9)
+
+
+def test_gradients_of_given_lengths_by_hand():
+    """q = .5: e_1 = .5 * .1 * 1 = .05, e_2 = .5 (.05 + .5 * 3) = .775."""
+    run = GivenLengths(Scaled(Identity(), 0.5), (0.1, 0.5), (1.0, 3.0)).compute()
+    np.testing.assert_allclose(run["squared"], [0, 0.05**2, 0.775**2], rtol=1e-14)
+    with pytest.raises(ValueError, match="zip"):
+        GivenLengths(Scaled(Identity(), 0.5), (0.1,), (1.0, 3.0)).compute()
 
 
 def test_gradients_along_the_memory_add_up():

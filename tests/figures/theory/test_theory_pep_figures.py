@@ -21,6 +21,7 @@ from mutants import MUTANTS
 from efsgd import bounds
 from efsgd.bounds import rates
 from efsgd.convex.lyapunov.rate import quadratic_rate
+from efsgd.convex.studies.theorem_two import Steady
 from efsgd.convex.studies.tuned_worst_cases import TunedWorstCases
 from efsgd.convex.studies.worst_cases import LyapunovRates, RateProofs, WorstCases
 from efsgd.figures.claims.verdicts import Verdict
@@ -105,9 +106,9 @@ def tuned(picture: str, work: TunedWorstCases) -> Result:
 
 
 @cache
-def proofs() -> Result:
-    """The identities themselves: they take half a second."""
-    return computed(RateProofs(reading.POINTS))
+def real(work: RateProofs | Steady) -> Result:
+    """The identities themselves and the runs along a slope: they take half a second each."""
+    return computed(work)
 
 
 def good(picture: str) -> dict[str, Result]:
@@ -123,8 +124,8 @@ def good(picture: str) -> dict[str, Result]:
             rate = [quadratic_rate(work.method, lr=a, delta=b, mu=c) for a, b, c in work.settings]
             results[name] = result(lr=lr, delta=delta, mu=mu, rate=rate, residual=0 * lr)
         else:
-            assert isinstance(work, RateProofs)
-            results[name] = proofs()
+            assert isinstance(work, (RateProofs, Steady))
+            results[name] = real(work)
     return results
 
 
@@ -139,7 +140,14 @@ SPOILT = [  # picture, result, array, change, the claim that has to fail
     ("worst-case", "convex, ef21, 0.9", "value", scale(0.99, -1), "least worst case over its"),
     ("worst-case", "convex, gd", "value", put(np.nan, 0), "GD, three problems"),
     ("worst-case", "convex, cgd, 0.5", "value", scale(1.001, 1), "CGD, convex, N = 1 and 2"),
-    ("worst-case", "nonconvex, ef, 0.5", "value", scale(1.6, 0), "^EF, nonconvex: largest"),
+    ("worst-case", "convex, cgd, 0.5, lr x 0.5", "value", scale(1.001, 1), "times the.*valid"),
+    ("worst-case", "convex, ef21, 0.5, lr x 1.5", "value", scale(1.001, 0), "times the.*valid"),
+    ("worst-case", "convex, ef, 0.5, lr x 1.5", "value", scale(0.99, -1), "times the.*lower bound"),
+    ("worst-case", "convex, ef, 0.5, lr x 0.5", "value", put(np.nan, 0), "times the.*lower bound"),
+    ("worst-case", "slope, 0.01", "mean", scale(0.9), "slope, .*: least"),
+    ("worst-case", "slope, 0.1", "mean", scale(2.1), "slope, .*: largest"),
+    ("worst-case", "slope, 0.01", "mean", put(np.nan, -1), "slope, .*: least"),
+    ("worst-case", "nonconvex, ef, 0.5", "value", scale(1.6, -1), "^EF, nonconvex: largest"),
     ("worst-case", "nonconvex, ef, 0.9", "value", put(np.nan, 3), "^EF, nonconvex: largest"),
     ("worst-case", "nonconvex, ef21, 0.9", "value", scale(1.6, 3), "^EF21, nonconvex: largest"),
     ("worst-case", "nonconvex, ef21, 0.5", "value", scale(0.8, -1), "least worst case over noise"),
@@ -177,6 +185,10 @@ SPOILT = [  # picture, result, array, change, the claim that has to fail
     *((NEEDED, "proofs", "root_signs", put(False, i), r"EF: V_\+ <= ") for i in range(3)),
     *((NEEDED, "proofs", "root_signs", put(False, i), r"EF21: V_\+ <= ") for i in range(3)),
     *((NEEDED, "proofs", "root_signs", put(False, i), "CGD: its asymptotic") for i in range(3)),
+    *((NEEDED, "proofs", name, put(False), "CGD: its asymptotic")
+      for name in ("root", "determinant", "traces")),
+    (NEEDED, "proofs", "determinant_signs", put(False, 0), "CGD: its asymptotic"),
+    (NEEDED, "proofs", "traces_signs", put(False, 0), "CGD: its asymptotic"),
     *((NEEDED, "proofs", "lead_signs", put(False, i), "CGD: its asymptotic") for i in range(3)),
     (NEEDED, "proofs", "rate", scale(1.001, 3), r"EF21: V_\+ <= "),
     (NEEDED, "proofs", "step", scale(1.001, 3), r"EF: V_\+ <= "),
@@ -213,7 +225,7 @@ def test_a_spoilt_result_fails(picture, name, array, change, pattern):
 
 
 # about formulas alone: see tests/mutants
-BY_MUTANTS = ("^delta = 1, T = 0, f = L x", "at twice noise_free_step")
+BY_MUTANTS = ("^delta = 1, T = 0, f = L x", "at twice noise_free_step", "on quadratics alone")
 
 
 @pytest.mark.parametrize("picture", MODULES)
@@ -239,6 +251,19 @@ def test_every_mutant_of_a_formula_fails_a_claim(mutant):
     results = good(mutant.picture)
     with mutant.applied():
         assert not all(verdict.passed for verdict in claims(mutant.picture, results))
+
+
+RIGHT_ON_THE_GRID = [m for m in MUTANTS if "10 * mu**2" in m.after or "delta - 0.5" in m.after]
+
+
+@pytest.mark.parametrize("mutant", RIGHT_ON_THE_GRID, ids=str)
+def test_what_is_right_at_the_mu_and_deltas_of_the_search_fails_on_quadratics(mutant):
+    assert mutant.picture == "rate"
+    with mutant.applied():
+        failed = [v.claim for v in claims("rate", good("rate")) if not v.passed]
+    kind = mutant.formula.rpartition("_")[2]  # step, rate or cliff
+    assert any(f"*_{kind}" in text for text in failed)
+    assert all("on quadratics alone" in text for text in failed)
 
 
 def test_the_floor_of_cgd_is_that_of_the_counterexample():
