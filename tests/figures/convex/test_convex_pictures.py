@@ -6,7 +6,6 @@ Without this file a claim could fail, or no longer be made, and README still say
 
 import json
 import re
-import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -271,15 +270,20 @@ def test_wrong_chances_fail(full, function, wrong, monkeypatch):
     assert any("enumerated probability" in text for text in failed)
 
 
-def test_quick_draws_all_and_claims_nothing(tmp_path):
-    out = tmp_path / "out"
-    outcome = CliRunner().invoke(
-        main,
-        ["convex", "--quick", "--jobs", "1", "--out", str(out), "--results", str(tmp_path / "r")],
-    )
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """What the command with --quick prints, its pictures and its results."""
+    out, stored = (tmp_path_factory.mktemp(name) for name in ("quick-out", "quick-results"))
+    words = ["convex", "--quick", "--jobs", "1", "--out", str(out), "--results", str(stored)]
+    outcome = CliRunner().invoke(main, words)
     assert outcome.exit_code == 0, outcome.output
-    assert {path.name for path in out.iterdir()} == {f"{name}-quick.png" for name in NAMES}
-    shutil.rmtree(out)
+    return outcome.output, {path.name for path in out.iterdir()}, stored
+
+
+def test_quick_draws_all_and_claims_nothing(quick):
+    printed, pictures, _ = quick
+    assert pictures == {f"{name}-quick.png" for name in NAMES}
+    assert " claims: " not in printed
 
 
 def test_readme_shows_every_figure():
@@ -346,9 +350,9 @@ def drawn(picture, quick, folder):
 
 
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.name)
-def test_quick_shows_the_panels_and_curves_of_the_whole(full, picture, tmp_path):
+def test_quick_shows_the_panels_and_curves_of_the_whole(full, quick, picture):
     panels = drawn(picture, False, full[2] / "convex")
-    assert drawn(picture, True, tmp_path) == panels
+    assert drawn(picture, True, quick[2] / "convex") == panels
     assert len(panels) <= 8
     signs = [label for labels in panels for label in labels if "sign" in label]
     assert all(re.search(r"SGDm?(, undecayed)? \((one bit|ternary)[,)]", name) for name in signs)

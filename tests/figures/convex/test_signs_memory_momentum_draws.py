@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from doctored import Broken, Change, Results, add, computed, doctored, put, scale
 
 from efsgd import Run
@@ -23,7 +22,6 @@ from efsgd.convex.studies import section_five_forms as forms
 from efsgd.convex.studies.section_five import COUNTS, STEPS, Untouched
 from efsgd.convex.studies.vary import Certified, Vary
 from efsgd.figures import make
-from efsgd.figures.cli import main
 from efsgd.figures.convex import draws, least_squares, momentum, sign_at_zero
 from efsgd.figures.convex.least_squares import UNDECAYED
 from efsgd.figures.make import Picture
@@ -241,17 +239,6 @@ def test_a_wrong_closed_form_fails(
 
 
 # -- pictures -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_quick_makes_a_picture_without_verdicts(name: str, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    words = ["convex", name, "--quick", "--jobs", "1", "--format", "svg", "--out", str(out)]
-    outcome = CliRunner().invoke(main, [*words, "--results", str(tmp_path / "results")])
-    assert outcome.exit_code == 0, outcome.output
-    assert [path.name for path in out.iterdir()] == [f"{name}-quick.svg"]
-    assert "quick: too few steps" in (out / f"{name}-quick.svg").read_text()
-    assert " claims: " not in outcome.output
 
 
 @pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from doctored import Broken, Results, computed, put, scale
 
 from efsgd import CompressedSGD, Identity, Run, TopK
@@ -25,7 +24,6 @@ from efsgd.convex.problems.known_curvature import KnownLogistic, KnownSquares, d
 from efsgd.convex.studies.side_by_side import MemoryUnits, SideBySide
 from efsgd.convex.studies.tuned import Tuned
 from efsgd.figures.claims.verdicts import Verdict
-from efsgd.figures.cli import main
 from efsgd.figures.convex import (
     variants,
     variants_batches,
@@ -512,11 +510,3 @@ def test_each_picture_asks_for_what_it_draws_and_no_more() -> None:
     assert [len(names) for names in works] == [1 + 6 + 5, 52, 6 + 52, 6 * 2]
     sgd = {repr(work) for name, work in works[1].items() if name.endswith(", SGD")}
     assert len(sgd) == 2
-
-
-def test_quick_makes_pictures_without_verdicts(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    words = ["convex", *NAMES, "--quick", "--jobs", "1", "--out", str(out)]
-    outcome = CliRunner().invoke(main, [*words, "--results", str(tmp_path / "results")])
-    assert outcome.exit_code == 0, outcome.output
-    assert {path.name for path in out.iterdir()} == {f"{name}-quick.png" for name in NAMES}

@@ -18,7 +18,7 @@ from efsgd import Compressor, Identity, Scaled, bounds, compressor
 from efsgd.convex.problems.valleys import Crosswind, Huber, Valleys
 from efsgd.convex.studies.error_lemma import AlongMemory, GivenLengths, Memories
 from efsgd.convex.studies.extremal_compressors import Onward, slopes
-from efsgd.convex.studies.theorem_three import Steepest, inner
+from efsgd.convex.studies.theorem_three import Steepest, TheoremThree, inner
 from efsgd.convex.studies.theorem_two import Halved, MeanGradients, Steady
 from efsgd.convex.studies.worst_cases import WorstCases
 from efsgd.figures.drawing import style
@@ -40,6 +40,8 @@ def smaller(work):
         return replace(work, steps=4000)
     if isinstance(work, WorstCases):
         return replace(work, settings=work.settings[:5])
+    if isinstance(work, TheoremThree) and len(work.settings) > 100:
+        return replace(work, settings=tuple(row for row in work.settings if row[0] <= 20))
     return work
 
 
