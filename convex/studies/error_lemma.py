@@ -12,6 +12,7 @@ import numpy as np
 from efsgd.arrays import Array
 from efsgd.compressors.base import Compressor
 from efsgd.convex.problems.bounded_noise import BoundedNoise, Slope
+from efsgd.convex.studies.stepping import memories
 from efsgd.convex.studies.vary import densities
 from efsgd.engine.runs import Run, run
 from efsgd.methods.feedback import EFSGD
@@ -103,15 +104,15 @@ class GivenLengths:
 
     def compute(self) -> dict[str, Array]:
         """Step through it."""
-        rng, method = np.random.default_rng(0), EFSGD(self.compressor)  # which draws nothing
-        x = np.zeros((1, 1))
-        memory, squares = method.start(x), [0.0]
-        for lr, length in zip(self.rates, self.lengths, strict=True):
-            x, memory = method.advance(x, np.full_like(x, length), memory, lr, rng)
-            assert memory.e is not None  # of a method with feedback
-            squares.append(float(memory.e[0, 0] ** 2))
+        steps = list(zip(self.rates, self.lengths, strict=True))
+
+        def gradient(t: int, x: Array, e: Array) -> Array:
+            return np.full_like(x, steps[t][1])
+
+        start, rng = np.zeros((1, 1)), np.random.default_rng(0)  # which draws nothing
+        along = memories(self.compressor, start, gradient, self.rates, rng)
         return {
-            "squared": np.array(squares),
+            "squared": np.array([0.0, *(float(e[0, 0] ** 2) for e in along)]),
             "lrs": np.array(self.rates),
             "sigmas": np.array(self.lengths),
             "delta": np.array(self.compressor.delta(1)),
@@ -143,18 +144,17 @@ class AlongMemory:
 
     def compute(self) -> dict[str, Array]:
         """Step through it: a gradient that depends on the memory is none of a problem."""
-        rng, method = np.random.default_rng(self.seed), EFSGD(self.compressor)
-        x = np.zeros((self.replicates, self.d))
-        memory, lengths = method.start(x), np.zeros((self.steps + 1, self.replicates))
+        rng, start = np.random.default_rng(self.seed), np.zeros((self.replicates, self.d))
+        lengths = np.zeros((self.steps + 1, self.replicates))
         first = np.full(self.d, self.d**-0.5)
-        e = np.zeros_like(x)
-        for t in range(self.steps):
+
+        def gradient(t: int, x: Array, e: Array) -> Array:
             length = lengths[t][:, None]
-            g = np.where(length > 0, e / np.where(length > 0, length, 1.0), first)
-            x, memory = method.advance(x, g, memory, 1.0, rng)
-            assert memory.e is not None  # of a method with feedback
-            e = memory.e
-            lengths[t + 1] = np.linalg.norm(e, axis=1)
+            return np.where(length > 0, e / np.where(length > 0, length, 1.0), first)
+
+        along = memories(self.compressor, start, gradient, [1.0] * self.steps, rng)
+        for t, e in enumerate(along, 1):
+            lengths[t] = np.linalg.norm(e, axis=1)
         squares = lengths**2
         return {
             "squared": squares.mean(axis=1),

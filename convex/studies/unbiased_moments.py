@@ -18,7 +18,7 @@ from efsgd.compressors.guarantee import Guarantee
 from efsgd.compressors.packing import Shape
 from efsgd.compressors.sparse import RandK
 from efsgd.convex.problems.bounded_noise import BoundedNoise
-from efsgd.methods.feedback import EFSGD
+from efsgd.convex.studies.stepping import memories
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,17 @@ class EntryGrowth:
 
     def compute(self) -> dict[str, Array]:
         """Step through it: a run keeps no entries of the memory."""
-        rng, method = np.random.default_rng(self.seed), EFSGD(Unscaled(self.compressor))
-        x = self.problem.x0(rng, self.replicates)
-        memory, logs, norms = method.start(x), [], []
-        at = (self.steps // 2, self.steps)
-        for t in range(1, self.steps + 1):
-            x, memory = method.advance(x, self.problem.gradient(x, rng), memory, self.lr, rng)
-            assert memory.e is not None  # of a method with feedback
+        rng, at = np.random.default_rng(self.seed), (self.steps // 2, self.steps)
+        start = self.problem.x0(rng, self.replicates)
+
+        def gradient(t: int, x: Array, e: Array) -> Array:
+            return self.problem.gradient(x, rng)
+
+        lrs, logs, norms = [self.lr] * self.steps, [], []
+        for t, e in enumerate(memories(Unscaled(self.compressor), start, gradient, lrs, rng), 1):
             if t in at:
-                logs.append(np.log(abs(memory.e)))
-                norms.append(np.log(np.linalg.norm(memory.e, axis=1)))
+                logs.append(np.log(abs(e)))
+                norms.append(np.log(np.linalg.norm(e, axis=1)))
         return {
             "at": np.array(at),
             "log_entries": np.array(logs),

@@ -19,6 +19,7 @@ from efsgd.figures.claims.verdicts import Verdict, claim
 from efsgd.results import Result
 
 GENERALISES = 0.95  # test accuracy
+GOOD = 0.1  # a final test loss below
 BANDS = "median over all data draws, bands from 10 to 90 % of them"
 
 
@@ -66,11 +67,23 @@ def claim_right(result: Result, name: str, least: int, most: int, source: str) -
 
     Both kinds of test rows have the right sign after the last step.
     """
-    chosen = (counts(result) >= least) & (counts(result) <= most)
     positive, negative = predictions(result)
-    margin = float(np.minimum(positive, -negative)[chosen].min())
+    margin = float(np.minimum(positive, -negative)[_with(result, least, most)].min())
     text = f"{name}, any training set with {least} to {most} of 100 y = +1: least final prediction "
     return claim(f"{text}of a test row, times its label", source, margin, ">", 0)
+
+
+def claim_good(result: Result, name: str, least: int, most: int, source: str) -> Verdict:
+    """The claim that with so many y = +1 in training the test loss is small, in any test."""
+    text = f"{name}, any training set with {least} to {most} of 100 y = +1, any test labels: "
+    largest = float(losses(result)[_with(result, least, most)].max())
+    return claim(f"{text}largest final test loss", source, largest, "<", GOOD)
+
+
+def _with(result: Result, least: int, most: int) -> Array:
+    """Which training sets have from ``least`` to ``most`` y = +1, (V,)."""
+    among: Array = (counts(result) >= least) & (counts(result) <= most)
+    return among
 
 
 def quantiles(result: Result, p: float, wanted: tuple[float, ...]) -> Array:

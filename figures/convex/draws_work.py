@@ -13,11 +13,10 @@ from efsgd.convex.problems.least_squares import WilsonLeastSquares
 from efsgd.convex.problems.wilson_counts import WilsonCount
 from efsgd.convex.studies import four_weights
 from efsgd.convex.studies.four_weights import LabelDraws
-from efsgd.convex.studies.section_five import COUNTS, FEW, STEPS, enumerated
+from efsgd.convex.studies.section_five import STEPS, enumerated
 from efsgd.convex.studies.vary import Vary
-from efsgd.figures.convex.least_squares import METHODS, UNDECAYED
+from efsgd.figures.convex.least_squares import METHODS, UNDECAYED, at_paper_step
 from efsgd.figures.make import Works
-from efsgd.results import Work
 
 SHARES = (0.5, 0.6, 0.7)  # P(y = 1)
 ORDERS = (0, 1, 2)  # of the training rows
@@ -34,14 +33,11 @@ DRAWN_KINDS = ("signSGD", "signSGDm")  # whose labels are drawn many times
 
 def work(quick: bool, seed: int) -> Works:
     """Every method on every training set; the paper's momentum on other orders of its rows."""
-    sets = FEW if quick else COUNTS
-    works: dict[str, Work] = {
-        name: enumerated(method, lr, sets) for name, (method, lr) in METHODS.items()
-    }
+    works = at_paper_step(quick)
     if quick:
         return works
     for order in ORDERS[1:]:
-        works[f"{UNDECAYED} order {order}"] = enumerated(*METHODS[UNDECAYED], sets, order)
+        works[f"{UNDECAYED} order {order}"] = enumerated(*METHODS[UNDECAYED], order=order)
     drawn_methods = tuple((KINDS[name], METHODS[name][1]) for name in DRAWN_KINDS)
     for p in SHARES:
         works[f"labels, {p}"] = LabelDraws(p, drawn_methods, STEPS, seed=seed)

@@ -73,12 +73,15 @@ PANELS = {
 }
 
 
+def at_paper_step(quick: bool) -> dict[str, Work]:
+    """Every method on every training set at the paper's step size, if quick on few."""
+    sets = FEW if quick else COUNTS
+    return {name: enumerated(method, lr, sets) for name, (method, lr) in METHODS.items()}
+
+
 def work(quick: bool, seed: int) -> Works:
     """Every method on every training set at the paper's step size, and on a grid of them."""
-    sets = FEW if quick else COUNTS
-    works: dict[str, Work] = {
-        name: enumerated(method, lr, sets) for name, (method, lr) in METHODS.items()
-    }
+    works = at_paper_step(quick)
     if quick:
         return works
     works["optima"] = Certified(tuple(WilsonCount(k) for k in (40, 50, 60)))

@@ -31,11 +31,10 @@ from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.convex.all_draws import (
     BANDS,
     accurate,
+    claim_good,
     claim_right,
-    counts,
     drawn_losses,
     grid_losses,
-    losses,
     majority,
     off,
     predictions,
@@ -116,11 +115,7 @@ def draw(results: Results) -> Figure:
 def verdicts(results: Results) -> list[Verdict]:
     """Who generalises with which sign, and by what; the ternary ones are in `least-squares`."""
     rows = [claim_right(results[name], name, *ALL_RIGHT[name], MINE) for name in ALL_RIGHT]
-    (least, most), history = ALL_GOOD, results[EF_BIT]
-    chosen = (counts(history) >= least) & (counts(history) <= most)
-    text = f"{EF_BIT}, any training set with {least} to {most} of 100 y = +1, any test labels: "
-    largest = float(losses(history)[chosen].max())
-    rows.append(claim(f"{text}largest final test loss", MINE, largest, "<", 0.1))
+    rows.append(claim_good(results[EF_BIT], EF_BIT, *ALL_GOOD, MINE))
     for name in METHODS:
         (median,) = quantiles(results[name], P, (0.5,))
         text = f"P(y=1) = {P}: {name}, probability of a test accuracy >= 0.95; median final test "

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Results are for L = R = f0 = 1. Formulas are evaluated in these units and scaled back, which the
 # worst cases allow exactly, so that a wrong power of L, R or f0 shows.
 L, R, F0 = 2.0, 3.0, 5.0
+ROUNDED = 1 + 1e-12  # what a share may be that is at most 1
 METHODS: tuple[Name, ...] = ("gd", "cgd", "ef", "ef21")
 NAMES = {"gd": "GD, no compression", "cgd": "CGD, no feedback", "ef": "EF", "ef21": "EF21"}
 LOOKS: dict[str, tuple[str, Any, str]] = {  # colour, line, marker, as in all pictures
@@ -33,6 +34,11 @@ LOOKS: dict[str, tuple[str, Any, str]] = {  # colour, line, marker, as in all pi
 def worse(so_far: float, values: Array) -> float:
     """The largest of all; NaN if one is, so that no claim passes on it."""
     return float(np.max([so_far, *np.ravel(values)]))
+
+
+def lowest(so_far: float, values: Array) -> float:
+    """The smallest of all; NaN if one is, so that no claim passes on it."""
+    return float(np.min([so_far, *np.ravel(values)]))
 
 
 def claim_between(text: str, source: str, measured: float, least: float, most: float) -> Verdict:

@@ -6,6 +6,7 @@ import numpy as np
 
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.make import Results
+from efsgd.figures.theory.common import ROUNDED
 from efsgd.figures.theory.error_lemma_work import (
     ALONG,
     ALONG_D,
@@ -32,7 +33,6 @@ from efsgd.figures.theory.error_lemma_work import (
 from efsgd.results import Result
 
 ALONG_LEAST = 0.75  # share of the lemma
-ROUNDED = 1 + 1e-12
 
 
 def verdicts(results: Results) -> list[Verdict]:

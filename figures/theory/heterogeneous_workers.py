@@ -18,7 +18,7 @@ from efsgd.bounds import rates
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.theory.common import LOOKS, NAMES, claim_between, observe_error, worse
+from efsgd.figures.theory.common import LOOKS, NAMES, claim_between, lowest, observe_error, worse
 from efsgd.results import Work
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _tuned(results: Results, text: str) -> list[Verdict]:
     return [
         claim_between(f"{text} EF over EF21 at N = {N[-1]}", PEP, float(lead[-1]), 2.0, 2.5),
         claim(f"{text} EF {span}: largest ratio", PEP, worse(0, ef[1:] / ef[:-1]), "<", 1.0),
-        claim(faster, PEP, -worse(-np.inf, -lead[1:] / lead[:-1]), ">", 1.0),
+        claim(faster, PEP, lowest(np.inf, lead[1:] / lead[:-1]), ">", 1.0),
         claim(f"{text} CGD, {N[0]} to {N[-1]}: relative change with N", PEP, off, "<=", 0.01),
         observation(f"{text} CGD, EF, EF21 at N = {N[-1]}", PEP, _listed(cgd, ef, ef21)),
     ]
@@ -170,7 +170,7 @@ def _common_step(results: Results, text: str) -> list[Verdict]:
     result = results[f"ef, {N}"]
     best = float(result["lr"][0, np.argmin(result["value"][0])]) / eta_star()
     cgd, ef, ef21 = (at_common_step(results, method) for method in FACTORS)
-    least = -worse(-np.inf, -ef[1:] / ef[:-1])
+    least = lowest(np.inf, ef[1:] / ef[:-1])
     change = f"{text}, all at eta*: worst case of"
     grows = f"{change} EF from one N to the next: least ratio"
     falls = f"{change} EF21 from one N to the next: largest ratio"
@@ -187,7 +187,7 @@ def _common_step(results: Results, text: str) -> list[Verdict]:
 def _over_zeta(results: Results, text: str) -> list[Verdict]:
     """Where the workers agree CGD is least, and where they do not it is the largest."""
     cgd, ef, ef21 = (results[f"{m}, {ZETA_STEPS}"]["value"].min(1) for m in FACTORS)
-    apart = -worse(-np.inf, -np.array([cgd[0] / ef[0], ef[0] / ef21[0]]))
+    apart = lowest(np.inf, np.array([cgd[0] / ef[0], ef[0] / ef21[0]]))
     alike = worse(0, np.array([cgd[-1] / ef[-1], cgd[-1] / ef21[-1]]))
     return [
         claim(f"{text}0: CGD over EF or EF21, the larger", PEP, alike, "<", 1.0),

@@ -11,7 +11,15 @@ from efsgd.arrays import Array
 from efsgd.bounds import rates
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.make import Results
-from efsgd.figures.theory.common import NAMES, L, best_step, claim_between, observe_error, worse
+from efsgd.figures.theory.common import (
+    NAMES,
+    L,
+    best_step,
+    claim_between,
+    lowest,
+    observe_error,
+    worse,
+)
 from efsgd.results import Result
 
 if TYPE_CHECKING:
@@ -153,7 +161,7 @@ def _after(results: Results) -> list[Verdict]:
         claim(
             f"{at_rate}: {over}, the least",
             PEP,
-            -worse(-np.inf, -cgd_at_rate / ef_at_rate),
+            lowest(np.inf, cgd_at_rate / ef_at_rate),
             ">",
             1.5,
         ),
@@ -180,7 +188,7 @@ def _nonsmooth(results: Results) -> list[Verdict]:
         off = worse(off, abs(result["value"] / theorem(int(N)) - 1))
     text = f"nonsmooth, delta = {DELTA}: worst mean of f(x_t) - f*"
     of_cgd = np.concatenate([results[f"nonsmooth, cgd, {N}"]["value"] for N in steps])
-    least = -worse(-np.inf, -of_cgd)
+    least = lowest(np.inf, of_cgd)
     last = f"{text} of EF, N = {steps[-1]}, over q sigma R"
     return [
         claim(f"{text} of EF, distance from Theorem III, exact form", MINE, off, "<=", 1e-5),

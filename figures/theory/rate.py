@@ -18,7 +18,16 @@ from efsgd.bounds import rates
 from efsgd.figures.claims.verdicts import Verdict, claim
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.theory.common import LOOKS, METHODS, NAMES, L, best_rate, best_step, worse
+from efsgd.figures.theory.common import (
+    LOOKS,
+    METHODS,
+    NAMES,
+    L,
+    best_rate,
+    best_step,
+    lowest,
+    worse,
+)
 from efsgd.results import Result, Work
 
 if TYPE_CHECKING:
@@ -155,7 +164,7 @@ def _cliffs(results: Results) -> list[Verdict]:
             edge = cliff(method, delta)
             off[method] = worse(off[method], abs(np.interp([edge], lr, rate) - 1))
             below = worse(below, rate[lr < edge * (1 - 1e-9)])
-            above = -worse(-above, -rate[lr > edge * (1 + 1e-9)])
+            above = lowest(above, rate[lr > edge * (1 + 1e-9)])
     at = "delta = .5 and .9: distance of the rate from 1 at"
     without, feedback = (
         worse(off[a], np.array(off[b])) for a, b in (("gd", "cgd"), ("ef", "ef21"))

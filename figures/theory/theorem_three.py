@@ -20,7 +20,7 @@ from efsgd.figures.claims.intervals import span
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.theory.common import observe_error, worse
+from efsgd.figures.theory.common import ROUNDED, lowest, observe_error, worse
 from efsgd.results import Result, Work
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ SPECS = (  # those without randomness
     "scaled:0.5,topk:8", "identity",
 )  # fmt: skip
 D = 64
-ROUNDED = 1 + 1e-12
 HOLLOW: dict[str, Any] = {"fillstyle": "none", "markersize": 6}
 
 
@@ -227,7 +226,7 @@ def _at_the_mean(results: Results) -> list[Verdict]:
     solved = [r for name, r in results.items() if name.startswith("at mean, ")]
     return [
         claim(equal, PEP, off, "<=", 1e-5),
-        claim(f"{longer}: least", PEP, -worse(-np.inf, -middle[:, 2:]), ">=", 0.985),
+        claim(f"{longer}: least", PEP, lowest(np.inf, middle[:, 2:]), ">=", 0.985),
         claim(f"{longer}: largest", PEP, worse(0, middle[:, 2:]), "<", 1 - 1e-5),
         observation(
             f"{text}lr = R/sigma, {rest}", PEP, span(long[:, 2:].min(), long[:, 2:].max(), 4)

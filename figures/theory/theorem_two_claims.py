@@ -9,7 +9,7 @@ import numpy as np
 from efsgd.bounds import error_sharp
 from efsgd.figures.claims.verdicts import Verdict, claim, does_not_hold, observation
 from efsgd.figures.make import Results
-from efsgd.figures.theory.common import worse
+from efsgd.figures.theory.common import ROUNDED, lowest, worse
 from efsgd.figures.theory.theorem_two_work import (
     BEST,
     BOUNDS,
@@ -26,7 +26,6 @@ from efsgd.figures.theory.theorem_two_work import (
 )
 from efsgd.results import Result
 
-ROUNDED = 1 + 1e-12
 SMALL_RHO, RHOS = 0.01, (1.0, 1.5)
 
 
@@ -73,7 +72,7 @@ def _steady(results: Results, steady: list[Result]) -> list[Verdict]:
         letters = steady_letters(result)
         for name, (bound, rho_of) in judged.items():
             ratios = np.asarray(bound(**letters | rho_of) / result["mean"])
-            least[name] = -worse(-least[name], -ratios)
+            least[name] = lowest(least[name], ratios)
     off = worse(0, np.concatenate([abs(r["mean"] / r["sigma"] ** 2 - 1) for r in steady]))
     head = f"|grad f| stays at sigma, {len(steady)} runs, any T: "
     text = f"{head}least bound over the mean, "

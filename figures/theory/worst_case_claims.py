@@ -11,7 +11,7 @@ from efsgd.arrays import Array
 from efsgd.bounds.letters import gap
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.make import Results
-from efsgd.figures.theory.common import F0, METHODS, L, observe_error, worse
+from efsgd.figures.theory.common import F0, METHODS, L, lowest, observe_error, worse
 from efsgd.figures.theory.worst_case_work import (
     COMPRESSED,
     DELTAS,
@@ -93,24 +93,25 @@ def _off(results: Results, prefix: str, problem: Class | None = None) -> float:
     """
     off = 0.0
     for (name, method, delta), most in EXACT.items():
-        if problem not in (None, name) or not method.startswith(prefix):
-            continue
-        result = results[key(name, method, delta)]
-        form = closed(name, method, delta, float(result["lr"][0]), result["steps"])
-        ratio = result["value"] / np.asarray(form)
-        off = worse(off, abs(ratio[result["steps"] <= most] - 1))
+        if problem in (None, name) and method.startswith(prefix):
+            steps, ratio = _over_form(results, name, method, delta)
+            off = worse(off, abs(ratio[steps <= most] - 1))
     return off
 
 
 def _least(results: Results) -> float:
     """The least ratio of a worst case to its closed form for convex problems, all N."""
-    least = np.inf
-    for method in METHODS:
-        for delta in DELTAS:
-            result = results[key("convex", method, delta)]
-            form = closed("convex", method, delta, float(result["lr"][0]), result["steps"])
-            least = -worse(-least, -result["value"] / np.asarray(form))
-    return least
+    ratios = [_over_form(results, "convex", m, delta)[1] for m in METHODS for delta in DELTAS]
+    return lowest(np.inf, np.concatenate(ratios))
+
+
+def _over_form(
+    results: Results, problem: str, method: str, delta: float, factor: float = 1.0
+) -> tuple[Array, Array]:
+    """The steps N, and the worst cases over their closed form."""
+    result = results[key(problem, method, delta, factor)]
+    form = closed(problem, method, delta, float(result["lr"][0]), result["steps"])
+    return result["steps"], result["value"] / np.asarray(form)
 
 
 def _other_steps(results: Results) -> list[Verdict]:
@@ -118,12 +119,9 @@ def _other_steps(results: Results) -> list[Verdict]:
     off, least = 0.0, np.inf
     for method in COMPRESSED:
         for factor in FACTORS:
-            result = results[key("convex", method, FACTOR_DELTA, factor)]
-            form = closed("convex", method, FACTOR_DELTA, float(result["lr"][0]), result["steps"])
-            ratio = result["value"] / np.asarray(form)
-            exact = result["steps"] <= EXACT_AT_OTHERS[method, factor]
-            off = worse(off, abs(ratio[exact] - 1))
-            least = -worse(-least, -ratio)
+            steps, ratio = _over_form(results, "convex", method, FACTOR_DELTA, factor)
+            off = worse(off, abs(ratio[steps <= EXACT_AT_OTHERS[method, factor]] - 1))
+            least = lowest(least, ratio)
     times = " and ".join(map(str, FACTORS))
     head = f"CGD, EF and EF21, convex, delta = {FACTOR_DELTA}, {times} times the step size, "
     head += f"N = {FACTOR_STEPS[0]} to {FACTOR_STEPS[-1]}: "
@@ -145,7 +143,7 @@ def _slope(results: Results) -> list[Verdict]:
         shares.append(result["mean"][-1] / bound)  # |grad f| is the same at every t
     deltas = " and ".join(map(str, SLOPE_DELTAS))
     text = f"EF along a slope, delta = {deltas}, T = {result['step'][-1]}: "
-    least, largest = -worse(-np.inf, -np.array(shares)), worse(0, np.array(shares))
+    least, largest = lowest(np.inf, np.array(shares)), worse(0, np.array(shares))
     return [
         claim(f"{text}least |grad f|^2 over noise_free", MINE, least, ">=", 0.49),
         claim(f"{text}largest |grad f|^2 over noise_free", MINE, largest, "<=", 1.0),
@@ -175,7 +173,7 @@ def _noise_free(results: Results) -> list[Verdict]:
         claim(
             f"GD, EF and EF21, nonconvex, N = {STEPS[-1]}: least worst case over noise_free",
             PEP,
-            -worse(-np.inf, -last),
+            lowest(np.inf, last),
             ">=",
             0.55,
         ),

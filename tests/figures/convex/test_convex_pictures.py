@@ -286,6 +286,16 @@ def test_quick_draws_all_and_claims_nothing(quick):
     assert " claims: " not in printed
 
 
+@pytest.mark.parametrize("name", ["least-squares", "sign-at-zero", "momentum", "draws"])
+def test_a_quick_picture_says_so(quick, name, tmp_path):
+    words = ["convex", name, "--quick", "--jobs", "1", "--format", "svg", "--out", str(tmp_path)]
+    outcome = CliRunner().invoke(main, [*words, "--results", str(quick[2])])
+    assert outcome.exit_code == 0, outcome.output
+    assert [path.name for path in tmp_path.iterdir()] == [f"{name}-quick.svg"]
+    assert "quick: too few steps" in (tmp_path / f"{name}-quick.svg").read_text()
+    assert " claims: " not in outcome.output
+
+
 def test_readme_shows_every_figure():
     paths = re.findall(r"!\[[^]]*\]\((docs/figures/[a-z-]+\.png)\)", README.read_text())
     others = {picture.name for track in ("bounds", "theory") for picture in TRACKS[track]()}
