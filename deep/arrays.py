@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from efsgd.compressors.selection import MIX, STEP
+
 
 def readable(x: Tensor) -> bool:
     """Whether x is a plain tensor on the CPU, of which a value can be read without waiting."""
@@ -73,3 +75,23 @@ def top_mask(magnitude: Tensor, k: int) -> Tensor:
     above, tied = magnitude > kth, magnitude == kth
     room = k - above.sum(-1, keepdim=True)
     return above | (tied & (tied.cumsum(-1, dtype=torch.int32) <= room))
+
+
+def seeded_subset(seeds: Tensor, d: int, k: int) -> Tensor:
+    """The k of d positions that each 64-bit seed determines, (..., k), increasing.
+
+    Those of :func:`efsgd.compressors.selection.seeded_subset`: of the k largest of d words of
+    SplitMix64, here as int64 of the same bits, whose products wrap.
+    """
+    counters = torch.arange(1, d + 1, device=seeds.device)
+    words = seeds[..., None] + counters * _signed(STEP)
+    for shift, multiplier in MIX:
+        words = words ^ (words >> shift & (1 << 64 - shift) - 1)  # the sign does not move down
+        words = words * _signed(multiplier)
+    ordered = words ^ _signed(1 << 63)  # as signed numbers in the order of the unsigned ones
+    return ordered.topk(k, sorted=False).indices.sort(-1).values
+
+
+def _signed(word: int) -> int:
+    """The int64 that has the bits of a 64-bit word."""
+    return word - (1 << 64) if word >> 63 else word

@@ -12,10 +12,22 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from efsgd.compressors import QSGD, Blockwise, Contractive, Natural, RandK, Scaled, TernGrad
+from efsgd.compressors import (
+    QSGD,
+    Blockwise,
+    Contractive,
+    Natural,
+    NaturalDithering,
+    PowerSGD,
+    RandK,
+    Scaled,
+    Shared,
+    TernGrad,
+)
 from efsgd.compressors.base import Compressor, instance
 from efsgd.compressors.packing import Shape
 from efsgd.compressors.selection import count
+from efsgd.deep.arrays import seeded_subset
 
 
 @singledispatch
@@ -55,17 +67,28 @@ def as_tensors(drawn: Any, device: Any = "cpu") -> Any:
     return None if drawn is None else torch.tensor(drawn, device=device)
 
 
-def _uniform(shape: Shape, generator: Generator | None, device: Any) -> Tensor:
-    """Uniform numbers in [0, 1), float64."""
+def _need(generator: Generator | None) -> Generator:
+    """Return the generator; ValueError without one."""
     if generator is None:
         raise ValueError(
             "a random compressor needs a generator: pass torch.Generator(device).manual_seed(seed)"
         )
-    return torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
+    return generator
+
+
+def _uniform(shape: Shape, generator: Generator | None, device: Any) -> Tensor:
+    """Uniform numbers in [0, 1), float64."""
+    return torch.rand(shape, generator=_need(generator), dtype=torch.float64, device=device)
+
+
+def _own(lead: Shape) -> Shape:
+    """The leading axes of what a joint compressor draws: once for all workers, axis -2 of three."""
+    return (*lead[:-1], 1) if len(lead) > 1 else lead
 
 
 @draw.register(QSGD)
 @draw.register(TernGrad)
+@draw.register(NaturalDithering)
 def _entries(c: Compressor, shape: Shape, generator: Generator | None, device: Any) -> Tensor:
     """Uniform numbers in [0, 1), one an entry."""
     return _uniform(shape, generator, device)
@@ -82,6 +105,26 @@ def _rand_k(c: RandK, shape: Shape, generator: Generator | None, device: Any) ->
     """The positions (..., k) that are sent, increasing: of the k largest of d uniform numbers."""
     numbers = _uniform(shape, generator, device)
     return numbers.topk(count(c.k, shape[-1]), sorted=False).indices.sort(-1).values
+
+
+@draw.register
+def _shared(c: Shared, shape: Shape, generator: Generator | None, device: Any) -> list[Tensor]:
+    """Seeds (...), int64, and the positions (..., k) that they determine."""
+    *lead, d = shape
+    seeds = torch.empty(_own(tuple(lead)), dtype=torch.int64, device=device)
+    seeds.random_(-(2**63), None, generator=_need(generator))  # all 64 bits
+    k = count(c.inner.k, d)
+    return [seeds.expand(lead), seeded_subset(seeds, d, k).expand(*lead, k)]
+
+
+@draw.register
+def _power(c: PowerSGD, shape: Shape, generator: Generator | None, device: Any) -> Tensor:
+    """Q (..., n, r), standard normal, of a cold start."""
+    *lead, d = shape
+    sides = (c.sides(d)[1], c.rank_at(d)) if d else (0, 0)
+    own, rng = (*_own(tuple(lead)), *sides), _need(generator)
+    drawn = torch.randn(own, generator=rng, dtype=torch.float64, device=device)
+    return drawn.expand(*lead, *sides)
 
 
 @draw.register(Scaled)

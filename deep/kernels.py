@@ -25,6 +25,7 @@ from efsgd.compressors.base import Compressor
 from efsgd.compressors.selection import count
 from efsgd.deep.arrays import ldexp, max_abs, mean, root, top_mask, unit_scale, with_signs
 from efsgd.deep.draws import as_tensors, draw, missing, registered
+from efsgd.deep.matrices import low_rank, power_step
 
 __all__ = ["Kernel", "apply", "as_tensors", "draw", "kernel"]
 
@@ -167,23 +168,39 @@ def _natural(c: lib.Natural, x: Tensor, drawn: Any) -> Tensor:
     return torch.where(x == 0, 0.0, with_signs(x, power))
 
 
-@_register(lib.LowRank)
-def _low_rank(c: lib.LowRank, x: Tensor, drawn: Any) -> Tensor:
-    """The one kernel that waits for the device: on a GPU the SVD reads back whether it converged.
+@_register(lib.Shared)
+def _shared(c: lib.Shared, x: Tensor, drawn: list[Tensor]) -> Tensor:
+    return _rand_k(c.inner, x, drawn[1])
 
-    Of equal singular values either may be kept. NaN and inf count as 0: the SVD would raise.
-    """
-    *lead, d = x.shape
-    u, k = unit_scale(x)
-    matrix = u.nan_to_num(0.0, 0.0, 0.0).reshape(*lead, *c.sides(d))
-    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    r, k = c.rank_at(d), k[..., None]
-    left = ldexp(left[..., :r] * values[..., None, :r], k // 2).to(x.dtype)
-    right = ldexp(right[..., :r, :], k - k // 2).to(x.dtype)
-    out = left[..., :, :1] * right[..., :1, :]
-    for j in range(1, r):
-        out = out + left[..., :, j : j + 1] * right[..., j : j + 1, :]
-    return out.reshape(x.shape)
+
+@_register(lib.Quantised)
+def _quantised(c: lib.Quantised, x: Tensor, drawn: Any) -> Tensor:
+    magnitude = x.abs()
+    mask = top_mask(magnitude, c.kept(x.shape[-1]))
+    most = magnitude.amax(-1, keepdim=True).double()
+    least = torch.where(mask, magnitude, torch.inf).amin(-1, keepdim=True).double()
+    share = (magnitude - least) / torch.where(most > least, most - least, 1.0)
+    numbers = (share * c.levels).round()
+    between = least + (most - least) * (numbers / c.levels)
+    sizes = torch.where(numbers == c.levels, most, between).to(x.dtype)
+    return torch.where(mask, torch.where(x < 0, -sizes, sizes) + 0.0, 0.0)
+
+
+@_register(lib.NaturalDithering)
+def _natural_dithering(c: lib.NaturalDithering, x: Tensor, drawn: Tensor) -> Tensor:
+    size = unit_scale(x)[0].abs()
+    largest = size.amax(-1, keepdim=True)
+    share = size / torch.where(largest > 0, largest, 1.0)
+    mantissa, exponent = torch.frexp(share)
+    above = share >= 2.0 ** (1 - c.s)
+    up = torch.where(above, 2.0 * mantissa - 1.0, share * 2.0 ** (c.s - 1))
+    numbers = torch.where(above, exponent - 1 + c.s, 0) + (drawn < up).int()
+    levels = ldexp(max_abs(x), numbers - c.s).to(x.dtype)
+    return torch.where(numbers > 0, with_signs(x, levels), 0.0)
+
+
+_register(lib.LowRank)(low_rank)
+_register(lib.PowerSGD)(power_step)
 
 
 @_register(lib.Scaled)

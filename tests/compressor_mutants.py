@@ -14,11 +14,13 @@ from mutants import changed
 
 from efsgd import Compressor, Scaled, compressor
 from efsgd.compressors.guarantee import Guarantees
+from efsgd.compressors.lowrank import Matrices
 from efsgd.convex.studies.bound_checks import Multiple
 from efsgd.figures.bounds.zoo_claims import MULTIPLES
 
 CLASSES = {kind.__name__: kind for kind in Compressor.registry.values()}
 CLASSES |= {"Guarantees": Guarantees, "Compressor": Compressor}  # type: ignore[dict-item]
+CLASSES |= {"Matrices": Matrices}  # type: ignore[dict-item]
 
 WORST: dict[str, Callable[[int], float]] = {  # at d = 16 or the d of the mutant
     "identity": lambda d: 1.0,
@@ -35,6 +37,20 @@ WORST: dict[str, Callable[[int], float]] = {  # at d = 16 or the d of the mutant
     "threshold:l2=0.3": lambda d: 1 - (d - 1) * 0.09 / d,
     "threshold:linf=0.3": lambda d: 1 / (1 + (d - 1) * 0.09),
     "threshold:abs=0.1": lambda d: 0.0,
+    "shared:randk:0.25": lambda d: 0.25,
+    "shared:randk:0.25,unbiased": lambda d: 3.0,
+    "quantised:2,topk:0.5": lambda d: 0.4,  # (1, 1/2 six times, 0, ..): 1 - (6/4)/(1 + 6/4)
+    "quantised:4,topk:0.5": lambda d: 0.5,
+    # (1, 1/2 six times, 0, ..): half of each is lost, of the others, rounded to 0, all
+    "scaled:0.5,quantised:2,topk:0.5": lambda d: 1 - (0.25 + 6 / 4) / (1 + 6 / 4),
+    # three segments; at d = 16 that of 0 and 1/4 is the worst, at d = 9 too: (sqrt(1 + n/16) - 1)/2
+    "dithering:3": lambda d: max(
+        ((1 + (d - 1) / 16) ** 0.5 - 1) / 2,
+        *(
+            (-(1 + (d - 1) * p) + ((1 - (d - 1) * p) ** 2 + (d - 1) * s**2) ** 0.5) / 2
+            for p, s in ((1 / 8, 3 / 4), (1 / 2, 3 / 2))
+        ),
+    ),
     "lowrank:1": lambda d: d**-0.5,
     "lowrank:2": lambda d: {5: 1.0, 16: 1 / 2}[d],  # matrices 1 x 5 and 4 x 4
     "lowrank:1,shape=2x8": lambda d: 1 / 2,
@@ -148,6 +164,44 @@ WRONG = (
         "d / self._k(d) - 1.0",
         "(d / self._k(d)) ** 0.5 - 1.0",
     ),
+    Wrong("shared:randk:0.25", "Shared", "_delta", ".delta(d)", ".delta(d) / 2"),
+    Wrong("shared:randk:0.25", "Shared", "_delta", ".delta(d)", ".delta(d) * 2"),
+    Wrong("shared:randk:0.25,unbiased", "Shared", "_omega", ".omega(d)", ".omega(d) / 2"),
+    Wrong("shared:randk:0.25,unbiased", "Shared", "_omega", ".omega(d)", ".omega(d) * 2"),
+    Wrong("quantised:2,topk:0.5", "Quantised", "_delta", "min(k / d", "max(k / d"),
+    Wrong("quantised:2,topk:0.5", "Quantised", "_delta", "max(k - 2, 0)", "max(k, 0)"),
+    Wrong("quantised:2,topk:0.5", "Quantised", "_delta", "4.0 *", "2.0 *"),
+    Wrong("quantised:2,topk:0.5", "Quantised", "_delta", "4.0 *", "16.0 *"),
+    Wrong("quantised:4,topk:0.5", "Quantised", "_delta", "min(k / d", "min(2 * k / d"),
+    Wrong("quantised:4,topk:0.5", "Quantised", "_delta", "min(k / d", "min(k / d / 2"),
+    Wrong("quantised:4,topk:0.5", "Quantised", "_delta", "self.levels**2", "0.1"),
+    Wrong(
+        "scaled:0.5,quantised:2,topk:0.5",
+        "Quantised",
+        "_scaled_delta",
+        "self._scaled_worst(d, a)[0]",
+        "self._scaled_worst(d, a)[0] / 2",
+    ),
+    Wrong(
+        "scaled:0.5,quantised:2,topk:0.5",
+        "Quantised",
+        "_scaled_delta",
+        "self._scaled_worst(d, a)[0]",
+        "self._scaled_worst(d, a / 2)[0]",
+    ),
+    *(
+        Wrong("scaled:0.5,quantised:2,topk:0.5", "Quantised", "_scaled_worst", before, after)
+        for before, after in (
+            ("rest * c + t * h", "rest * c"),
+            ("rest * c + t * h", "t * h"),
+            ("abs(1.0 - t)", "0.0"),
+            ("n * at_0**2 + rest**2", "n * at_0**2"),
+        )
+    ),
+    Wrong("dithering:3", "NaturalDithering", "_omega", "max(", "min("),
+    Wrong("dithering:3", "NaturalDithering", "_omega", "max(", "sum("),
+    Wrong("dithering:3", "NaturalDithering", "_variance", "(high - low) ** 2", "(high - low)", 9),
+    Wrong("dithering:3", "NaturalDithering", "_variance", "1.0 + c + root", "c + root", 9),
     Wrong("threshold:l2=0.5", "Threshold", "_delta", "self.l2**2 / d", "self.l2**4 / d"),
     Wrong("threshold:l2=0.5", "Threshold", "_delta", "self.l2**2 / d", "self.l2 / d"),
     Wrong("threshold:l2=0.5", "Threshold", "_delta", "(d - 1) * self.l2**2", "d * self.l2**2"),
@@ -186,7 +240,7 @@ WRONG = (
         "1 / min(self.sides(d))",
     ),
     Wrong("lowrank:1,shape=2x8", "LowRank", "_delta", "min(self.sides(d))", "math.isqrt(d)"),
-    Wrong("lowrank:2", "LowRank", "rank_at", "min(self.rank, *self.sides(d))", "self.rank", 5),
+    Wrong("lowrank:2", "Matrices", "rank_at", "min(self.rank, *self.sides(d))", "self.rank", 5),
     Wrong("lowrank:1", "LowRank", "_delta", "min(self.sides(d))", "max(self.sides(d)) ** 2"),
     Wrong(
         "lowrank:1",

@@ -17,9 +17,13 @@ from efsgd.compressors import (
     Identity,
     LowRank,
     Natural,
+    NaturalDithering,
+    PowerSGD,
+    Quantised,
     RandK,
     Scaled,
     ScaledSign,
+    Shared,
     Sign,
     SignTopK,
     TernGrad,
@@ -40,7 +44,17 @@ INSTANCES: dict[type[Compressor], tuple[Compressor, ...]] = {
     QSGD: (QSGD(1), QSGD(4), QSGD(255)),
     TernGrad: (TernGrad(),),
     Natural: (Natural(), Natural(nearest=True)),
+    NaturalDithering: (NaturalDithering(1), NaturalDithering(3), NaturalDithering(20)),
     LowRank: (LowRank(1), LowRank(2)),
+    PowerSGD: (PowerSGD(1), PowerSGD(2)),
+    Shared: (Shared(RandK(2)), Shared(RandK(0.7, unbiased=True))),
+    Quantised: (
+        Quantised(TopK(1), 3),
+        Quantised(TopK(5), 2),
+        Quantised(TopK(1.0), 2),
+        Quantised(TopK(7), 16),
+        Quantised(TopK(0.5), 4),
+    ),
     SignTopK: (SignTopK(1), SignTopK(2), SignTopK(0.5)),
     Threshold: (
         Threshold(l2=0.8),
@@ -64,12 +78,20 @@ INSTANCES: dict[type[Compressor], tuple[Compressor, ...]] = {
         Scaled(Scaled(ScaledSign(), 0.5), 1.5),
         Scaled(Blockwise(TernGrad(), 4), 0.5),
         Scaled(Contractive(QSGD(2)), 1.5),
+        Scaled(Quantised(TopK(1.0), 2), 0.5),
+        Scaled(Quantised(TopK(0.9), 4), 0.9),
+        Scaled(Quantised(TopK(5), 3), 1.25),
+        Scaled(Blockwise(Quantised(TopK(4), 2), 6), 0.5),
+        Scaled(Shared(RandK(2)), 0.7),
+        Scaled(PowerSGD(1), 0.5),
     ),
     Contractive: (
         Contractive(QSGD(1)),
         Contractive(RandK(2, unbiased=True)),
         Contractive(Blockwise(TernGrad(), 3)),
         Contractive(Scaled(Natural(), 1.0)),
+        Contractive(NaturalDithering(2)),
+        Contractive(Shared(RandK(2, unbiased=True))),
     ),
     Blockwise: (
         Blockwise(ScaledSign(), 4),
@@ -84,6 +106,8 @@ INSTANCES: dict[type[Compressor], tuple[Compressor, ...]] = {
         Blockwise(Scaled(TernGrad(), 0.5), 4),
         Blockwise(Blockwise(SignTopK(2), 3), 7),
         Blockwise(Contractive(QSGD(1)), 5),
+        Blockwise(Quantised(TopK(4), 2), 6),
+        Blockwise(NaturalDithering(2), 4),
     ),
 }
 COMPRESSORS = [c for cls in LIBRARY for c in INSTANCES.get(cls, ())]
@@ -159,8 +183,8 @@ def expected_error(c: Compressor, x: Array) -> Array:
 
     Derived here, with y = |x|: an entry that becomes lo or hi >= lo without bias has the variance
     (y-lo)(hi-y). QSGD: lo = l u, hi = (l+1) u, u = |x|_2/s. TernGrad: lo = 0, hi = max y. Natural:
-    hi = 2 lo. Without bias E|aC-x|^2 = a^2 E|C-x|^2 + (1-a)^2|x|^2. RandK keeps each entry with
-    probability k/d.
+    hi = 2 lo. Dithering: the levels beside y. Without bias E|aC-x|^2 = a^2 E|C-x|^2 +
+    (1-a)^2|x|^2. RandK keeps each entry with probability k/d.
     """
     d, y = x.shape[-1], np.abs(x)
     match c:
@@ -171,6 +195,10 @@ def expected_error(c: Compressor, x: Array) -> Array:
             return expected_error(Scaled(inner.compressor, c.factor * inner.factor), x)
         case Contractive(compressor=inner):
             return expected_error(Scaled(inner, 1 / (1 + inner.omega(d))), x)
+        case Shared(compressor=inner):
+            return expected_error(inner, x)
+        case Scaled(compressor=Shared(compressor=inner), factor=a):
+            return expected_error(Scaled(inner, a), x)
         case Scaled(compressor=Contractive(compressor=inner), factor=a):
             return expected_error(Scaled(inner, a / (1 + inner.omega(d))), x)
         case Scaled(compressor=inner, factor=a) if inner.guarantee == "unbiased":
@@ -189,6 +217,12 @@ def expected_error(c: Compressor, x: Array) -> Array:
         case Natural(nearest=False):
             low = np.where(y > 0, 2.0 ** np.floor(np.log2(np.where(y > 0, y, 1.0))), 0.0)
             return np.sum((y - low) * (2 * low - y), axis=-1)
+        case NaturalDithering(s=s):
+            top = np.maximum(y.max(-1, keepdims=True), np.finfo(x.dtype).tiny)
+            levels = np.concatenate([[0.0], 2.0 ** -np.arange(s - 1.0, -1, -1)])
+            below = np.searchsorted(levels[:-1], y / top, side="right") - 1
+            low, high = levels[below] * top, levels[below + 1] * top
+            return np.sum((y - low) * (high - y), axis=-1)
     assert not c.random, f"no closed form is derived here for {c}"
     return square(c(x) - x)
 

@@ -21,9 +21,12 @@ from efsgd.compressors import (
     Identity,
     LowRank,
     Natural,
+    NaturalDithering,
+    Quantised,
     RandK,
     Scaled,
     ScaledSign,
+    Shared,
     SignTopK,
     TernGrad,
     Threshold,
@@ -32,7 +35,7 @@ from efsgd.compressors import (
 )
 from efsgd.compressors.base import Compressor, instance
 from efsgd.compressors.selection import count
-from efsgd.convex.verification import programmes
+from efsgd.convex.verification import arguments, piecewise, programmes
 from efsgd.convex.verification.programmes import Proof
 
 TOLERANCE = 1e-7  # relative gap to the claim that the solver's accuracy may leave
@@ -146,7 +149,9 @@ def proof_of_scaled(inner: Compressor, a: float, d: int) -> Proof | None:
         proofs = [proof_of_scaled(inner.compressor, a, b) for b in sizes]
         return _weakest(proofs)
     if type(inner) is Natural and inner.nearest:
-        return programmes.nearest_power(a)
+        return piecewise.nearest_power(a)
+    if type(inner) is Quantised:
+        return _kept_levels(inner, d, a)
     proof = proof_of(inner, d)
     if proof is None:
         return None
@@ -211,41 +216,26 @@ def _levels(c: QSGD, d: int) -> Proof:
 
 
 def _natural(c: Natural, d: int) -> Proof:
-    return programmes.nearest_power() if c.nearest else programmes.stochastic_powers()
+    return piecewise.nearest_power() if c.nearest else programmes.stochastic_powers()
 
 
-def _threshold(c: Threshold, d: int) -> Proof:
-    if c.l2 is not None:
-        text = "at most d-1 entries are dropped, each of a square below tau^2|x|^2/d"
-        return Proof("argument", 1.0 - (d - 1) * c.l2**2 / d, text)
-    if c.linf is not None:
-        text = "max|x|^2 is kept; at most d-1 are dropped, each of a square below tau^2 max|x|^2"
-        return Proof("argument", 1.0 / (1.0 + (d - 1) * c.linf**2), text)
-    return Proof("argument", 0.0, "small x are dropped; |C(x)-x|^2 < d lambda^2 is all that holds")
+def _kept_levels(c: Quantised, d: int, factor: float = 1.0) -> Proof:
+    return piecewise.kept_levels(c.kept(d), d, c.levels, factor)
 
 
-def _two_means(c: TwoMeans, d: int) -> Proof:
-    text = "C projects on a space that holds sign(x): |C(x)|^2 >= |x|_1^2/d >= |x|^2/d"
-    return Proof("argument", 1.0 / d, text)
-
-
-def _random_entries(c: RandK, d: int) -> Proof:
-    k = count(c.k, d)
-    if c.unbiased:
-        return Proof("identity", d / k - 1, "E|C(x)|^2 = (d/k)|x|^2 and E C(x) = x for every x")
-    return Proof("identity", k / d, "each entry is kept with probability k/d, for every x")
-
-
-PROOFS: dict[type[Compressor], Callable[[Any, int], Proof]] = {
+PROOFS: dict[type[Compressor], Callable[[Any, int], Proof | None]] = {
     Identity: lambda c, d: Proof("identity", 1.0, "C(x) = x"),
     ScaledSign: _sign,
-    TwoMeans: _two_means,
+    TwoMeans: arguments.two_means,
     TopK: _top,
-    RandK: _random_entries,
+    RandK: arguments.random_entries,
     QSGD: _levels,
     TernGrad: lambda c, d: programmes.largest_and_sum(d),
     Natural: _natural,
+    NaturalDithering: lambda c, d: piecewise.dithered(c.s, d),
+    Quantised: _kept_levels,
+    Shared: lambda c, d: proof_of(c.compressor, d),
     LowRank: _low_rank,
     SignTopK: _sign_of_top,
-    Threshold: _threshold,
+    Threshold: arguments.threshold,
 }

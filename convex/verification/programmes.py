@@ -163,19 +163,6 @@ def odd_squares(d: int, s: int) -> Proof:
     return Proof("enumeration", value, text, seconds=time.perf_counter() - start)
 
 
-def nearest_power(factor: float = 1.0) -> Proof:
-    """delta of ``factor`` times the nearest power of two, in rational numbers.
-
-    An entry t in [1, 3/2] becomes 1 and one in [3/2, 2] becomes 2; (factor c/t - 1)^2 is convex in
-    1/t, so its greatest value on each piece is at an end.
-    """
-    a = Fraction(factor)
-    pieces = ((1, Fraction(1)), (1, Fraction(3, 2)), (2, Fraction(3, 2)), (2, Fraction(2)))
-    worst = max((a * c / t - 1) ** 2 for c, t in pieces)
-    text = "(c/t - 1)^2 is convex in 1/t on each piece: its ends, in rational numbers"
-    return Proof("piecewise quadratic", float(1 - worst), text)
-
-
 def minimised(objective: Any, conditions: Sequence[Any], x: Any) -> tuple[Certificate, float]:
     """The minimum by Clarabel, with the value of x there, and the seconds that it took."""
     import cvxpy as cp

@@ -99,7 +99,13 @@ def _check_switch(group: dict[str, Any], name: str) -> None:
 
 def check_compressor(group: dict[str, Any]) -> None:
     """Refuse what is no compressor that torch can run."""
-    kernel(instance(group["compressor"]))
+    c = instance(group["compressor"])
+    kernel(c)
+    if c.warm:
+        raise ValueError(
+            f"{c} starts each step from what it sent before, which this optimiser does not keep: "
+            f"use lowrank here, or the methods of efsgd"
+        )
     _check_switch(group, "error_feedback")
     if group["scope"] not in ("tensor", "global"):
         raise ValueError(f"scope must be 'tensor' or 'global', not {group['scope']!r}")

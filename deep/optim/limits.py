@@ -141,7 +141,9 @@ def reach(c: Compressor, d: int, in_wider: bool = False) -> Reach:
     if isinstance(c, lib.QSGD):
         norm = math.sqrt(d)  # that of p is a factor of what is sent
         return (min(norm, 1 + norm / c.s) if in_wider else norm), 0.0
-    if isinstance(c, lib.LowRank):
+    if isinstance(c, lib.Shared):
+        return reach(c.compressor, d, in_wider)
+    if isinstance(c, lib.LowRank | lib.PowerSGD):
         return math.sqrt(d), 0.0
     return (1.0 if isinstance(c, WITHIN) else 2 * math.sqrt(d)), 0.0
 
@@ -149,6 +151,8 @@ def reach(c: Compressor, d: int, in_wider: bool = False) -> Reach:
 # None of these sends an entry larger than the largest of p.
 WITHIN = (
     lib.Identity,
+    lib.NaturalDithering,
+    lib.Quantised,
     lib.ScaledSign,
     lib.SignTopK,
     lib.TernGrad,

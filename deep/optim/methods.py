@@ -23,6 +23,9 @@ def options_of(method: Method) -> dict[str, Any]:
         raise ValueError(
             "undecayed momentum exists in NumPy only: leave form out, or use nesterov=True"
         )
+    decay = getattr(method, "decay", 1.0)
+    if decay != 1:
+        raise ValueError(f"a memory that decays exists in NumPy only: leave out decay={decay}")
     return {
         "compressor": method.compresses,
         "momentum": method.momentum,

@@ -3,9 +3,11 @@
 from efsgd.compressors.base import Compressor, compressor
 from efsgd.compressors.blockwise import Blockwise
 from efsgd.compressors.guarantee import Guarantee
-from efsgd.compressors.lowrank import LowRank
-from efsgd.compressors.natural import Natural
+from efsgd.compressors.lowrank import LowRank, PowerSGD
+from efsgd.compressors.natural import Natural, NaturalDithering
 from efsgd.compressors.quantise import QSGD, TernGrad
+from efsgd.compressors.quantised import Quantised
+from efsgd.compressors.shared import Shared
 from efsgd.compressors.signs import ScaledSign, Sign, TwoMeans
 from efsgd.compressors.sparse import RandK, SignTopK, TopK
 from efsgd.compressors.threshold import Threshold
@@ -20,9 +22,13 @@ __all__ = [
     "Identity",
     "LowRank",
     "Natural",
+    "NaturalDithering",
+    "PowerSGD",
+    "Quantised",
     "RandK",
     "Scaled",
     "ScaledSign",
+    "Shared",
     "Sign",
     "SignTopK",
     "TernGrad",

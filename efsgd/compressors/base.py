@@ -18,17 +18,19 @@ from efsgd.arrays import Array, Generator, all_finite, as_vectors
 from efsgd.checks import dimension
 from efsgd.compressors.frame import LONGEST_SPEC, pack
 from efsgd.compressors.guarantee import Guarantees
+from efsgd.compressors.kind import Kind
 from efsgd.compressors.packing import Reader, Shape, Writer
 from efsgd.compressors.spec import arguments, format_spec, split, unknown
 
 
 @dataclass(frozen=True)
-class Compressor(Guarantees):
+class Compressor(Kind, Guarantees):
     """Base of all compressors; C maps vectors of length d to vectors of length d.
 
     A subclass needs ``apply``; to be named in files and commands it registers itself:
     ``class Mine(Compressor, spec="mine")``. What it claims, it says with ``guarantee``; see
-    :class:`efsgd.compressors.guarantee.Guarantees`.
+    :class:`efsgd.compressors.guarantee.Guarantees`. Whether it draws, starts warm or couples
+    workers, it says as :class:`efsgd.compressors.kind.Kind` has it.
     """
 
     registry: ClassVar[dict[str, type[Compressor]]] = {}
@@ -64,7 +66,7 @@ class Compressor(Guarantees):
         return None
 
     def next_state(self, x: Array, drawn: Any) -> Any:
-        """The state to draw with at the next step; None unless the compressor starts warm."""
+        """The state to draw with at the next step; None unless the compressor is ``warm``."""
         return None
 
     def __call__(self, x: Any, rng: Generator | None = None) -> Array:
@@ -94,23 +96,6 @@ class Compressor(Guarantees):
         if not all_finite(sent):
             raise OverflowError(f"{self} of this vector does not fit {sent.dtype}: scale it down")
         return sent
-
-    # -- its kind, which a subclass may also give as a class attribute ---------------------------
-
-    @property
-    def random(self) -> bool:
-        """Whether it draws randomness."""
-        return False
-
-    @property
-    def fixed_size(self) -> bool:
-        """Whether len(encode(x)) depends on d and the dtype only."""
-        return False
-
-    @property
-    def _may_overflow(self) -> bool:
-        """Whether fields that are finite may stand for numbers beyond the dtype."""
-        return False
 
     # -- its guarantee: see Guarantees -----------------------------------------------------------
 

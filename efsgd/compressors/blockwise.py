@@ -30,8 +30,12 @@ class Blockwise(Wrapper, Compressor, spec="blockwise"):
     size: int
 
     def __post_init__(self) -> None:
-        """Refuse an impossible size."""
-        instance(self.compressor)
+        """Refuse an impossible size, and a compressor that couples workers."""
+        if instance(self.compressor).joint:
+            raise ValueError(
+                f"blockwise cuts each vector into blocks, and {self.compressor} couples the "
+                f"workers of a step: use it without blockwise"
+            )
         object.__setattr__(self, "size", whole("size", self.size))
 
     @property
@@ -98,6 +102,9 @@ class Blockwise(Wrapper, Compressor, spec="blockwise"):
     def _scaled_delta(self, d: int, a: float) -> float:
         return min(self.compressor._scaled_delta(b, a) for b in self.block_sizes(d))
 
+    def _scaled_attained(self, a: float) -> bool:
+        return self.compressor._scaled_attained(a)
+
     def _attaining_point(self, d: int, within: float) -> Array:
         return self._scaled_point(d, within, 1.0)
 
@@ -105,7 +112,7 @@ class Blockwise(Wrapper, Compressor, spec="blockwise"):
         if self.guarantee == "unbiased":
             size = max(self.block_sizes(d), key=self.compressor.omega)
         else:
-            size = min(self.block_sizes(d), key=self.compressor.delta)
+            size = min(self.block_sizes(d), key=lambda b: self.compressor._scaled_delta(b, a))
         x = np.zeros(d)
         start = 0 if size == self.size else d - size
         x[start : start + size] = self.compressor._scaled_point(size, within, a)

@@ -84,6 +84,10 @@ class Guarantees:
             return a * (2.0 - a) * self.delta(d)
         return 1.0 - (a * math.sqrt(1.0 - self.delta(d)) + abs(1.0 - a)) ** 2
 
+    def _scaled_attained(self, a: float) -> bool:
+        """Whether x -> a C(x) attains its delta, if that is positive."""
+        return self.attained and (self.projection or self.guarantee == "unbiased" or a <= 1)
+
     def _scaled_point(self, d: int, within: float, a: float) -> Array:
         """A vector where x -> a C(x) meets its worst case."""
         return self.attaining_point(d, within)

@@ -1,13 +1,16 @@
-"""Natural: entries rounded to powers of two."""
+"""Entries rounded to powers of two (Natural), or to those times the largest (NaturalDithering)."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from efsgd.arrays import Array, Generator, pieces
+from efsgd.arrays import Array, Generator, max_abs, pieces, unit_scale
+from efsgd.checks import whole
 from efsgd.compressors.base import Compressor, need
 from efsgd.compressors.guarantee import Guarantee
 from efsgd.compressors.packing import Reader, Shape, Writer
@@ -105,3 +108,100 @@ class Natural(Compressor, spec="natural"):
             power = np.ldexp(np.ones((), out.dtype), np.where(steps, steps + least - 2, 0))
             signed = np.where(codes[piece] & 1, -power, power)
             out[piece] = np.where(steps > 0, signed, np.zeros((), out.dtype))
+
+
+@dataclass(frozen=True)
+class NaturalDithering(Compressor, spec="dithering"):
+    """|x_i|/max|x| rounded stochastically to one of 0, 2^(1-s), ..., 1/2, 1, signs kept.
+
+    Natural dithering (Horvath et al., arXiv 1905.10988) with the norm max|x|; s = 1 is TernGrad.
+    Unbiased. omega is exact (derived here). The largest entry has no error; another of share u
+    between the levels l and h has the variance (h-u)(u-l). E|C(x)-x|^2 <= w |x|^2 says that
+    (d-1) max_u ((h-u)(u-l) - w u^2) <= w, a quadratic in u that is greatest at u = (l+h)/2/(1+w):
+    each segment needs w = (d-1)(h-l)^2/(2(1+c + sqrt((1-c)^2 + (d-1)(l+h)^2))) with c = (d-1) l h,
+    and omega is the greatest of the s, attained at (1, u, ..., u).
+    """
+
+    s: int
+    fixed_size = True
+    random = True
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible number of levels."""
+        object.__setattr__(self, "s", whole("s", self.s, most=256))
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """Unbiased."""
+        return "unbiased"
+
+    def draw(self, shape: Shape, rng: Generator | None = None, state: Any = None) -> Array:
+        """Uniform numbers in [0, 1), one an entry."""
+        return need(rng, self).random(shape)
+
+    def apply(self, x: Array, drawn: Any = None) -> Array:
+        """max|x| times a power of two or 0, with the signs of x."""
+        return self._dense(max_abs(x), self._numbers(x, drawn), x < 0)
+
+    def _numbers(self, x: Array, drawn: Array) -> Array:
+        """The level of each entry, 0 to s: j > 0 stands for 2^(j-s)."""
+        size = np.abs(unit_scale(x)[0])
+        largest = size.max(-1, keepdims=True)
+        share = size / np.where(largest > 0, largest, 1.0)
+        mantissa, exponent = np.frexp(share)
+        above = share >= 2.0 ** (1 - self.s)
+        up = np.where(above, 2.0 * mantissa - 1.0, share * 2.0 ** (self.s - 1))
+        numbers: Array = np.where(above, exponent - 1 + self.s, 0) + (drawn < up)
+        return numbers
+
+    def _dense(self, size: Array, numbers: Array, minus: Array) -> Array:
+        """What levels and signs stand for beside the largest magnitude (..., 1)."""
+        levels = np.ldexp(size, numbers - self.s)
+        signed = np.where(minus, -levels, levels)
+        return np.where(numbers > 0, signed, np.zeros((), size.dtype))
+
+    def _segments(self) -> list[tuple[float, float]]:
+        """The neighbours (l, h) among the levels."""
+        levels = [0.0, *(2.0**-j for j in range(self.s - 1, -1, -1))]
+        return list(pairwise(levels))
+
+    def _variance(self, d: int, low: float, high: float) -> float:
+        """The greatest E|C(x)-x|^2/|x|^2 with all entries but one in one segment."""
+        c = (d - 1) * low * high
+        root = math.sqrt((1.0 - c) ** 2 + (d - 1) * (low + high) ** 2)
+        return (d - 1) * (high - low) ** 2 / (2.0 * (1.0 + c + root))
+
+    def _omega(self, d: int) -> float:
+        return max(self._variance(d, low, high) for low, high in self._segments())
+
+    def _attaining_point(self, d: int, within: float) -> Array:
+        low, high = max(self._segments(), key=lambda segment: self._variance(d, *segment))
+        x = np.full(d, (low + high) / 2.0 / (1.0 + self._variance(d, low, high)))
+        x[0] = 1.0
+        return x
+
+    def _code_bits(self) -> int:
+        """Of an entry: it takes one of 2s + 1 values."""
+        return (2 * self.s).bit_length()
+
+    def _bits(self, d: int, width: int) -> int:
+        return width + d * self._code_bits()
+
+    def _write(self, out: Writer, x: Array, drawn: Any) -> None:
+        numbers = self._numbers(x, drawn)
+        out.floats(max_abs(x))
+        out.codes(np.where(numbers > 0, 2 * numbers - 1 + (x < 0), 0), self._code_bits())
+
+    def _read(self, fields: Reader, shape: Shape) -> Any:
+        size = fields.floats((*shape[:-1], 1))
+        codes = fields.codes(shape, self._code_bits())
+        if codes.max(initial=0) > 2 * self.s:
+            raise ValueError(f"the message holds a level beyond {self.s}")
+        return size, codes
+
+    def _fill(self, out: Array, message: Any) -> None:
+        size, codes = message
+        for piece in pieces(codes.shape):
+            numbers = (codes[piece].astype(np.int64) + 1) >> 1
+            minus = (codes[piece] & 1) == 0
+            out[piece] = self._dense(size[piece[: codes.ndim - 1]], numbers, minus)

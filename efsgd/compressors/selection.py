@@ -1,4 +1,4 @@
-"""Choosing k of d entries: the k of largest magnitude, or k at random.
+"""Choosing k of d entries: the k of largest magnitude, k at random, or k that a seed determines.
 
 :class:`efsgd.compressors.RandK` and the batches of the engine draw with the same function.
 """
@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from efsgd.arrays import CHUNK, Array, Generator
 from efsgd.compressors.packing import Shape
 
 SAMPLE = 2**14  # entries that guess a threshold for a long vector
+# SplitMix64 (Steele, Lea, Flood, 2014): the step of its counter, then (shift, multiplier) of a mix.
+STEP = 0x9E3779B97F4A7C15
+MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 
 
 def check_count(k: float) -> None:
@@ -39,6 +44,72 @@ def sample_subset(rng: Generator, d: int, k: int, lead: Shape) -> Array:
     return np.sort(chosen, axis=-1)
 
 
+def splitmix64(seeds: Array, start: int, stop: int) -> Array:
+    """Outputs ``start`` to ``stop`` of SplitMix64 for each seed: (..., n) words, uint64.
+
+    ``seeds`` (...) are its 64-bit states, also as int64. Output i is a bijection of seed + (i+1)
+    times an odd constant, so that no two words of one seed are equal. Plain integer arithmetic:
+    the words are the same in NumPy, in torch and in every version of either.
+    """
+    counters = np.arange(start + 1, stop + 1, dtype=np.uint64) * np.uint64(STEP)
+    words: Array = np.asarray(seeds).astype(np.uint64)[..., None] + counters
+    for shift, multiplier in MIX:
+        words ^= words >> np.uint64(shift)
+        words *= np.uint64(multiplier)
+    return words
+
+
+def seeded_subset(seeds: Array, d: int, k: int) -> Array:
+    """The k of d positions that each 64-bit seed determines: (..., k), int64, increasing.
+
+    They are those of the k largest of the first d words of :func:`splitmix64`.
+    """
+    seeds = np.asarray(seeds)
+    if k == d:
+        return np.broadcast_to(np.arange(d), (*seeds.shape, d))
+    flat = seeds.reshape(-1)
+    out = np.empty((flat.size, k), np.int64)
+    rows = max(1, CHUNK // d)  # at a time
+    for at in range(0, flat.size, rows):
+        if d > CHUNK:
+            out[at] = _seeded_of_long(flat[at], d, k)
+        else:
+            words = splitmix64(flat[at : at + rows], 0, d)
+            chosen = np.argpartition(words, d - k, axis=-1)[..., d - k :]
+            out[at : at + rows] = np.sort(chosen, axis=-1)
+    return out.reshape(*seeds.shape, k)
+
+
+def _seeded_of_long(seed: Array, d: int, k: int) -> Array:
+    """:func:`seeded_subset` of one seed, without holding all of the d words."""
+    spread = 8.0 * math.sqrt(k * (1.0 - k / d)) + 8.0  # standard deviations: hardly ever outside
+    least, positions = _kth_word(seed, d, k, spread), []
+    for start, words in _words(seed, d):
+        positions.append(np.flatnonzero(words >= least) + start)
+    return np.concatenate(positions)
+
+
+def _kth_word(seed: Array, d: int, k: int, spread: float) -> Any:
+    """The k-th largest of the d words; those are held whose rank is within ``spread`` of k."""
+    ends = (min(1.0, max(0.0, 1.0 - (k + side) / d)) for side in (spread, -spread))
+    low, high = (np.uint64(min(int(end * 2.0**64), 2**64 - 1)) for end in ends)
+    above, band = 0, []
+    for _, words in _words(seed, d):
+        above += int(np.count_nonzero(words > high))
+        band.append(words[(words >= low) & (words <= high)])
+    near = np.concatenate(band)
+    room = k - above
+    if not 0 < room <= near.size:
+        return _kth_word(seed, d, k, float(d))
+    return np.partition(near, near.size - room)[near.size - room]
+
+
+def _words(seed: Array, d: int) -> Iterator[tuple[int, Array]]:
+    """The d words of one seed in pieces of at most CHUNK, each with its first position."""
+    for start in range(0, d, CHUNK):
+        yield start, splitmix64(seed, start, min(start + CHUNK, d))
+
+
 def top_mask(magnitude: Array, k: int) -> Array:
     """Mark the k largest entries of each vector (..., d); of equal ones the first."""
     if k >= magnitude.shape[-1]:
@@ -46,6 +117,8 @@ def top_mask(magnitude: Array, k: int) -> Array:
     kth = np.partition(magnitude, -k, axis=-1)[..., -k, None]
     above, tied = magnitude > kth, magnitude == kth
     room = k - above.sum(-1, keepdims=True)
+    if np.array_equal(np.count_nonzero(tied, axis=-1, keepdims=True), room):
+        return np.asarray(above | tied)
     mask: Array = above | (tied & (np.cumsum(tied, axis=-1) <= room))
     return mask
 

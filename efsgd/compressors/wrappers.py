@@ -48,6 +48,16 @@ class Wrapper:
         return self.compressor.random
 
     @property
+    def warm(self) -> bool:
+        """As the inner one."""
+        return self.compressor.warm
+
+    @property
+    def joint(self) -> bool:
+        """As the inner one."""
+        return self.compressor.joint
+
+    @property
     def fixed_size(self) -> bool:
         """As the inner one."""
         return self.compressor.fixed_size
@@ -92,9 +102,7 @@ class Scaled(Wrapper, Compressor, spec="scaled"):
     @property
     def attained(self) -> bool:
         """As the inner one, where the bound is exact."""
-        inner = self.compressor
-        exact = inner.projection or inner.guarantee == "unbiased" or self.factor <= 1
-        return inner.attained and exact
+        return self.compressor._scaled_attained(self.factor)
 
     @property
     def guarantee(self) -> Guarantee:
@@ -126,6 +134,9 @@ class Scaled(Wrapper, Compressor, spec="scaled"):
 
     def _scaled_delta(self, d: int, a: float) -> float:
         return self.compressor._scaled_delta(d, a * self.factor)
+
+    def _scaled_attained(self, a: float) -> bool:
+        return self.compressor._scaled_attained(a * self.factor)
 
     def _scaled_point(self, d: int, within: float, a: float) -> Array:
         return self.compressor._scaled_point(d, within, a * self.factor)

@@ -16,7 +16,8 @@ SPECS = (  # of every built-in kind that has a delta, and a range of deltas
     "scaledsign", "scaledsign:zero=0", "twomeans", "blockwise:4,scaledsign", "signtopk:8", "topk:2",
     "topk:8", "topk:32", "topk:56", "randk:4", "randk:24", "randk:8,unbiased", "lowrank:1",
     "threshold:l2=0.5", "threshold:linf=0.5", "qsgd:2", "qsgd:8", "terngrad", "natural",
-    "natural:nearest", "scaled:0.5,topk:8", "identity",
+    "natural:nearest", "scaled:0.5,topk:8", "identity", "shared:randk:4", "dithering:3",
+    "quantised:2,topk:32",
 )  # fmt: skip
 RATES = (0.01, 1.0, StepDecay(0.1, (100,), 0.1), InverseSqrt(0.1))
 CONSTANT, DECAYED = 2, 2  # the first so many rates are constant; the row of the drop

@@ -38,6 +38,9 @@ from efsgd.compressors import (
     Identity,
     LowRank,
     Natural,
+    NaturalDithering,
+    PowerSGD,
+    Quantised,
     RandK,
     Scaled,
     ScaledSign,
@@ -47,8 +50,10 @@ from efsgd.compressors import (
     Threshold,
     TopK,
     TwoMeans,
+    selection,
 )
 from efsgd.compressors.base import Compressor
+from efsgd.deep import arrays
 from efsgd.deep.arrays import ldexp
 from efsgd.deep.kernels import apply, as_tensors, draw, kernel
 
@@ -118,8 +123,10 @@ def test_no_compressor_is_without_kernel_or_parity_case() -> None:
 
 # -- the same results from the same draws ---------------------------------------------------------
 
-EXACTLY = [c for c in COMPRESSORS if type(innermost(c)) is not LowRank]
-LOW_RANK = [c for c in COMPRESSORS if type(innermost(c)) is LowRank]
+MATRICES = (LowRank, PowerSGD)  # each LAPACK, or cuSOLVER, rounds as it likes
+EXACTLY = [c for c in COMPRESSORS if type(innermost(c)) not in MATRICES]
+LOW_RANK = [c for c in COMPRESSORS if type(innermost(c)) in MATRICES]
+JOINT = [c for c in COMPRESSORS if c.joint]
 
 
 @all_dtypes
@@ -139,12 +146,14 @@ def test_parity_of_low_rank(c: Compressor, dtype: Any) -> None:
     for d, scale in itertools.product((1, 2, 5, 17, 64), SCALES[dtype]):
         x = np.ldexp(np.random.default_rng(d).standard_normal((8, d)).astype(dtype), scale)
         largest = np.abs(x).max(-1, keepdims=True).astype(np.float64)
-        z = apply(c, torch.tensor(x)).numpy()
+        drawn = drawn_for(c, x.shape)
+        z = apply(c, torch.tensor(x), as_tensors(drawn)).numpy()
         assert z.dtype == dtype
-        assert (np.abs(z - c.apply(x)) <= 1e4 * eps * largest + 8 * tiny).all()
+        assert (np.abs(z - c.apply(x, drawn)) <= 1e4 * eps * largest + 8 * tiny).all()
     for d in SIZES[1:]:
         x = vectors(d, dtype)
-        y, z = c.apply(x), apply(c, torch.tensor(x)).numpy()
+        drawn = drawn_for(c, x.shape)
+        y, z = c.apply(x, drawn), apply(c, torch.tensor(x), as_tensors(drawn)).numpy()
         length, *errors = (np.linalg.norm(v.astype(np.float64), axis=-1) for v in (x, x - y, x - z))
         assert (np.abs(errors[0] - errors[1]) <= 1e3 * eps * length).all()
 
@@ -166,7 +175,11 @@ def test_parity_at_the_largest_numbers(c: Compressor, dtype: Any) -> None:
 
 @all_dtypes
 @pytest.mark.parametrize("u", [0.0, 0.25, 0.5, 0.75, 1 - 2**-53])
-@pytest.mark.parametrize("c", [QSGD(1), QSGD(4), TernGrad(), Natural()], ids=str)
+@pytest.mark.parametrize(
+    "c",
+    [QSGD(1), QSGD(4), TernGrad(), Natural(), NaturalDithering(1), NaturalDithering(3)],
+    ids=str,
+)
 def test_parity_where_a_draw_meets_its_probability(c: Compressor, u: float, dtype: Any) -> None:
     """Zeros never go up, not even at a draw of 0; nor does a share of 1/4, 1/2, 3/4 at its own."""
     for entries in ([4.0, 2.0, -1.0, 3.0, 0.0, -0.0], [1.5, -1.25, 1.75, 1.0], [3.0, 4.0, 0.0]):
@@ -216,8 +229,9 @@ def test_parity_for_any_leading_axes(c: Compressor) -> None:
 def test_low_rank_of_any_leading_axes(c: Compressor) -> None:
     for shape in ((12,), (2, 3, 12), (0, 12), (3, 0), (2, 0, 5)):
         x = np.random.default_rng(0).standard_normal(shape)
-        z = apply(c, torch.tensor(x)).numpy()
-        np.testing.assert_allclose(z, c.apply(x) if shape[-1] else x, atol=1e-12)
+        drawn = drawn_for(c, shape)
+        z = apply(c, torch.tensor(x), as_tensors(drawn)).numpy()
+        np.testing.assert_allclose(z, c.apply(x, drawn) if shape[-1] else x, atol=1e-12)
 
 
 @pytest.mark.parametrize("c", EXACTLY, ids=str)
@@ -381,7 +395,7 @@ def test_a_random_compressor_needs_a_generator() -> None:
     assert draw(ScaledSign(), (7,), None, "cpu") is None
 
 
-@pytest.mark.parametrize("c", [QSGD(4), TernGrad(), Natural()], ids=str)
+@pytest.mark.parametrize("c", [QSGD(4), TernGrad(), Natural(), NaturalDithering(2)], ids=str)
 def test_uniform_numbers_are_uniform(c: Compressor) -> None:
     """In [0, 1) with mean 1/2 and second moment 1/3 (variances 1/12 and 4/45); of 53 bits."""
     n = 10_000
@@ -418,6 +432,31 @@ def test_torch_draws_are_unbiased(c: Compressor) -> None:
     error = y.std(0) / n**0.5
     assert (error > 0).any()
     assert ((y.mean(0) - x).abs() <= 4 * error + 1e-12).all()
+
+
+@pytest.mark.parametrize("c", JOINT, ids=str)
+def test_workers_share_their_draw(c: Compressor) -> None:
+    """As in NumPy: one for each replicate of (R, n, d), one for each vector of (R, d)."""
+    for part in leaves(draw(c, (3, 4, 40), generator(), "cpu")):
+        assert torch.equal(part, part[:, :1].expand_as(part))
+        assert len({one.numpy().tobytes() for one in part[:, 0]}) == 3
+    for part in leaves(draw(c, (12, 40), generator(), "cpu")):
+        assert len({one.numpy().tobytes() for one in part}) == 12
+
+
+def test_a_seed_chooses_the_same_positions_in_both() -> None:
+    """Seeds of either sign, short and long vectors."""
+    seeds = np.random.default_rng(0).integers(-(2**63), 2**63, (3, 2))
+    for d, k in ((1, 1), (7, 3), (7, 7), (1000, 10), (50_000, 20_000)):
+        ours = arrays.seeded_subset(torch.tensor(seeds), d, k).numpy()
+        assert np.array_equal(ours, selection.seeded_subset(seeds, d, k))
+
+
+@pytest.mark.parametrize("bits", [2, 5, 16])
+def test_quantised_of_long_vectors_is_numpys(bits: int) -> None:
+    for dtype, d in itertools.product(DTYPES, (300, 10_000)):
+        x = np.random.default_rng(d).standard_normal((2, d)).astype(dtype)
+        agree(Quantised(TopK(0.3), bits), x, None)
 
 
 def test_as_tensors_copies() -> None:

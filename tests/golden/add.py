@@ -6,7 +6,7 @@ must read it. The script only ever appends; ``test_wire.py`` checks each entry o
 An entry holds the spec, the dtype, x and C(x) as little-endian hexadecimal bytes, what was drawn
 (null, an array, or {"parts": [...]} for blocks) and the message. The entries of x are small
 multiples of 1/4, whose sums are exact: no machine can round them differently, except in the
-singular value decomposition of LowRank.
+singular value decomposition of LowRank and the QR decomposition of PowerSGD.
 """
 
 from __future__ import annotations
@@ -54,6 +54,14 @@ CASES = [  # spec, dtype, d
     ("contractive,qsgd:1", "f4", 11),
     ("contractive,randk:6,unbiased", "f8", 11),
     ("blockwise:4,contractive,terngrad", "f4", 11),
+    ("shared:randk:2", "f4", 11),
+    ("contractive,shared:randk:3,unbiased", "f8", 11),
+    ("quantised:4,topk:6", "f4", 11),
+    ("blockwise:4,quantised:2,topk:3", "f8", 11),
+    ("dithering:1", "f4", 11),
+    ("dithering:4", "f8", 11),
+    ("powersgd:1", "f4", 8),
+    ("powersgd:2,shape=3x3", "f8", 9),
 ]
 
 

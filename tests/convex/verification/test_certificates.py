@@ -20,9 +20,13 @@ from efsgd import (
     Identity,
     LowRank,
     Natural,
+    NaturalDithering,
+    PowerSGD,
+    Quantised,
     RandK,
     Scaled,
     ScaledSign,
+    Shared,
     Sign,
     SignTopK,
     TernGrad,
@@ -62,6 +66,14 @@ KINDS = [  # which programme certifies which compressor: derived here
     (Contractive(Blockwise(QSGD(1), 5)), "one-variable dual"),
     (Scaled(Scaled(QSGD(2), 0.5), 2.0), "one-variable dual"),  # whose delta is 0 here
     (QSGD(7), "enumeration"),
+    (NaturalDithering(3), "piecewise quadratic"),
+    (Contractive(NaturalDithering(1)), "piecewise quadratic"),
+    (Quantised(TopK(3), 4), "piecewise quadratic"),
+    (Quantised(TopK(1.0), 2), "piecewise quadratic"),
+    (Scaled(Quantised(TopK(1.0), 2), 0.5), "piecewise quadratic"),
+    (Blockwise(Quantised(TopK(4), 2), 6), "piecewise quadratic"),
+    (Shared(RandK(3)), "identity"),
+    (Contractive(Shared(RandK(3, unbiased=True))), "identity"),
     (RandK(3), "identity"),
     (RandK(3, unbiased=True), "identity"),
     (Identity(), "identity"),
@@ -73,8 +85,8 @@ KINDS = [  # which programme certifies which compressor: derived here
 
 
 def test_every_class_that_claims_a_bound_has_a_proof():
-    assert {*PROOFS, Sign, Scaled, Contractive, Blockwise} == set(LIBRARY)
-    assert {type(c) for c, _ in KINDS} | {Sign} == set(LIBRARY)
+    assert {*PROOFS, Sign, PowerSGD, Scaled, Contractive, Blockwise} == set(LIBRARY)
+    assert {type(c) for c, _ in KINDS} | {Sign, PowerSGD} == set(LIBRARY)
 
 
 @pytest.mark.parametrize(("c", "kind"), KINDS, ids=str)

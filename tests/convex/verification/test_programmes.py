@@ -13,7 +13,7 @@ import pytest
 from compressor_table import square, vectors
 
 from efsgd import QSGD, ScaledSign, SignTopK
-from efsgd.convex.verification import programmes
+from efsgd.convex.verification import piecewise, programmes
 
 EPS = np.finfo(np.float64).eps
 
@@ -93,7 +93,7 @@ def test_powers_of_two_in_rational_numbers():
     assert 0 <= Fraction(proof.value) - Fraction(1, 8) <= Fraction(1, 10**8)
     for a in (0.5, 1.0, 1.2, 1.5):
         worst = max((2 * a / 3 - 1) ** 2, (4 * a / 3 - 1) ** 2)
-        assert programmes.nearest_power(a).value == pytest.approx(1 - worst, rel=1e-14)
+        assert piecewise.nearest_power(a).value == pytest.approx(1 - worst, rel=1e-14)
 
 
 @pytest.mark.parametrize("error", [-0.3, -1e-3, 1e-3, 0.3])
@@ -112,3 +112,28 @@ def test_a_solver_that_errs_does_not_make_a_false_proof(monkeypatch, error):
     assert programmes.largest_and_sum(9).value >= 1 - 1e-12
     assert Fraction(programmes.stochastic_powers().value) >= Fraction(1, 8)
     assert programmes.stochastic_levels(16, 2).value >= 1 - 1e-12
+
+
+@pytest.mark.parametrize("d", [1, 2, 9, 100])
+def test_dithered_is_no_less_than_any_vector(d):
+    """In rational numbers: the least double at which all discriminants are at most 0."""
+    u = np.linspace(0, 1, 10_001)
+    for s in (1, 2, 5):
+        levels = np.array([0.0, *(2.0**-j for j in range(s - 1, -1, -1))])
+        at = np.searchsorted(levels[:-1], u, side="right") - 1
+        ratio = (d - 1) * (levels[at + 1] - u) * (u - levels[at]) / (1 + (d - 1) * u**2)
+        value = piecewise.dithered(s, d).value
+        assert value >= ratio.max() - EPS
+        assert value <= ratio.max() * (1 + 1e-4) + EPS
+    assert piecewise.dithered(1, d).value == pytest.approx((d**0.5 - 1) / 2, rel=1e-14)
+
+
+def test_kept_levels_by_hand():
+    """k = d, s = 1: (1, 1/2, .., 1/2, 0); where little is kept k/d; beyond delta = 0 nothing."""
+    for d in (2, 3, 10):
+        worst = (d - 2) / 4 / (1 + (d - 2) / 4)
+        assert piecewise.kept_levels(d, d, 1).value == pytest.approx(1 - worst, abs=1e-12)
+        assert piecewise.kept_levels(1, d, 1).value == pytest.approx(1 / d, abs=1e-12)
+        half = piecewise.kept_levels(1, d, 1, 0.5).value
+        assert half == pytest.approx(0.75 / d, abs=1e-12)
+    assert piecewise.kept_levels(12, 12, 1, 1.5).value == 0

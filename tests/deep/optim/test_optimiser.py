@@ -7,13 +7,14 @@ theorems are checked on.
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from compressor_table import COMPRESSORS
+from compressor_table import COMPRESSORS as ALL
 from optimisers import (
     SHAPES,
     Fed,
@@ -50,6 +51,7 @@ from efsgd.methods.feedback import EFSGD as FeedbackMethod
 from efsgd.methods.feedback import check_feedback
 from efsgd.methods.sgd import SGD, CompressedSGD, SignSGD, Signum
 
+COMPRESSORS = [c for c in ALL if not c.warm]
 MOMENTA: list[dict[str, Any]] = [
     {},
     {"momentum": 0.9},
@@ -571,6 +573,18 @@ def test_a_compressor_put_into_a_group_is_looked_at() -> None:
     optimizer.param_groups[0]["compressor"] = "topk:3"
     optimizer.step()
     assert optimizer.param_groups[0]["compressor"] == TopK(3)
+
+
+@pytest.mark.parametrize("c", [c for c in ALL if c.warm], ids=str)
+def test_what_starts_warm_is_refused(c: Compressor) -> None:
+    """The optimiser keeps no state of a compressor: a cold start every step is not PowerSGD."""
+    words = re.escape(f"{c} starts each step from what it sent before")
+    with pytest.raises(ValueError, match=words):
+        EFSGD(parameters(), 0.1, c)
+    optimizer = EFSGD(parameters(), 0.1)
+    optimizer.param_groups[0]["compressor"] = c
+    with pytest.raises(ValueError, match=words):
+        optimizer.step()
 
 
 @pytest.mark.parametrize(

@@ -39,16 +39,22 @@ from efsgd.compressors import (
     Identity,
     LowRank,
     Natural,
+    NaturalDithering,
+    PowerSGD,
+    Quantised,
     RandK,
     Scaled,
     ScaledSign,
+    Shared,
     Sign,
     SignTopK,
     TernGrad,
     Threshold,
     TopK,
     TwoMeans,
+    selection,
 )
+from efsgd.compressors.selection import seeded_subset, splitmix64
 
 each = pytest.mark.parametrize("c", COMPRESSORS, ids=str)
 either = pytest.mark.parametrize("dtype", DTYPES)
@@ -63,9 +69,9 @@ def same(a: Array, b: Array) -> bool:
 
 
 def test_the_library_is_complete() -> None:
-    """Fifteen, each a direct subclass, with a spec and exported."""
+    """Nineteen, each a direct subclass, with a spec and exported."""
     registered = Compressor.registry.values()
-    assert len(LIBRARY) == 15
+    assert len(LIBRARY) == 19
     assert set(LIBRARY) == {c for c in registered if c.__module__.startswith("efsgd.compressors.")}
     assert all(getattr(efsgd, cls.__name__) is cls for cls in LIBRARY)
     assert all(cls.__module__.startswith("efsgd.") for cls in LIBRARY)
@@ -120,6 +126,22 @@ VALUES = [  # by hand from the definitions
     (Blockwise(ScaledSign(), 3), None, [4 / 3, -4 / 3, 4 / 3, -4]),
     (Blockwise(TopK(1), 2), None, [3, 0, 0, -4]),
     (LowRank(2), None, [3, -1, 0, -4]),
+    (NaturalDithering(1), HALF, [4, 0, 0, -4]),  # as TernGrad
+    (NaturalDithering(2), HALF, [2, 0, 0, -4]),  # 3/4 goes up to 1 at draws below 1/2: not at 0.5
+    (NaturalDithering(2), HALF / 2, [4, -2, 0, -4]),  # 1/4 goes up to 1/2 at draws below 1/2
+    (NaturalDithering(3), HALF, [2, -1, 0, -4]),  # 1/4 is a level
+    (Quantised(TopK(2), 2), None, [3, 0, 0, -4]),  # the two ends
+    (Quantised(TopK(3), 2), None, [4, -1, 0, -4]),  # 3 lies nearer to 4 than to 1
+    (Quantised(TopK(3), 3), None, [3, -1, 0, -4]),  # levels 1, 2, 3, 4
+    (Quantised(TopK(4), 3), None, [8 / 3, -4 / 3, 0, -4]),  # levels 0, 4/3, 8/3, 4
+    (Blockwise(Quantised(TopK(1), 2), 2), None, [3, 0, 0, -4]),
+    (Shared(RandK(2)), [np.int64(7), np.array([0, 3])], [3, 0, 0, -4]),
+    (Shared(RandK(2, unbiased=True)), [np.int64(7), np.array([0, 3])], [6, 0, 0, -8]),
+    # M = [[3, -1], [0, -4]]; M Q = (3, 0) for Q = (1, 0): the first row is kept
+    (PowerSGD(1), np.array([[1.0], [0.0]]), [3, -1, 0, 0]),
+    # M Q = (-1, -4): PP'M = (1, 4)'(1, 4) M / 17 = (1, 4)'(3, -17)/17
+    (PowerSGD(1), np.array([[0.0], [1.0]]), [3 / 17, -1, 12 / 17, -4]),
+    (PowerSGD(2), np.eye(2), [3, -1, 0, -4]),
 ]
 
 
@@ -227,7 +249,7 @@ def test_layout_does_not_matter(c: Compressor) -> None:
         "strided": padded[::2, ::3],
         "negative": x[::-1, ::-1].copy()[::-1, ::-1],
         "big-endian": x.astype(">f8"),
-        "broadcast": np.broadcast_to(x, (1, 6, 14)),
+        "broadcast": x[:, None] if c.joint else np.broadcast_to(x, (1, 6, 14)),
         "list": x.tolist(),
     }
     for name, other in layouts.items():
@@ -423,6 +445,18 @@ def test_the_state_travels_from_step_to_step() -> None:
         assert places == [0, 1, 2, 0]
 
 
+@each
+def test_only_what_is_warm_has_a_state(c: Compressor) -> None:
+    """Of the form that is drawn: what draws with it draws no number."""
+    x = np.random.default_rng(0).standard_normal((2, 3, 12))
+    drawn = drawn_for(c, x.shape)
+    state = c.next_state(x, drawn)
+    assert c.warm == (state is not None)
+    if c.warm:
+        again = c.draw(x.shape, None, state)
+        assert (again.shape, again.dtype) == (drawn.shape, drawn.dtype)
+
+
 def test_the_states_of_blocks() -> None:
     """Five entries in blocks of three: modulo 3 in the first block, modulo 2 in the rest."""
     c, state = Blockwise(Cyclic(), 3), None
@@ -464,3 +498,230 @@ def test_compressors_are_frozen_values() -> None:
     for kind in (TopK, RandK, SignTopK):  # the first entry alone, and all of them
         assert kind(1) != kind(1.0)
         assert Scaled(kind(1), 0.5) != Scaled(kind(1.0), 0.5)
+
+
+# -- workers that act together --------------------------------------------------------------------
+
+JOINT = [c for c in COMPRESSORS if c.joint]
+
+
+def test_what_is_joint() -> None:
+    """Shared and PowerSGD, also inside Scaled and Contractive; never by blocks."""
+    assert {type(c) for c in JOINT} == {Shared, PowerSGD, Scaled, Contractive}
+    for c in JOINT:
+        words = f"cuts each vector into blocks, and {c} couples the workers of a step"
+        with pytest.raises(ValueError, match=re.escape(words)):
+            Blockwise(c, 4)
+
+
+@pytest.mark.parametrize("c", JOINT, ids=str)
+def test_workers_of_a_step_share_their_draw_and_replicates_do_not(c: Compressor) -> None:
+    """All that is drawn carries the axes (R, n) of x, the same along n; (R, d) draws row by row."""
+    for part in parts(drawn_for(c, (3, 4, 40))):
+        assert part.shape[:2] == (3, 4)
+        assert (part == part[:, :1]).all()
+        assert len({one.tobytes() for one in part[:, 0]}) == 3
+    for part in parts(drawn_for(c, (12, 40))):
+        assert len({one.tobytes() for one in part}) == 12
+    inner = row(row(drawn_for(c, (3, 4, 40)), 1), 2)
+    x = np.random.default_rng(1).standard_normal(40)
+    assert same(efsgd.decode(c.encode(x, drawn=inner)), c.apply(x, inner))
+
+
+def parts(drawn: Any) -> list[Array]:
+    return drawn if isinstance(drawn, list) else [drawn]
+
+
+@either
+@pytest.mark.parametrize("c", JOINT, ids=str)
+def test_one_worker_alone_is_a_vector_alone(c: Compressor, dtype: type) -> None:
+    """(R, 1, d) and (R, d), with the same draws; replicates do not see each other."""
+    x = np.random.default_rng(0).standard_normal((5, 1, 24)).astype(dtype)
+    drawn = drawn_for(c, x.shape)
+    y = c.apply(x, drawn)
+    for r in range(5):
+        assert same(y[r, 0], c.apply(x[r, 0], row(row(drawn, r), 0)))
+        assert same(y[r : r + 1], c.apply(x[r : r + 1], row_of(drawn, r)))
+
+
+def row_of(drawn: Any, r: int) -> Any:
+    """The draws of replicate r, with its axis."""
+    if isinstance(drawn, list):
+        return [row_of(part, r) for part in drawn]
+    return drawn[r : r + 1]
+
+
+@either
+@pytest.mark.parametrize("c", [Shared(RandK(3)), Shared(RandK(0.4, unbiased=True))], ids=str)
+def test_shared_is_randk_at_its_positions(c: Shared, dtype: type) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 4, 20)).astype(dtype)
+    seeds, positions = drawn_for(c, x.shape)
+    assert same(c.apply(x, [seeds, positions]), c.inner.apply(x, positions))
+    assert np.array_equal(positions, seeded_subset(seeds, 20, positions.shape[-1]))
+    total = c.apply(x, [seeds, positions]).sum(1)
+    assert (np.count_nonzero(total, axis=-1) == positions.shape[-1]).all()  # nothing fills up
+
+
+def test_positions_of_a_seed() -> None:
+    """The published first words of SplitMix64 with the state 1234567 (rosettacode.org)."""
+    words = [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+    seed = np.array([1234567])
+    assert splitmix64(seed, 0, 5).tolist() == [words]
+    assert splitmix64(seed, 2, 4).tolist() == [words[2:4]]
+    assert [seeded_subset(seed, 5, k).tolist() for k in (1, 2, 3)] == [[[4]], [[2, 4]], [[0, 2, 4]]]
+    assert splitmix64(np.array([-1]), 0, 1) == splitmix64(np.array([2**64 - 1], np.uint64), 0, 1)
+
+
+@pytest.mark.parametrize("d", [1, 5, 40_001, 100_000])
+def test_positions_of_long_vectors(d: int) -> None:
+    """Without holding all words: as by a sort of them, for few, half, all but one and all."""
+    seeds = np.random.default_rng(d).integers(-(2**63), 2**63, 3)
+    for k in {1, min(3, d), -(-d // 2), d - 1 or 1, d}:
+        order = np.argsort(splitmix64(seeds, 0, d), axis=-1, kind="stable")
+        expected = np.sort(order[:, d - k :], axis=-1)
+        assert np.array_equal(seeded_subset(seeds, d, k), expected)
+
+
+def test_positions_where_the_guess_of_the_threshold_fails(monkeypatch: Any) -> None:
+    """The k-th word far from its rank: all words are held, and the positions are the same."""
+    seed = np.array([3])
+    expected = seeded_subset(seed, 50_000, 20_000)
+    kth = selection._kth_word
+    monkeypatch.setattr(
+        selection, "_kth_word", lambda s, d, k, spread: kth(s, d, k, 1e-9 if spread < d else spread)
+    )
+    assert np.array_equal(seeded_subset(seed, 50_000, 20_000), expected)
+
+
+def test_seeds_choose_every_subset_equally_often() -> None:
+    """Chi-square with 14 degrees of freedom: mean 14, variance 28; 4 standard deviations above."""
+    n = 20_000
+    _, positions = Shared(RandK(2)).draw((n, 6), np.random.default_rng(1))
+    assert (np.diff(positions) > 0).all()
+    counts = np.bincount(positions[:, 0] * 6 + positions[:, 1], minlength=36)
+    used = counts[counts > 0]
+    assert used.size == 15
+    assert np.sum((used - n / 15) ** 2) / (n / 15) < 14 + 4 * 28**0.5
+
+
+# -- PowerSGD -------------------------------------------------------------------------------------
+
+
+@either
+def test_powersgd_sends_what_an_all_reduce_of_its_factors_gives(dtype: type) -> None:
+    """The mean of what each worker has sent is P Q' with Q the mean of the M_i'P (Algorithm 1)."""
+    c, x = PowerSGD(2), np.random.default_rng(0).standard_normal((3, 4, 30)).astype(dtype)
+    drawn = c.draw(x.shape, np.random.default_rng(1))
+    y, state = c.apply(x, drawn), c.next_state(x, drawn)
+    assert state.shape == drawn.shape == (3, 4, 6, 2)
+    matrices = x.astype(np.float64).reshape(3, 4, 5, 6)
+    for r in range(3):
+        P = np.linalg.qr(np.mean(matrices[r] @ drawn[r, 0], axis=0))[0]
+        Q = np.mean([M.T @ P for M in matrices[r]], axis=0)
+        eps = 100 * np.finfo(dtype).eps
+        np.testing.assert_allclose(y[r].mean(0).reshape(5, 6), P @ Q.T, rtol=eps, atol=eps)
+        power = np.exp2(np.frexp(np.abs(x[r]).max())[1])
+        np.testing.assert_allclose(state[r], np.broadcast_to(Q / power, (4, 6, 2)), atol=1e-12)
+
+
+def test_a_warm_powersgd_finds_the_largest_singular_vectors() -> None:
+    """Power iteration on one matrix: it ends at the best approximation of its rank."""
+    c, x, state = PowerSGD(2), np.random.default_rng(0).standard_normal(48), None
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        drawn = c.draw(x.shape, rng, state)
+        state = c.next_state(x, drawn)
+    before = rng.bit_generator.state
+    assert np.array_equal(c.draw(x.shape, rng, state), state)
+    assert rng.bit_generator.state == before  # a warm start draws nothing
+    np.testing.assert_allclose(c.apply(x, state), LowRank(2)(x), atol=1e-12)
+    scaled = Scaled(c, 0.5)
+    assert scaled.warm
+    np.testing.assert_array_equal(scaled.next_state(x, state), c.next_state(x, state))
+
+
+@either
+def test_powersgd_of_matrices_without_full_rank(dtype: type) -> None:
+    """Of rank 1, 0 and of one entry, cold and warm: finite, and what has rank 1 is sent whole."""
+    rng = np.random.default_rng(0)
+    for rank in (1, 2, 3):
+        c = PowerSGD(rank, shape=(4, 5))
+        one = np.outer(rng.standard_normal(4), rng.standard_normal(5)).reshape(20).astype(dtype)
+        drawn = c.draw(one.shape, rng)
+        y = c.apply(one, drawn)
+        np.testing.assert_allclose(y, one, rtol=0, atol=40 * np.finfo(dtype).eps)
+        for x in (np.zeros(20, dtype), np.eye(20, dtype=dtype)[7]):
+            state = c.next_state(x, drawn)
+            assert np.isfinite(state).all()
+            for Q in (drawn, state, np.zeros_like(state)):
+                y = c.apply(x, Q)
+                assert np.isfinite(y).all()
+                assert x.any() or not y.any()
+
+
+@pytest.mark.parametrize("c", [PowerSGD(1), PowerSGD(2)], ids=str)
+def test_powersgd_never_expands_and_may_send_nothing(c: PowerSGD) -> None:
+    x = np.random.default_rng(0).standard_normal((50, 24))
+    y = sent(c, x)
+    assert (np.vecdot(x - y, x - y) <= np.vecdot(x, x) * (1 + 1e-12)).all()
+    M = np.outer([0.0, 1.0, 2.0, 2.0], [0.0, 1.0] + [0.0] * 4)
+    assert not PowerSGD(1).apply(M.reshape(24), np.eye(6)[:, :1]).any()  # M Q = 0
+    assert c.guarantee == "none"
+
+
+@either
+def test_powersgd_of_workers_of_very_different_size(dtype: type) -> None:
+    """One power of two for all: the mean of M_i Q is one of float64, and each P P'M_i finite."""
+    big = np.finfo(dtype).max / 4
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 3, 12))
+    x *= np.array([1.0, 1e-20, big / np.abs(x).max()])[:, None]
+    x = x.astype(dtype)
+    drawn = drawn_for(PowerSGD(1), x.shape)
+    y = PowerSGD(1).apply(x, drawn)
+    assert np.isfinite(y).all()
+    assert np.isfinite(PowerSGD(1).next_state(x, drawn)).all()
+    length = np.linalg.norm(x.astype(np.float64) / big, axis=-1)
+    error = np.linalg.norm((x.astype(np.float64) - y.astype(np.float64)) / big, axis=-1)
+    assert (error <= length * (1 + 1e-6)).all()
+
+
+# -- Quantised ------------------------------------------------------------------------------------
+
+
+@either
+@pytest.mark.parametrize("bits", [2, 3, 8, 16])
+def test_quantised_takes_the_nearest_level(bits: int, dtype: type) -> None:
+    """The ends exactly, every other kept entry within half a step; never another place or sign."""
+    c, rng = Quantised(TopK(0.4), bits), np.random.default_rng(bits)
+    for d in (1, 2, 3, 7, 50, 1000):
+        x = (rng.standard_normal((20, d)) * np.exp(rng.standard_normal((20, d)))).astype(dtype)
+        y, kept = c(x), TopK(0.4)(x)
+        assert np.array_equal(np.sign(y), np.sign(kept))
+        assert not ((kept == 0) & (y != 0)).any()
+        sizes = np.where(kept == 0, np.nan, np.abs(kept).astype(np.float64))
+        least, most = np.nanmin(sizes, -1, keepdims=True), np.nanmax(sizes, -1, keepdims=True)
+        off = np.abs(y.astype(np.float64) - kept)
+        assert (off <= (most - least) / (2 * c.levels) + np.spacing(most.astype(dtype))).all()
+        at_ends = (np.abs(kept) == least) | (np.abs(kept) == most)
+        assert not off[at_ends].any()
+        numbers = {len(np.unique(np.abs(one[one != 0]))) for one in y}
+        assert max(numbers) <= c.levels + 1
+
+
+def test_the_bits_of_quantised_by_blocks() -> None:
+    """2 bits an entry, 64 of each 4096: 64 codes, 64 positions of 12 bits, two ends a block."""
+    c, d = efsgd.compressor("blockwise:4096,quantised:2,topk:64"), 3 * 4096
+    x = np.random.default_rng(0).standard_normal(d).astype(np.float32)
+    data = c.encode(x)
+    assert same(efsgd.decode(data), c(x))
+    fields = 3 * (2 * 32 + 64 * 12 + 64 * 2)
+    assert 0 <= 8 * len(data) - fields <= 8 * efsgd.HEADER
+    assert np.count_nonzero(c(x)) == 3 * 64
+    blocks = x.reshape(3, 4096)
+    assert same(c(x).reshape(3, 4096), Quantised(TopK(64), 2)(blocks))
