@@ -30,14 +30,15 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 
-def optional(default: T) -> T:
+def optional(default: T, **options: Any) -> T:
     """A field of a dataclass that its spec holds only where it differs from its default.
 
     A class gets a new option as ``option: bool = optional(False)``, and results saved before keep
     their spec and their key. The default must never change: results of the old one would pass as
-    those of the new one.
+    those of the new one. Other options are those of ``dataclasses.field``.
     """
-    return dataclasses.field(default=default, metadata={"spec": "changed"})
+    field: T = dataclasses.field(default=default, metadata={"spec": "changed"}, **options)
+    return field
 
 
 def spec_of(value: Any) -> Json:

@@ -6,18 +6,21 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.bounds import feedback, letters, rates
-from efsgd.checks import positive
+from efsgd.checks import positive, whole
+from efsgd.provenance import optional
 
 
 @dataclass(frozen=True)
 class Schedule:
     """Base of all step sizes; a subclass defines ``__call__(t)``, or ``adapt`` if it looks at g."""
+
+    adaptive: ClassVar[bool] = False  # whether it looks at g; with several workers, at their mean
 
     def __call__(self, t: int) -> float:
         """The step size lr_t of step t = 0, 1, ..."""
@@ -94,6 +97,8 @@ class AdaGradNorm(Schedule):
         positive("lr", self.lr)
         positive("b0", self.b0)
 
+    adaptive = True
+
     def adapt(self, t: int, g: Array, state: Any) -> tuple[Array, Any]:
         """Return the step sizes (R, 1) and the sums of squares so far."""
         total = (self.b0**2 if state is None else state) + np.vecdot(g, g)[:, None]
@@ -133,7 +138,13 @@ class Theorem(Schedule):
     "ef21-sgdm-exact"  EF21SGDM with full gradients: a longer step
     "econtrol"         EControl, eta < 2(1-q)/(1+q) with q = sqrt(1-delta)
     "post-momentum"    PostMomentumEF
+    "diana"            DIANA, with mu
+    "marina", "dasha"  MARINA, DASHA
     =================  ================================================================
+
+    The last three take ``omega``, that of the unbiased compressor, and the number of ``workers``,
+    "marina" its ``probability`` as well. With several workers L is that of each f_i, as it is for
+    "ef21", whose theorem has any number of workers.
     """
 
     method: str
@@ -142,6 +153,9 @@ class Theorem(Schedule):
     delta: float = 1.0
     momentum: float = 0.0
     eta: float = 0.0
+    omega: float = optional(0.0)
+    workers: int = optional(1)
+    probability: float = optional(1.0)
 
     def __post_init__(self) -> None:
         """Refuse what no theorem here speaks of."""
@@ -156,8 +170,14 @@ class Theorem(Schedule):
             raise ValueError(
                 f"eta must lie in [0, {2 * self.gap:.4g}) at delta = {self.delta}, not {self.eta}"
             )
-        for name in ("momentum", "eta"):
-            if getattr(self, name) and name not in options:
+        whole("workers", self.workers)
+        positive("probability", self.probability, 1.0)
+        if not 0 <= self.omega < math.inf:
+            raise ValueError(f"omega must be at least 0 and finite, not {self.omega}")
+        if self.delta != 1 and "omega" in options:
+            raise ValueError(f"{self.method!r} takes omega, not delta: give c.omega(d)")
+        for name, absent in _OPTIONS.items():
+            if getattr(self, name) != absent and name not in options:
                 raise ValueError(f"no theorem here gives {self.method!r} {name}: leave it out")
 
     @property
@@ -201,10 +221,18 @@ class Theorem(Schedule):
         return self.lr
 
 
+_OPTIONS = {"momentum": 0.0, "eta": 0.0, "omega": 0.0, "workers": 1, "probability": 1.0}
+
+
 class _Rule(NamedTuple):
     step: Callable[[Any], Any]  # of a Theorem
     source: str
     options: tuple[str, ...] = ()  # of the method, that the theorem allows for
+
+
+def _marina_gain(s: Any) -> float:
+    """By how much the differences of gradients lag behind, relative to L lr."""
+    return math.sqrt((1 - s.probability) * s.omega / (s.probability * s.workers))
 
 
 # Small gain: seen as sequences in l2 over the steps, what moves x differs from the gradient by at
@@ -223,7 +251,9 @@ _RULES = {
     ),
     ("ef", True): _Rule(lambda s: rates.ef_step(L=s.L, mu=s.mu, delta=s.delta), _TIGHT),
     ("ef21", True): _Rule(lambda s: rates.ef21_step(L=s.L, mu=s.mu, delta=s.delta), _TIGHT),
-    ("ef21", False): _Rule(lambda s: 1 / (s.L * (1 + s.lag)), "arXiv 2106.05203, Theorem 1"),
+    ("ef21", False): _Rule(
+        lambda s: 1 / (s.L * (1 + s.lag)), "arXiv 2106.05203, Theorem 1", ("workers",)
+    ),
     ("ef21-pl", True): _Rule(
         lambda s: min(1 / (s.L * (1 + math.sqrt(2) * s.lag)), s.delta / (1 + s.q) / (2 * s.mu)),
         "arXiv 2106.05203, Theorem 2",
@@ -243,5 +273,20 @@ _RULES = {
         lambda s: (1 - s.momentum) / (s.L * (1 + s.momentum / (1 - s.momentum) / s.gap + s.lag)),
         _GAIN,
         ("momentum",),
+    ),
+    ("diana", True): _Rule(
+        lambda s: 1 / (s.L * (1 + 6 * s.omega / s.workers)),
+        "Gorbunov, Hanzely, Richtarik, arXiv 1905.11261: alpha = 1/(1+omega), convex f_i",
+        ("omega", "workers"),
+    ),
+    ("marina", False): _Rule(
+        lambda s: 1 / (s.L * (1 + _marina_gain(s))),
+        "Gorbunov, Burlachenko, Li, Richtarik, arXiv 2102.07845, Theorem 2.1",
+        ("omega", "workers", "probability"),
+    ),
+    ("dasha", False): _Rule(
+        lambda s: 1 / (s.L * (1 + math.sqrt(16 * s.omega * (1 + 2 * s.omega) / s.workers))),
+        "Tyurin, Richtarik, arXiv 2202.01268, Theorem 6.1: a = 1/(1 + 2 omega)",
+        ("omega", "workers"),
     ),
 }

@@ -15,6 +15,7 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.convex.problems.least_norm import minimum_norm
+from efsgd.convex.problems.linear_map import Matrix
 from efsgd.convex.problems.linear_model import LinearModel, Samples
 from efsgd.convex.problems.optima import unit
 from efsgd.engine.problem import Optimum
@@ -62,6 +63,9 @@ class Regression(LinearModel):
         """The minimiser of least norm, where gradient descent from 0 ends, and its value."""
         w = minimum_norm(self.data.train.matrix, self.data.y)
         return Optimum(w, float(self.loss(w[None])[0]))
+
+    def _on(self, X: Matrix, y: Array) -> LeastSquares:
+        return LeastSquares(X, y)
 
     def expression(self, x: Any) -> Any:
         """f as a cvxpy expression of the variable x, (d,); residuals are in a unit near |y|."""

@@ -80,6 +80,10 @@ class LinearModel(ABC):
     def slopes(self, z: Array, y: Array) -> Array:
         """The derivative of phi(z, y) by z, entry by entry; may overwrite z."""
 
+    @abstractmethod
+    def _on(self, X: Matrix, y: Array) -> LinearModel:
+        """The same problem on other rows."""
+
     @property
     def d(self) -> int:
         return self.data.train.d
@@ -87,6 +91,17 @@ class LinearModel(ABC):
     @property
     def n(self) -> int:
         return self.data.train.n
+
+    @property
+    def targets(self) -> Array:
+        """The right-hand side or label of each row, (n,)."""
+        return self.data.y
+
+    def share(self, rows: Array) -> LinearModel:
+        """The same problem on some of its rows alone."""
+        data = self.data
+        matrix = data.X[rows] if isinstance(data.X, np.ndarray) else as_rows(data.X)[rows]
+        return self._on(matrix, data.y[rows])
 
     def loss(self, x: Array) -> Array:
         """f of each replicate, (R, d) -> (R,)."""

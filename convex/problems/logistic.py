@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from efsgd.arrays import Array
+from efsgd.convex.problems.linear_map import Matrix
 from efsgd.convex.problems.linear_model import LinearModel, Samples
 from efsgd.convex.problems.optima import Certificate
 from efsgd.convex.problems.twofold import magnitude, product
@@ -89,6 +90,9 @@ class Logistic(LinearModel):
                 "scale the columns of X or use a larger l2"
             )
         return Optimum(w, f)
+
+    def _on(self, X: Matrix, y: Array) -> LogisticRegression:
+        return LogisticRegression(X, y, l2=self.l2)
 
     def gap(self, w: Array) -> float:
         """The duality gap |grad f(w)|^2 / (2 l2) at w (d,): f(w) exceeds min f by no more."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 import numpy as np
 
 from efsgd.arrays import Array, Generator
-from efsgd.compressors.selection import sample_subset
 from efsgd.engine.block import Block
 from efsgd.engine.metrics import History
-from efsgd.methods.base import Memory
+from efsgd.engine.oracle import gradients
+from efsgd.methods.base import Memory, Method, Update
+from efsgd.methods.team_state import Streams, TeamMemory
 
 CHECK_EVERY = 256  # steps between checks that all numbers are finite
 
@@ -38,10 +38,13 @@ def simulate(
     NaN, so that the compressor meets finite numbers only. With ``keep`` nothing is raised.
     """
     method, project = block.method, getattr(block.problem, "project", None)
-    start_rng, gradient_rng, compressor_rng = rngs
+    start_rng, gradient_rng, *others = rngs
+    draws: Any = others[0] if len(others) == 1 else Streams(*others)
     x, state = _start(block, start_rng), None
-    memory, history = method.start(x), History(block, x)
-    gradient, overwritable = _oracle(block, gradient_rng)
+    memory: Any = method.start(x)
+    history = History(block, x)
+    gradient, overwritable = gradients(block, gradient_rng)
+    shape = x.shape if isinstance(method, Method) else (len(x), method.workers, x.shape[-1])
     row, interval = 0, 1 if careful else CHECK_EVERY
     for t in range(block.steps):
         recorded = t == block.recorded[row]
@@ -49,20 +52,22 @@ def simulate(
             history.state(row, x, memory)
         if not keep and t % interval == 0:
             _raise_if_diverged(t, x, memory, history.losses(row + recorded, x, interval))
-        g = gradient(x)
-        if t == 0 and g.shape != x.shape:
+        g = gradient(method.at(x, memory))
+        if t == 0 and g.shape != shape:
             raise ValueError(f"gradient returned shape {g.shape} for x of shape {x.shape}")
         diverged = _diverged(x, g, memory) if careful else None
         if diverged is not None:
             x, g, memory = _zeroed(diverged, x, g, memory)
-        lr, state = block.schedule.adapt(t, g, state)
+        seen = method.mean(g) if block.schedule.adaptive else g
+        lr, state = block.schedule.adapt(t, seen, state)
         if t == 0 or history.needs_update(recorded):
-            update = method.step(x, g, memory, lr, compressor_rng)
-            method.compresses.check_shape(x, update.sent)
+            update = method.step(x, g, memory, lr, draws)
+            if isinstance(update, Update):
+                method.compresses.check_shape(x, update.sent)
             history.step(row if recorded else None, g, lr, update)
             x, memory = update.x, update.memory
         else:
-            x, memory = method.advance(x, g, memory, lr, compressor_rng, overwritable)
+            x, memory = method.advance(x, g, memory, lr, draws, overwritable)
         if diverged is not None:
             x = np.where(diverged[:, None], np.nan, x)
         if project is not None:
@@ -75,25 +80,27 @@ def simulate(
     return {**history.arrays(), "x_final": x_final}
 
 
-def _diverged(x: Array, g: Array, memory: Memory) -> Array | None:
+def _diverged(x: Array, g: Array, memory: Memory | TeamMemory) -> Array | None:
     """Which replicates hold something that is not finite, (R,); None if none does."""
-    parts = [part for part in (x, g, memory.e, memory.m, memory.h) if part is not None]
+    parts = [x, g, *memory.arrays()]
     if all(np.isfinite(part).all() for part in parts):
         return None
-    finite: Array = np.logical_and.reduce([np.isfinite(part).all(-1) for part in parts])
+    finite: Array = np.logical_and.reduce(
+        [np.isfinite(part).all(tuple(range(1, part.ndim))) for part in parts]
+    )
     return ~finite
 
 
-def _zeroed(diverged: Array, x: Array, g: Array, memory: Memory) -> tuple[Array, Array, Memory]:
+def _zeroed(diverged: Array, x: Array, g: Array, memory: Any) -> tuple[Array, Array, Any]:
     """The same with zeros in diverged replicates, which any compressor can take."""
-    column = diverged[:, None]
-    e, m, h = (
-        None if v is None else np.where(column, 0.0, v) for v in (memory.e, memory.m, memory.h)
-    )
-    return np.where(column, 0.0, x), np.where(column, 0.0, g), memory._replace(e=e, m=m, h=h)
+
+    def zeroed(part: Array) -> Array:
+        return np.where(diverged.reshape(-1, *[1] * (part.ndim - 1)), 0.0, part)
+
+    return zeroed(x), zeroed(g), memory.map(zeroed)
 
 
-def _raise_if_diverged(t: int, x: Array, memory: Memory, losses: Array) -> None:
+def _raise_if_diverged(t: int, x: Array, memory: Memory | TeamMemory, losses: Array) -> None:
     """Raise Diverged if x_t, its memory or a loss (rows, R) is not finite in some replicate."""
     diverged = _diverged(x, x, memory)
     if diverged is None and np.isfinite(losses).all():
@@ -115,21 +122,3 @@ def _start(block: Block, rng: Generator) -> Array:
     if not np.isfinite(x).all():
         raise ValueError("x0 holds NaN or inf: start from finite numbers")
     return x
-
-
-def _oracle(block: Block, rng: Generator) -> tuple[Callable[[Array], Array], bool]:
-    """The function x -> gradient of this block, and whether its arrays may be overwritten.
-
-    A problem may have ``oracle(rng, R)``, which prepares such a function for a whole run (noise
-    drawn in bulk) and returns fresh arrays. It is used only where the class that defines
-    ``gradient`` defines it, too: a subclass with a gradient of its own does not inherit it.
-    """
-    problem, b = block.problem, block.batch
-    if b is not None:
-        n, batch = problem.n, problem.batch_gradient  # type: ignore[attr-defined]
-        subset = partial(sample_subset, rng, n, b, (block.replicates,))
-        return lambda x: np.asarray(batch(x, subset()), np.float64), False
-    owner = next((cls for cls in type(problem).__mro__ if "gradient" in vars(cls)), object)
-    if "oracle" in vars(owner):
-        return problem.oracle(rng, block.replicates), True  # type: ignore[attr-defined]
-    return lambda x: np.asarray(problem.gradient(x, rng), np.float64), False

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from efsgd.arrays import Array, achieved_delta, density
-from efsgd.compressors.base import Compressor, drawn_for
 from efsgd.engine.block import Block
 from efsgd.engine.keys import METRICS, OF_STEPS
+from efsgd.engine.meters import Meter, TeamMeter
+from efsgd.engine.states import BYTES, OF_TEAMS, norm
 from efsgd.methods.base import Memory, Method, StepSize, Update
+from efsgd.methods.team import Team
+from efsgd.methods.team_state import TeamMemory, TeamUpdate
 
 SPAN_TOLERANCE = 1e-10  # a gradient this much out of the span, relatively, extends it
 SPAN_LIMIT = 2**28  # entries of the basis
@@ -38,7 +41,7 @@ class History:
         self.of_steps = bool(set(self.names) & set(OF_STEPS))
         self.virtual = _Virtual(block.method, x) if "virtual_residual" in self.names else None
         self.span = _Span(block, x) if "span_distance" in self.names else None
-        self.meter = _Meter(block.method.compresses, x) if "bytes" in self.names else None
+        self.meter = _meter(block, x) if set(self.names) & set(BYTES) else None
         accumulators = (self.virtual, self.span, self.meter)
         self.every_step = any(accumulator is not None for accumulator in accumulators)
         self.of_states = [
@@ -47,28 +50,35 @@ class History:
             if name in self.names
         ]
 
-    def _of_states(self) -> dict[str, Callable[[Array, Array, Memory], Any]]:
+    def _of_states(self) -> dict[str, Callable[[Array, Array, Any], Any]]:
         """Name -> the function of the answer, x_t and the memory that a metric of (x_t, e_t) is."""
         loss = self.problem.loss
-        of_states: dict[str, Callable[[Array, Array, Memory], Any]] = {
+        of_states: dict[str, Callable[[Array, Array, Any], Any]] = {
             "loss": lambda at, x, memory: loss(at),
-            "distance": lambda at, x, memory: _norm(at - self.problem.optimum.x),  # type: ignore[attr-defined]
-            "memory_norm": lambda at, x, memory: _norm(memory.e),
+            "distance": lambda at, x, memory: norm(at - self.problem.optimum.x),  # type: ignore[attr-defined]
+            "memory_norm": lambda at, x, memory: norm(memory.e),
         }
+        if isinstance(self.method, Team):
+            of_states |= OF_TEAMS
         if self.virtual is not None:
             virtual = self.virtual
             of_states["virtual_residual"] = lambda at, x, memory: virtual.residual(x, memory)
         if self.span is not None:
             span = self.span
             of_states["span_distance"] = lambda at, x, memory: span.distance(at - self.x0)
-        if self.meter is not None:
+        if isinstance(self.meter, Meter):
             meter = self.meter
             of_states["bytes"] = lambda at, x, memory: meter.total
+        if isinstance(self.meter, TeamMeter):
+            ups = self.meter
+            of_states["bytes_up"] = lambda at, x, memory: ups.up.sum(1)
+            of_states["bytes_worker"] = lambda at, x, memory: ups.up.max(1)
+            of_states["bytes_down"] = lambda at, x, memory: ups.down
         return of_states
 
-    def state(self, row: int, x: Array, memory: Memory) -> None:
+    def state(self, row: int, x: Array, memory: Memory | TeamMemory) -> None:
         """Record the quantities of (x_t, e_t)."""
-        at = self.method.answer(x, memory)
+        at = self.method.answer(x, memory)  # type: ignore[arg-type]
         for series, measure in self.of_states:
             series[row] = measure(at, x, memory)
         if self.measures:
@@ -80,23 +90,32 @@ class History:
         """Whether :meth:`step` is to be told of a step, which may start at a recorded iterate."""
         return self.every_step or (recorded and self.of_steps)
 
-    def step(self, row: int | None, g: Array, lr: StepSize, update: Update) -> None:
+    def step(self, row: int | None, g: Array, lr: StepSize, update: Update | TeamUpdate) -> None:
         """Take note of a step; ``row`` where it starts at a recorded iterate."""
         if self.virtual is not None:
-            self.virtual.x -= lr * update.direction
+            self.virtual.x -= lr * self._direction(update)
         if self.span is not None:
             self.span.extend(g)
         if self.meter is not None:
-            self.meter.add(update)
+            self.meter.add(update)  # type: ignore[arg-type]
         if row is not None and self.of_steps:
+            rows = update if isinstance(update, Update) else update.exchanges[0].rows
             measures = {
-                "achieved_delta": lambda: achieved_delta(update.p, update.sent),
+                "achieved_delta": lambda: achieved_delta(rows.p, rows.sent),
                 "phi_g": lambda: density(g),
-                "phi_p": lambda: density(update.p),
+                "phi_p": lambda: density(rows.p),
             }
             for name in OF_STEPS:
                 if name in self.values:
-                    self.values[name][row] = measures[name]()
+                    value = measures[name]()
+                    self.values[name][row] = value if value.ndim == 1 else value.mean(1)
+
+    def _direction(self, update: Update | TeamUpdate) -> Array:
+        """What SGD along the same gradients moves by -lr times, (R, d)."""
+        if isinstance(update, Update):
+            return update.direction
+        assert isinstance(self.method, Team)  # whose update it is
+        return self.method.direction(update)
 
     def losses(self, rows: int, x: Array, interval: int) -> Array:
         """The losses recorded within the last ``interval`` steps, or else that of x; (rows, R)."""
@@ -114,23 +133,31 @@ class History:
         return {} if measure is None else dict(measure(x))
 
 
-def _norm(v: Any) -> Array:
-    length: Array = np.sqrt(np.vecdot(v, v))
-    return length
+def _meter(block: Block, x: Array) -> Meter | TeamMeter:
+    if isinstance(block.method, Team):
+        return TeamMeter(block.method, x)
+    return Meter(block.method.compresses, x)
 
 
 def _chosen(block: Block, extra: tuple[str, ...]) -> tuple[str, ...]:
     """The metrics to record: those asked for, or all that apply but the span distance."""
-    feeds_back = block.method.feeds_back
+    feeds_back, team = block.method.feeds_back, isinstance(block.method, Team)
+    local = isinstance(block.method, Team) and block.method.local is not None
     applies = {
         "loss": True,
         "distance": _has_distance(block),
         "memory_norm": feeds_back,
         "virtual_residual": block.method.has_virtual and not hasattr(block.problem, "project"),
-        "achieved_delta": True,
-        "phi_g": True,
-        "phi_p": True,
-        "bytes": True,
+        "achieved_delta": not local,
+        "phi_g": not local,
+        "phi_p": not local,
+        "bytes": not team,
+        "bytes_up": team,
+        "bytes_worker": team,
+        "bytes_down": team,
+        "memory_largest": feeds_back and team,
+        "memory_spread": feeds_back and team,
+        "consensus": local,
     }
     clash = METRICS.keys() & set(extra)
     if clash:
@@ -139,10 +166,10 @@ def _chosen(block: Block, extra: tuple[str, ...]) -> tuple[str, ...]:
     if block.metrics is None:
         return tuple(known)
     for name in block.metrics:
-        if name not in (*known, "span_distance"):
+        if name not in (*known, *(() if team else ("span_distance",))):
+            also = "" if team else " and span_distance"
             raise ValueError(
-                f"metrics: {name!r} is not recorded here, choose among {', '.join(known)} "
-                f"and span_distance"
+                f"metrics: {name!r} is not recorded here, choose among {', '.join(known)}{also}"
             )
     return block.metrics
 
@@ -163,15 +190,16 @@ def _has_distance(block: Block) -> bool:
 class _Virtual:
     """The iterate of SGD along the same gradients, x_0 - sum lr g."""
 
-    def __init__(self, method: Method, x: Array) -> None:
-        self.method, self.x = method, x.copy()
+    def __init__(self, method: Method | Team, x: Array) -> None:
+        self.method: Any = method
+        self.x = x.copy()
         self.scale = np.zeros(len(x))  # the largest |x| and |e| recorded so far
 
-    def residual(self, x: Array, memory: Memory) -> Array:
+    def residual(self, x: Array, memory: Memory | TeamMemory) -> Array:
         """How far x - e is from it, relative to the largest |x| and |e| recorded so far."""
         virtual = self.method.virtual(x, memory)
-        self.scale = np.maximum.reduce([self.scale, _norm(x), _norm(x - virtual)])
-        residual: Array = _norm(virtual - self.x) / np.where(self.scale > 0, self.scale, 1.0)
+        self.scale = np.maximum.reduce([self.scale, norm(x), norm(x - virtual)])
+        residual: Array = norm(virtual - self.x) / np.where(self.scale > 0, self.scale, 1.0)
         return residual
 
 
@@ -192,8 +220,8 @@ class _Span:
     def extend(self, g: Array) -> None:
         """Add what is new in g (R, d), orthogonalised twice; nothing where g lies in the span."""
         rest = self._rest(self._rest(g))
-        length = _norm(rest)[:, None]
-        new = length > SPAN_TOLERANCE * _norm(g)[:, None]
+        length = norm(rest)[:, None]
+        new = length > SPAN_TOLERANCE * norm(g)[:, None]
         if not new.any():
             return
         if self.size == self.basis.shape[1]:
@@ -203,28 +231,9 @@ class _Span:
 
     def distance(self, v: Array) -> Array:
         """The distance of each row of v (R, d) from the span."""
-        return _norm(self._rest(v))
+        return norm(self._rest(v))
 
     def _rest(self, v: Array) -> Array:
         q = self.basis[:, : self.size]
         inside: Array = np.matmul(np.matmul(v[:, None], q.swapaxes(1, 2)), q)[:, 0]
         return v - inside
-
-
-class _Meter:
-    """Counts the bytes of all messages; where their size varies, by encoding each one."""
-
-    def __init__(self, c: Compressor, x: Array) -> None:
-        self.compressor = c
-        self.total = np.zeros(len(x))
-        self.message_bytes = 0  # of each message, where all have the same size
-        if c.fixed_size:
-            self.message_bytes = len(c.encode(np.zeros(x.shape[1]), np.random.default_rng(0)))
-
-    def add(self, update: Update) -> None:
-        """Count one message for each replicate."""
-        if self.message_bytes:
-            self.total = self.total + self.message_bytes
-            return
-        for r, vector in enumerate(update.given):
-            self.total[r] += len(self.compressor.encode(vector, drawn=drawn_for(r, update.drawn)))

@@ -13,6 +13,11 @@ optional member               meaning
 ``oracle(rng, R)``            a function x -> gradient for a whole run of R replicates, with the
                               same noise as ``gradient`` but perhaps drawn in bulk; each array it
                               returns is fresh and float64, and may be overwritten
+``worker_gradients(x, rng)``  the gradients of n workers, (R, n, d), at x (R, d), or at the model of
+                              each, (R, n, d); without it, each calls ``gradient``, or draws a batch
+``worker_batches(rng, R, b)`` the rows (R, n, b) of a batch of each worker, for ``Run(batch=b)``
+``worker_weights``            what each worker counts in the mean, (n,), with the sum 1
+``workers``                   n, where the problem fixes it
 ============================  =====================================================================
 """
 

@@ -16,12 +16,18 @@ import numpy as np
 
 from efsgd.arrays import Array, Generator
 from efsgd.checks import scalar, whole
+from efsgd.compressors.base import Compressor
 from efsgd.engine.block import Block
 from efsgd.engine.loop import Diverged, simulate
 from efsgd.engine.problem import Problem
+from efsgd.engine.several import check_workers, refuse_too_much, stepper
 from efsgd.methods.base import Method
+from efsgd.methods.faults import Faults
+from efsgd.methods.feedback import EFSGD
+from efsgd.provenance import optional
 from efsgd.schedules import Constant, PerReplicate, Schedule
 
+ARRAYS = 12  # of the size of x for all workers, at most: memories, gradients, what a step makes
 BLOCK = 2**17  # entries of x that step together: a handful of such arrays stay in the cache
 
 
@@ -35,6 +41,15 @@ class Run:
     last always; None means every step up to 1000 steps and about 1000 evenly spaced ones beyond.
     ``metrics``: what to record, names out of ``efsgd.METRICS``, which says what each is; None means
     all that apply but the costly span distance. Sequences (lists, arrays, ranges) become tuples.
+
+    With ``workers`` n each worker has a gradient (noise or a batch of its own, or a share of the
+    data: :class:`efsgd.Split`), a memory and a message of its own, and x moves by the mean.
+    ``participation``: the share of them that take part in a step, drawn afresh. ``local_steps``:
+    steps that each takes alone between two messages (:class:`efsgd.LocalSteps`). ``downlink``: how
+    the server compresses the mean that it sends down, as a method: ``EFSGD(c)`` with a memory of
+    its own (DoubleSqueeze), which a compressor c stands for, ``CompressedSGD(c)`` without,
+    ``EF21(c)`` (EF21-BC, with EF21 workers). ``faults``: messages that are lost, workers that are
+    too slow (:class:`efsgd.Faults`).
     """
 
     problem: Problem
@@ -46,6 +61,11 @@ class Run:
     batch: int | None = None
     record: int | Sequence[int] | Array | None = None
     metrics: Sequence[str] | None = None
+    workers: int = optional(1)
+    participation: float = optional(1.0)
+    local_steps: int = optional(1)
+    downlink: Method | Compressor | None = optional(None)
+    faults: Faults | None = optional(None)
 
     def __post_init__(self) -> None:
         """Refuse what cannot run."""
@@ -70,7 +90,15 @@ class Run:
                     f"batch={self.batch} needs a problem with n and batch_gradient(x, rows)"
                 )
             whole("batch", self.batch, rows)
-        self.method.check(self.problem.d)
+        if isinstance(self.downlink, Compressor):  # what it stands for
+            object.__setattr__(self, "downlink", EFSGD(self.downlink))
+        check_workers(self)
+        stepper(self).check(self.problem.d)
+
+    def memory(self) -> int:
+        """Bytes that the arrays of a run take, roughly: what :func:`run` refuses to exceed."""
+        rows = min(_rows(self), self.replicates)
+        return 8 * ARRAYS * rows * self.workers * self.problem.d
 
     def recorded(self) -> list[int]:
         """The recorded steps, increasing, from 0 to ``steps``."""
@@ -101,11 +129,13 @@ def run(run: Run, *, diverged: Literal["raise", "keep"] = "raise") -> dict[str, 
     """
     if diverged not in ("raise", "keep"):
         raise ValueError(f"diverged must be 'raise' or 'keep', not {diverged!r}")
+    refuse_too_much(run)
     _keep_memory()
-    rows = max(1, BLOCK // max(run.problem.d, 1))
+    rows = _rows(run)
     starts = range(0, run.replicates, rows)
+    kinds = 3 if isinstance(stepper(run), Method) else 5
     streams = zip(
-        *(s.spawn(len(starts)) for s in np.random.default_rng(run.seed).spawn(3)), strict=True
+        *(s.spawn(len(starts)) for s in np.random.default_rng(run.seed).spawn(kinds)), strict=True
     )
     histories: list[dict[str, Array]] = []
     divergences: list[Diverged] = []
@@ -120,6 +150,11 @@ def run(run: Run, *, diverged: Literal["raise", "keep"] = "raise") -> dict[str, 
     if divergences:
         raise min(divergences, key=lambda error: (error.step, error.replicate))
     return _joined(histories)
+
+
+def _rows(run: Run) -> int:
+    """How many replicates step together."""
+    return max(1, BLOCK // max(run.problem.d * run.workers, 1))
 
 
 def _joined(histories: list[dict[str, Array]]) -> dict[str, Array]:
@@ -165,7 +200,7 @@ def _block(run: Run, start: int, rows: int) -> Block:
         schedule = PerReplicate(schedule.lr[start : start + rows])
     return Block(
         problem=run.problem,
-        method=run.method,
+        method=stepper(run),
         schedule=schedule,
         steps=run.steps,
         replicates=rows,

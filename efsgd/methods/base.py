@@ -2,13 +2,17 @@
 
 Every method does, in this order: g, + weight_decay*x, momentum, then its own step. Letters as in
 the paper (arXiv 1901.09847, Algorithms 1 and 2), all of shape (R, d) with R replicates: x iterate,
-g gradient, e memory (what has not been sent yet), p corrected gradient, m momentum buffer.
+g gradient, e memory (what has not been sent yet), p corrected gradient, m momentum buffer. The
+same step runs n workers at once, whose arrays are (R, n, d): see :mod:`efsgd.methods.team`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from efsgd.arrays import Array, Generator
 from efsgd.compressors.base import Compressor
@@ -27,6 +31,32 @@ class Memory(NamedTuple):
     warm: Any = None  # the compressor's own state
     h: Array | None = None  # (R, d), the gradient as the receiver knows it
     lr: StepSize | None = None  # of the step before
+    last: Array | None = None  # (R, d), the gradient of the step before
+
+    def arrays(self) -> list[Array]:
+        """What must stay finite, each with the replicates as its first axis."""
+        return [part for part in (self.e, self.m, self.h, self.last) if part is not None]
+
+    def map(self, change: Callable[[Array], Array]) -> Memory:
+        """The same with every one of these arrays changed."""
+        e, m, h, last = (
+            None if part is None else change(part) for part in (self.e, self.m, self.h, self.last)
+        )
+        return self._replace(e=e, m=m, h=h, last=last)
+
+    def where(self, mask: Array, other: Memory) -> Memory:
+        """These arrays where ``mask`` (..., 1) is true, those of ``other`` elsewhere.
+
+        A momentum buffer that ``other`` has not begun counts as 0 there.
+        """
+        m = self.m
+        if m is not None:
+            m = np.where(mask, m, 0.0 if other.m is None else other.m)
+        e, h, last = (
+            None if mine is None else np.where(mask, mine, 0.0 if old is None else old)
+            for mine, old in ((self.e, other.e), (self.h, other.h), (self.last, other.last))
+        )
+        return self._replace(e=e, m=m, h=h, last=last)
 
 
 class Update(NamedTuple):
@@ -39,6 +69,31 @@ class Update(NamedTuple):
     sent: Array  # what was sent of it; with Algorithm 2, what was subtracted from x
     given: Array  # what the compressor was given
     drawn: Any = None  # what it drew
+    dense: Array | None = None  # whose message was ``given`` itself, uncompressed; of x.shape[:-1]
+
+
+class Mean(NamedTuple):
+    """The mean over n workers: over all of them, and over those whose messages arrived."""
+
+    weights: Array | None = None  # (n,), with sum 1; None: 1/n each
+    arrived: Array | None = None  # (R, n), whose messages did; None: all
+    share: float = 1.0  # |S|/n of the workers that were asked
+
+    def of_all(self, rows: Array) -> Array:
+        """The weighted mean of the rows (R, n, d), (R, d)."""
+        if self.weights is None:
+            mean: Array = rows.sum(1) / rows.shape[1]
+            return mean
+        return np.asarray(np.matmul(self.weights.astype(rows.dtype), rows))
+
+    def of_arrived(self, rows: Array) -> Array:
+        """The sum over those that arrived of weight n/|S|: what is lost counts as 0."""
+        if self.arrived is None:
+            return self.of_all(rows)
+        n = rows.shape[1]
+        weights = np.full(n, 1.0 / n) if self.weights is None else self.weights
+        each = (self.arrived * (weights / self.share)).astype(rows.dtype)
+        return np.asarray(np.matmul(each[:, None], rows)[:, 0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +182,57 @@ class Method:
         """
         update = self.step(x, g, memory, lr, rng)
         return update.x, update.memory
+
+    # -- with several workers, whose arrays are (R, n, d); see efsgd.methods.team ------------------
+
+    @property
+    def worker(self) -> Method:
+        """The method that each of several workers runs."""
+        return self
+
+    @property
+    def server(self) -> Method | None:
+        """The method that the server runs on the workers' mean; None: x moves by the mean."""
+        return None
+
+    @property
+    def server_lr(self) -> float | None:
+        """Its step size, where the mean is in units of x; None: that of the run, on mean/lr."""
+        return None
+
+    @property
+    def keeps_estimates(self) -> bool:
+        """Whether x moves along estimates h of all workers, also of those that are absent."""
+        return False
+
+    def at(self, x: Array, memory: Memory) -> Array:
+        """Where the next gradients are wanted: x, or (R, n, d) where workers have models."""
+        return x
+
+    def mean(self, g: Array) -> Array:
+        """The gradient of f that is known, (R, d): g, or with several workers their mean."""
+        return g
+
+    def check_absence(self) -> None:
+        """Raise ValueError where the method cannot do without the messages of some workers."""
+
+    def mean_move(
+        self, x: Array, before: Memory, update: Update, after: Memory, lr: StepSize, mean: Mean
+    ) -> Array:
+        """How far x moves, (R, d), once the server has all messages; SGD's direction is -lr g.
+
+        ``before`` and ``after`` are the workers' memories, ``update`` what each has done, lost
+        messages included; ``x`` is (R, 1, d) and ``lr`` a number or (R, 1).
+        """
+        return mean.of_arrived(x - update.x)
+
+    def undelivered(self, before: Memory, update: Update) -> Memory:
+        """The memories of workers whose messages were lost, as they learn: as if C(p) were 0."""
+        return update.memory
+
+    def idle(self, before: Memory, lr: StepSize) -> Memory:
+        """The memories of workers that take no part in a step of this size."""
+        return before
 
     def compress(self, v: Array, memory: Memory, rng: Generator) -> tuple[Array, Any, Any]:
         """C(v), what was drawn for it, and the compressor's own state for the next step."""

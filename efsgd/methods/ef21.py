@@ -12,12 +12,32 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from efsgd.arrays import Array, Generator
-from efsgd.methods.base import Memory, StepSize, Update
+from efsgd.methods.base import Mean, Memory, StepSize, Update
 from efsgd.methods.feedback import Feedback
 
 
+class Estimates(Feedback):
+    """Base of the methods whose sender and receiver keep an estimate h, along which x moves."""
+
+    @property
+    def keeps_estimates(self) -> bool:
+        """True."""
+        return True
+
+    def start(self, x: Array) -> Memory:
+        """h_0 = 0 and e_0 = 0."""
+        return Memory(e=np.zeros_like(x), h=np.zeros_like(x))
+
+    def mean_move(
+        self, x: Array, before: Memory, update: Update, after: Memory, lr: StepSize, mean: Mean
+    ) -> Array:
+        """lr times the mean of the estimates h of all."""
+        assert after.h is not None
+        return lr * mean.of_all(after.h)
+
+
 @dataclass(frozen=True)
-class EF21(Feedback):
+class EF21(Estimates):
     """h <- h + C(g - h), x <- x - lr h (Richtarik, Sokolov, Fatkhullin, arXiv 2106.05203).
 
     The memory e = g - h, in units of g, is what the estimate lacks: |e| <= sqrt(1-delta) |g - h|
@@ -30,9 +50,10 @@ class EF21(Feedback):
         """False: what is not sent is not added up."""
         return False
 
-    def start(self, x: Array) -> Memory:
-        """h_0 = 0 and e_0 = 0."""
-        return Memory(e=np.zeros_like(x), h=np.zeros_like(x))
+    def undelivered(self, before: Memory, update: Update) -> Memory:
+        """h as it was; e = g - h, which is only watched."""
+        e = update.memory.e + update.memory.h - before.h  # type: ignore[operator]
+        return update.memory._replace(e=e, h=before.h)
 
     def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
         """One step along the new estimate."""
@@ -98,7 +119,7 @@ class EF21Plus(EF21):
         fresh, change = (self.compressor.apply(v, drawn) for v in (g, g - memory.h))
         fresh_error, change_error = g - fresh, g - memory.h - change
         closer = np.vecdot(fresh_error, fresh_error) < np.vecdot(change_error, change_error)
-        use_fresh = closer[:, None]
+        use_fresh = closer[..., None]
         compressed = np.where(use_fresh, g, g - memory.h)
         h = np.where(use_fresh, fresh, memory.h + change)
         message = np.where(use_fresh, fresh, change)
@@ -108,7 +129,7 @@ class EF21Plus(EF21):
 
 
 @dataclass(frozen=True)
-class EControl(Feedback):
+class EControl(Estimates):
     """h <- h + C(eta e + g - h), x <- x - lr h, e <- e + g - h (Gao, Islamov, Stich, 2311.05645).
 
     The memory is kept in units of x, e <- e + lr (g - h), so that the virtual iterate x - e is that
@@ -127,9 +148,10 @@ class EControl(Feedback):
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta must lie in [0, 1], not {self.eta}")
 
-    def start(self, x: Array) -> Memory:
-        """h_0 = 0 and e_0 = 0."""
-        return Memory(e=np.zeros_like(x), h=np.zeros_like(x))
+    def undelivered(self, before: Memory, update: Update) -> Memory:
+        """h as it was, and what it lacks is added to e."""
+        assert update.memory.e is not None
+        return update.memory._replace(e=update.memory.e + update.sent, h=before.h)
 
     def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
         """One step along the new estimate."""

@@ -13,7 +13,8 @@ from efsgd.compressors.blockwise import Blockwise
 from efsgd.compressors.guarantee import Guarantee
 from efsgd.compressors.signs import ScaledSign
 from efsgd.compressors.wrappers import Contractive, Scaled
-from efsgd.methods.base import Memory, Method, StepSize, Update
+from efsgd.methods.base import Mean, Memory, Method, StepSize, Update
+from efsgd.provenance import optional
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,28 @@ class EFSGD(Feedback):
     """Error feedback (arXiv 1901.09847, Algorithm 2): p = lr g + e, x <- x - C(p), e <- p - C(p).
 
     With ScaledSign this is EF-signSGD (Algorithm 1). Momentum, if any, comes before compression.
+    With ``decay`` below 1, p = lr g + decay e forgets: then there is no virtual iterate. n workers
+    with a memory each are EF14 (Seide et al., 2014); with ``downlink=EFSGD(...)`` the server has
+    one, too: DoubleSqueeze (arXiv 1905.05957).
     """
+
+    decay: float = optional(1.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible decay."""
+        super().__post_init__()
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"decay must lie in [0, 1], not {self.decay}: 1 keeps the memory")
+
+    @property
+    def has_virtual(self) -> bool:
+        """Whether nothing is forgotten."""
+        return self.decay == 1
+
+    @property
+    def server_lr(self) -> float:
+        """1: what is sent is in units of x."""
+        return 1.0
 
     def start(self, x: Array) -> Memory:
         """e_0 = 0."""
@@ -60,7 +82,7 @@ class EFSGD(Feedback):
         """One step; what is not sent stays in the memory."""
         g, m = self.direction(x, g, memory.m)
         assert memory.e is not None  # made by start
-        p = lr * g + memory.e
+        p = lr * g + (memory.e if self.decay == 1 else self.decay * memory.e)
         sent, drawn, warm = self.compress(p, memory, rng)
         return Update(x - sent, Memory(p - sent, m, warm), g, p, sent, p, drawn)
 
@@ -74,7 +96,7 @@ class EFSGD(Feedback):
         may_overwrite: bool = False,
     ) -> tuple[Array, Memory]:
         """The same step; if ``may_overwrite`` is true, p and then the new e take the place of g."""
-        if not may_overwrite or self.momentum or self.weight_decay:
+        if not may_overwrite or self.momentum or self.weight_decay or self.decay != 1:
             return super().advance(x, g, memory, lr, rng)
         p = np.multiply(lr, g, out=g)
         p += memory.e
@@ -82,6 +104,16 @@ class EFSGD(Feedback):
         x = x - sent  # before p changes: a compressor may send p itself, or keep it
         e = np.subtract(p, sent, out=p if warm is None else None)
         return x, Memory(e, warm=warm)
+
+    def mean_move(
+        self, x: Array, before: Memory, update: Update, after: Memory, lr: StepSize, mean: Mean
+    ) -> Array:
+        """The mean of C(p)."""
+        return mean.of_arrived(update.sent)
+
+    def undelivered(self, before: Memory, update: Update) -> Memory:
+        """e = p: all of it is still to be sent."""
+        return update.memory._replace(e=update.p)
 
 
 def check_feedback(c: Compressor, d: int, name: str = "") -> None:

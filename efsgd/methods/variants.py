@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from efsgd.arrays import Array, Generator
-from efsgd.methods.base import Memory, StepSize, Update
+from efsgd.methods.base import Mean, Memory, Method, StepSize, Update
 from efsgd.methods.feedback import EFSGD, Feedback
+from efsgd.methods.sgd import SGD
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,22 @@ class GradientEF(Feedback):
         sent = lr * compressed
         return Update(x - sent, after, g, lr * corrected, sent, corrected, drawn)
 
+    def mean_move(
+        self, x: Array, before: Memory, update: Update, after: Memory, lr: StepSize, mean: Mean
+    ) -> Array:
+        """The mean of lr C(g + e)."""
+        return mean.of_arrived(update.sent)
+
+    def undelivered(self, before: Memory, update: Update) -> Memory:
+        """e = g + e: all of it is still to be sent."""
+        return update.memory._replace(e=update.given)
+
+    def idle(self, before: Memory, lr: StepSize) -> Memory:
+        """lr e stays as it is."""
+        if not self.rescaled or before.lr is None or before.e is None:
+            return before
+        return before._replace(e=before.lr / lr * before.e)
+
 
 @dataclass(frozen=True)
 class PostMomentumEF(Feedback):
@@ -75,6 +92,21 @@ class PostMomentumEF(Feedback):
                 f"momentum after compression is heavy-ball, or nesterov=True, without dampening, "
                 f"not {self.form!r} with dampening={self.dampening}"
             )
+
+    @property
+    def worker(self) -> Method:
+        """EFSGD without momentum."""
+        return EFSGD(self.compressor, weight_decay=self.weight_decay)
+
+    @property
+    def server(self) -> Method:
+        """SGD with the momentum."""
+        return SGD(momentum=self.momentum, nesterov=self.nesterov)
+
+    @property
+    def server_lr(self) -> float:
+        """1: what is sent is in units of x."""
+        return 1.0
 
     def virtual(self, x: Array, memory: Memory) -> Array:
         """x - c m - e/(1-mu)."""

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from project import stable_id
 
 from efsgd.arrays import Array, Generator
-from efsgd.compressors import Compressor, Identity, RandK, Scaled, ScaledSign, TopK
+from efsgd.compressors import QSGD, Compressor, Identity, RandK, Scaled, ScaledSign, TopK
 from efsgd.engine.runs import Run, run
 from efsgd.methods.base import Memory, Method
+from efsgd.methods.differences import DASHA, DIANA, MARINA
 from efsgd.methods.ef21 import EF21, EF21SGDM, EControl, EF21Plus
 from efsgd.methods.feedback import EFSGD
 from efsgd.methods.sgd import SGD, CompressedSGD
@@ -355,6 +356,13 @@ def test_values_by_hand() -> None:
     lr = Theorem("post-momentum", 2.0, None, 0.75, 0.5)(7)  # B = 1 + 1 * 3
     assert math.isclose(lr, 0.5 / (2 * 5), rel_tol=1e-15)
 
+    diana = Theorem("diana", 2.0, 1.0, omega=3.0, workers=9)  # 6 omega/n = 2
+    assert math.isclose(diana(0), 1 / 6, rel_tol=1e-15)
+    marina = Theorem("marina", 2.0, omega=3.0, workers=9, probability=0.25)  # 3 * 3/9 = 1
+    assert math.isclose(marina(0), 1 / 4, rel_tol=1e-15)
+    dasha = Theorem("dasha", 2.0, omega=4.0, workers=16)  # 16 * 4 * 9/16 = 36
+    assert math.isclose(dasha(0), 1 / 14, rel_tol=1e-15)
+
 
 @pytest.mark.parametrize("delta", [1e-12, 1e-17, 1e-300])
 def test_tiny_deltas_divide_by_no_zero(delta: float) -> None:
@@ -421,13 +429,83 @@ def test_a_run_at_the_step_of_the_theorem_converges(
     np.testing.assert_array_equal(loss, constant)
 
 
+# -- several workers that disagree, unbiased compressors -------------------------------------------
+
+
+class Bowls:
+    """f_i = sum_j a_ij (x_j - b_ij)^2/2 of n workers, in dimension 6; convex, 1-smooth each."""
+
+    d, workers, L = 6, 5, 1.0
+    rng = np.random.default_rng(1)
+    a, b = rng.uniform(0.1, 1.0, (workers, d)), rng.standard_normal((workers, d))
+    x_star = (a * b).mean(0) / a.mean(0)
+    mu = float(a.mean(0).min())
+
+    def loss(self, x: Array) -> Array:
+        return (self.a.mean(0) * (x - self.x_star) ** 2).sum(-1) / 2
+
+    def worker_gradients(self, x: Array, rng: Generator) -> Array:
+        return self.a * ((x[:, None] if x.ndim == 2 else x) - self.b)
+
+    def gradient(self, x: Array, rng: Generator) -> Array:
+        return self.worker_gradients(x, rng).mean(1)
+
+    def measure(self, x: Array) -> dict[str, Array]:
+        g = self.a.mean(0) * (x - self.x_star)
+        return {"slope": (g**2).sum(-1), "away": ((x - self.x_star) ** 2).sum(-1)}
+
+
+def at_the_step(
+    method: Method, theorem: Theorem, steps: int, replicates: int = 400
+) -> dict[str, Array]:
+    names = ("loss", "slope", "away")
+    return run(
+        Run(Bowls(), method, theorem, steps, replicates=replicates, workers=5, metrics=names)
+    )
+
+
+@pytest.mark.parametrize("c", [QSGD(2), RandK(2, unbiased=True)], ids=str)
+def test_diana_at_its_step_shrinks_the_lyapunov_function(c: Compressor) -> None:
+    """E |x - x*|^2 + 8 omega lr^2/(alpha n) mean |h_i - grad f_i(x*)|^2 falls by 1 - min(mu lr,
+    alpha/2) a step (arXiv 1905.11261, Corollary on DIANA): within 4 standard errors after 60 steps.
+    """
+    omega, bowls = c.omega(6), Bowls()
+    theorem = Theorem("diana", 1.0, bowls.mu, omega=omega, workers=5)
+    lr, alpha, steps = theorem.lr, 1 / (1 + omega), 60
+    away = at_the_step(DIANA(c), theorem, steps)["away"]
+    at_optimum = bowls.a * (bowls.x_star - bowls.b)
+    start = (bowls.x_star**2).sum() + 8 * omega * lr**2 / alpha / 5 * (at_optimum**2).sum(-1).mean()
+    bound = (1 - min(bowls.mu * lr, alpha / 2)) ** steps * start
+    assert away[-1].mean() + 4 * away[-1].std() / 20 <= bound < 0.9 * start
+
+
+@pytest.mark.parametrize("c", [QSGD(2), RandK(2, unbiased=True)], ids=str)
+def test_marina_at_its_step_keeps_its_bound(c: Compressor) -> None:
+    """The mean of E |grad f(x_t)|^2 is at most 2 (f_0 - f*)/(lr T) (2102.07845, Theorem 2.1)."""
+    theorem = Theorem("marina", 1.0, omega=c.omega(6), workers=5, probability=0.3)
+    history = at_the_step(MARINA(c, probability=0.3), theorem, 80)
+    slope, gap = history["slope"][:-1].mean(0), history["loss"][0, 0]
+    assert slope.mean() + 4 * slope.std() / 20 <= 2 * gap / (theorem.lr * 80)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"), [("diana", DIANA), ("marina", MARINA), ("dasha", DASHA)], ids=str
+)
+def test_disagreeing_workers_end_at_the_optimum(name: str, make: Any) -> None:
+    c, more = QSGD(2), {"probability": 0.3} if name == "marina" else {}
+    mu = Bowls.mu if name == "diana" else None
+    theorem = Theorem(name, 1.0, mu, omega=c.omega(6), workers=5, **more)
+    loss = at_the_step(make(c, **more), theorem, 2000, replicates=3)["loss"]
+    assert (loss[-1] < 1e-20 * loss[0]).all()
+
+
 # -- refusals --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "adam", "L": 1.0}, "about 'adam': known are cgd econtrol ef ef21"),
+        ({"method": "adam", "L": 1.0}, "about 'adam': known are cgd dasha diana econtrol ef ef21"),
         ({"method": "ef", "L": 0.0}, "L must be positive and finite, not 0.0"),
         ({"method": "ef", "L": float("nan")}, "L must be positive and finite, not nan"),
         ({"method": "ef", "L": 1.0, "mu": 2.0}, r"mu must be in \(0, 1\], not 2.0"),
@@ -449,6 +527,12 @@ def test_a_run_at_the_step_of_the_theorem_converges(
             {"method": "econtrol", "L": 1.0, "delta": 0.75, "eta": 0.7},
             r"eta must lie in \[0, 0.6667\) at delta = 0.75, not 0.7",
         ),
+        ({"method": "ef", "L": 1.0, "omega": 2.0}, "gives 'ef' omega: leave it out"),
+        ({"method": "ef", "L": 1.0, "workers": 2}, "gives 'ef' workers: leave it out"),
+        ({"method": "dasha", "L": 1.0, "delta": 0.5}, "'dasha' takes omega, not delta"),
+        ({"method": "dasha", "L": 1.0, "omega": -1.0}, "omega must be at least 0 and finite"),
+        ({"method": "marina", "L": 1.0, "probability": 0.0}, r"probability must be in \(0, 1\]"),
+        ({"method": "diana", "L": 1.0}, "of that kind for 'diana': give mu"),
         (
             {"method": "econtrol", "L": 1.0, "eta": float("nan")},
             r"eta must lie in \[0, 2\) at delta = 1.0, not nan",

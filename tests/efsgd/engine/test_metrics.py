@@ -325,6 +325,9 @@ class Logging(Compressor):
     def draw(self, shape: tuple[int, ...], rng: Any = None, state: Any = None) -> Any:
         return self.inner.draw(shape, rng, state)
 
+    def next_state(self, x: Array, drawn: Any) -> Any:
+        return self.inner.next_state(x, drawn)
+
     def apply(self, x: Array, drawn: Any = None) -> Array:
         self.log.append((x.copy(), drawn))
         return self.inner.apply(x, drawn)
@@ -473,6 +476,9 @@ def test_every_key_of_a_history_is_explained() -> None:
     keys: set[str] = set()
     for method in (EFSGD(TopK(2)), SGD()):
         keys |= run(Run(WithOptimum(), method, 0.1, steps=3)).keys()
+    for local_steps in (1, 2):
+        of_team = Run(Noisy(), EFSGD(), 0.1, steps=3, workers=2, local_steps=local_steps)
+        keys |= run(of_team).keys()
     costly = Run(Noisy(), SGD(), 0.1, steps=3, metrics=("span_distance",))
     assert keys | run(costly).keys() == METRICS.keys()
     assert all(text.endswith(".") and len(text) > 10 for text in METRICS.values())

@@ -38,7 +38,7 @@ from efsgd.compressors import (
 )
 from efsgd.methods.base import Memory, Method, Update
 from efsgd.methods.feedback import EFSGD, Feedback, check_feedback
-from efsgd.methods.sgd import SGD, CompressedSGD, SignSGD, Signum
+from efsgd.methods.sgd import SGD, CompressedSGD, MajorityVote, SignSGD, Signum
 from efsgd.provenance import spec_of
 
 D = 6
@@ -59,6 +59,7 @@ METHODS: list[Method] = [
         lambda **options: CompressedSGD(RandK(2), **options),
         SignSGD,
         Signum,
+        MajorityVote,
         EFSGD,
         lambda **options: EFSGD(RandK(2), **options),
     )
@@ -95,7 +96,8 @@ def follow(method: Method, g: Array, lr: Any, x: Array | None = None) -> Iterato
 def test_every_method_is_tested() -> None:
     """Those of the other modules are in test_variants.py."""
     modules = ("efsgd.methods.feedback", "efsgd.methods.sgd")
-    library = {cls for cls in subclasses(Method) if cls.__module__ in modules}
+    public = [cls for cls in subclasses(Method) if not cls.__name__.startswith("_")]
+    library = {cls for cls in public if cls.__module__ in modules}
     assert {type(method) for method in METHODS} == library - {Feedback}
 
 
