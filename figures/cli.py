@@ -100,6 +100,7 @@ def shared(track: str, settings: dict[str, Any]) -> Options:
         results=results / track,
         command=str(context.info_name),
         typed=options.typed(context),
+        tally=context.obj,
         **values,
     )
 
@@ -219,6 +220,32 @@ def theory(names: tuple[str, ...], **settings: Any) -> None:
     has changed.
     """
     run_track("theory", names, settings)
+
+
+@main.command()
+@options.figure_command
+def workers(names: tuple[str, ...], **settings: Any) -> None:
+    """Several workers: disagreement, absence, slow links.
+
+    All figures, or only those that are NAMEd; `efsgd-figures list` has the names. Workers and
+    server are simulated in one process. Results are kept in RESULTS/workers and used again, unless
+    the code or a version has changed.
+    """
+    run_track("workers", names, settings)
+
+
+@main.command("all")
+@options.shared
+@click.pass_context
+def all_(context: click.Context, /, **settings: Any) -> None:
+    """Every figure, and one summary at the end.
+
+    Runs convex, bounds, theory, workers and cifar with the preset smoke, one after the other, with
+    these options; where one fails the others still run.
+    """
+    from efsgd.figures.all_commands import run_all
+
+    sys.exit(run_all(main, context, settings))
 
 
 @main.command()

@@ -58,6 +58,7 @@ class Options:
     verbose: bool = False
     command: str = ""  # its name
     typed: str = ""  # those of its options that were given and can change a verdict, as text
+    tally: list[Mapping[str, Sequence[Verdict]]] | None = None  # where `all` collects verdicts
 
     def file(self, name: str, ending: str) -> Path:
         """Where a picture or table goes; quick ones never take the place of others."""
@@ -190,6 +191,8 @@ def conclude(judged: Mapping[str, Sequence[Verdict]], options: Options) -> int:
     }
     rows = {figure: [v.row(figure) | origin for v in of] for figure, of in judged.items()}
     verdict_file.merge(path, options.command, rows)
+    if options.tally is not None:
+        options.tally.append(judged)
     click.echo("\n" + report.report(judged, options.verbose))
     click.echo("\n" + report.summary(judged) + f" Each of them is in {path}.")
     return int(any(v.passed is False for verdicts_of in judged.values() for v in verdicts_of))

@@ -101,16 +101,21 @@ def shared(command: F) -> F:
 
 def typed(context: click.Context) -> str:
     """The options that were given to a command, as one would type them, without those in HOW."""
-    words: list[str] = []
+    return shlex.join(words(context, without=HOW))
+
+
+def words(context: click.Context, without: tuple[str, ...] = ()) -> list[str]:
+    """The options that were given to a command, word by word."""
+    given: list[str] = []
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")
         if not isinstance(option, click.Option) or source is not ParameterSource.COMMANDLINE:
             continue
-        if option.name not in HOW:
-            value = context.params[option.name]
+        if option.name not in without:
+            value = context.params[option.name or ""]
             for each in value if option.multiple else [value]:
-                words += _typed(option, each)
-    return shlex.join(words)
+                given += _typed(option, each)
+    return given
 
 
 def _typed(option: click.Option, value: Any) -> list[str]:

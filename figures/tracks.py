@@ -39,11 +39,19 @@ def bounds_pictures() -> tuple[Any, ...]:
     return PICTURES
 
 
+def workers_pictures() -> tuple[Any, ...]:
+    """The figures of several workers."""
+    from efsgd.figures.workers import PICTURES
+
+    return PICTURES
+
+
 TRACKS: dict[str, Callable[[], tuple[Any, ...]]] = {
     "convex": convex_pictures,
     "cifar": cifar_pictures,
     "bounds": bounds_pictures,
     "theory": theory_pictures,
+    "workers": workers_pictures,
 }
 
 

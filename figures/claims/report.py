@@ -41,19 +41,19 @@ def table(judged: Mapping[str, Sequence[Verdict]]) -> str:
 
 def counts(judged: Mapping[str, Sequence[Verdict]]) -> str:
     """One line a figure: how many of its claims pass and fail, and its observations."""
-    rows = [(figure, *map(str, _count(verdicts))) for figure, verdicts in judged.items()]
+    rows = [(figure, *map(str, counted(verdicts))) for figure, verdicts in judged.items()]
     return terminal.table(("figure", "pass", "fail", "observations"), rows)
 
 
 def summary(judged: Mapping[str, Iterable[Verdict]]) -> str:
     """How many claims pass, in one sentence."""
-    passed, failed, observed = _count(v for verdicts in judged.values() for v in verdicts)
+    passed, failed, observed = counted(v for verdicts in judged.values() for v in verdicts)
     claims = "1 claim" if passed + failed == 1 else f"{passed + failed} claims"
     observations = "1 observation" if observed == 1 else f"{observed} observations"
     return f"{claims}: {passed} pass, {failed} fail; {observations}."
 
 
-def _count(verdicts: Iterable[Verdict]) -> tuple[int, int, int]:
+def counted(verdicts: Iterable[Verdict]) -> tuple[int, int, int]:
     """How many pass, fail and observe."""
     words = [verdict.word for verdict in verdicts]
     return words.count("pass"), words.count("FAIL"), words.count("observation")

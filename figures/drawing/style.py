@@ -51,6 +51,10 @@ METHODS: dict[str, tuple[str, Any, str]] = {
     "EF, momentum after": (GREEN, DASHED, "*"),
     "gradient EF": (BLACK, DOTTED, "X"),
     "gradient EF, not rescaled": (VERMILION, SOLID, "v"),
+    "DIANA": (GREEN, DASHDOT, "<"),
+    "MARINA": (BROWN, SHORT, ">"),
+    "DASHA": (SKY, LONG, "v"),
+    "majority vote": (VERMILION, DOTTED, "s"),
 }
 # of methods that the list above does not name, in their order
 OTHERS: tuple[tuple[str, Any, str], ...] = (

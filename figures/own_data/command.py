@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from efsgd import (
+    DIANA,
     EF21,
     EF21SGDM,
     EFSGD,
@@ -20,6 +21,7 @@ from efsgd import (
     EF21Plus,
     FullyCorrectiveEF,
     GradientEF,
+    MajorityVote,
     Method,
     PostMomentumEF,
     ScaledSign,
@@ -46,16 +48,19 @@ PLAIN: dict[str, tuple[str, Method]] = {
     "sgdm": ("SGDm", SGD(momentum=0.9)),
     "signsgd": ("signSGD", SignSGD(SIGN)),
     "signsgdm": ("signSGDm", Signum(SIGN)),
+    "vote": ("majority vote", MajorityVote()),
 }
 VARIANTS: dict[str, tuple[str, Callable[[Compressor, int], Method]]] = {  # of compressor and d
     "ef21": ("EF21", lambda c, d: EF21(c)),
     "ef21-sgdm": ("EF21-SGDM", lambda c, d: EF21SGDM(c, momentum=0.9)),
     "ef21-plus": ("EF21+", lambda c, d: EF21Plus(c)),
     "econtrol": ("EControl", lambda c, d: EControl(c, eta=_stable_eta(c, d))),
+    "diana": ("DIANA", lambda c, d: DIANA(c)),
     "post-momentum": ("EF, momentum after", lambda c, d: PostMomentumEF(c, momentum=0.9)),
     "gradient-ef": ("gradient EF", lambda c, d: GradientEF(c)),
     "fully-corrective": ("EF, corrected", lambda c, d: FullyCorrectiveEF(c)),
 }
+DEALT = {"iid": "at random", "label": "by label", "sorted": "in the order of y"}
 COMPRESSING = ("compressed", "ef", *VARIANTS)
 DEFAULT = ("sgd", "signsgd", "signsgdm", "ef")
 
@@ -103,7 +108,9 @@ def _name(data: Path, study: Study, fixed: dict[str, float]) -> str:
     """
     loss = "squares" if isinstance(study.problem, FileSquares) else "logistic"
     methods = {label: spec_of(method) for label, (_, method) in study.methods.items()}
-    decisive = {"problem": spec_of(study.problem), "methods": methods, "lr": fixed}
+    decisive: dict[str, Any] = {"problem": spec_of(study.problem), "methods": methods, "lr": fixed}
+    if study.workers > 1:
+        decisive |= {"workers": study.workers, "split": study.split}
     digest = key(decisive | {"steps": study.steps, "batch": study.batch})[:8]
     return f"data-{for_file_name(data.name)}-{loss}-{digest}"
 
@@ -124,13 +131,21 @@ def _study(options: Options, data: Path, settings: dict[str, Any]) -> Study:
     if not squares:
         l2 = 1 / len(loaded(source, classes=True).y) if settings["l2"] is None else settings["l2"]
         problem = FileLogistic(source, l2)
+    workers, split = settings["workers"] or 1, settings["split"]
+    if split is not None and workers == 1:
+        raise ValueError(f"--split {split} deals the rows to several workers: add --workers N")
     methods = methods_of(settings["methods"], settings["compressors"], problem.d)
     steps = settings["steps"] or STEPS
     if options.quick:
         steps = min(steps, QUICK_STEPS)
     loss = "least squares" if squares else f"logistic regression, l2 = {problem.l2:.3g}"
     title = f"{shortened(printable(data.name))}: {loss}, n = {problem.n}, d = {problem.d}"
-    return Study(title, problem, methods, steps, settings["batch"], options)
+    split = split or "iid"
+    if workers > 1:
+        title += f"; {workers} workers, rows {DEALT.get(split, split)}"
+    study = Study(title, problem, methods, steps, settings["batch"], options, workers, split)
+    study.check()
+    return study
 
 
 def _test(text: str | None) -> float | str:

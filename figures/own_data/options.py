@@ -31,7 +31,8 @@ USER_DATA = (
         help="sgd, sgdm, signsgd, signsgdm with ternary signs, sign(0) = 0; with --compressor: "
         "compressed (no feedback), ef, ef21, ef21-sgdm, ef21-plus (no random compressor), "
         "econtrol, post-momentum, gradient-ef (is ef where step sizes are constant, as here), "
-        "fully-corrective. "
+        "diana (an unbiased compressor), fully-corrective; vote is signsgd with majority vote of "
+        "the workers. "
         f"{AGAIN}.  [default: sgd, signsgd, signsgdm, ef]",
     ),
     click.option(
@@ -53,6 +54,17 @@ USER_DATA = (
     click.option(
         "--batch", type=click.IntRange(min=1), help="Rows that a step sees.  [default: all]"
     ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Workers among whom the training rows are dealt; --batch is of each.  [default: 1]",
+    ),
+    click.option(
+        "--split",
+        metavar="iid|label|sorted|dirichlet:A",
+        help="How rows are dealt: at random, by label, in the order of y, or each label in random "
+        "proportions, the less even the smaller A.  [default: iid]",
+    ),
     click.option("--l2", type=float, help="Penalty (l2/2)|w|^2 of logistic.  [default: 1/n]"),
     click.option(
         "--test", metavar="SHARE|FILE", help="Rows held out, or a test file.  [default: 0.2]"
@@ -70,6 +82,8 @@ FLAGS = {  # by the names under which click hands the options on
     "compressors": "--compressor",
     "steps": "--steps",
     "batch": "--batch",
+    "workers": "--workers",
+    "split": "--split",
     "l2": "--l2",
     "test": "--test",
     "standardise": "--standardise",

@@ -41,7 +41,7 @@ def draw(study: Study, results: Results) -> Figure:
     for ax, (x, series) in zip(axes.flat, panels, strict=False):
         for label, shown in runs.items():
             _curve(ax, shown, x, series, looks[named[label]])
-        _frame(ax, x, series)
+        _frame(ax, x, series, _sent(study))
     figure.suptitle(for_matplotlib(study.title))
     entries, spare = axes.flat[0].get_legend_handles_labels(), axes.flat[len(panels) :]
     for ax in spare:
@@ -76,8 +76,13 @@ def _curve(ax: Any, shown: Series, x: str, series: str, look: dict[str, Any]) ->
         style.band(ax, abscissa, values.min(1), values.max(1), look["color"])
 
 
-def _frame(ax: Any, x: str, series: str) -> None:
-    ax.set(xlabel="steps" if x == "step" else "bytes sent", ylabel=NAMES[series])
+def _sent(study: Study) -> str:
+    """What the axis of bytes has."""
+    return "bytes sent" if study.workers == 1 else "bytes that a worker sent"
+
+
+def _frame(ax: Any, x: str, series: str, sent: str) -> None:
+    ax.set(xlabel="steps" if x == "step" else sent, ylabel=NAMES[series])
     drawn = any((line.get_ydata() > 0).any() for line in ax.lines)  # a log axis needs something
     if x == "step":
         ax.locator_params(axis="x", integer=True)
@@ -129,9 +134,11 @@ def _table(study: Study, chosen: dict[str, Choice], results: Results) -> list[li
     """The heads, and the cells of each method."""
     finals = _finals(study, results)
     series = list(next(iter(finals.values())))
-    rows = [["method", "step size", "", *(NAMES[s] for s in series), "bytes a step"]]
+    unit = "bytes a step" if study.workers == 1 else "bytes a worker and step"
+    rows = [["method", "step size", "", *(NAMES[s] for s in series), unit]]
     for label, final in finals.items():
-        sent = float(results[label]["bytes"][-1, 0].mean()) / study.steps
+        of_run = all_series([label], results)[label]["bytes"]
+        sent = float(of_run[-1, 0].mean()) / study.steps
         numbers = [_number(final[s]) for s in series]
         choice = chosen[label]
         rows.append([label, f"{choice.lr:.3g}", choice.remark, *numbers, f"{sent:,.0f}"])
@@ -141,6 +148,7 @@ def _table(study: Study, chosen: dict[str, Choice], results: Results) -> list[li
 def _after(study: Study, results: Results) -> str:
     """What the numbers of the table are, in two sentences."""
     batch = "all rows" if study.batch is None else f"{study.batch} rows"
+    batch += "" if study.batch is None or study.workers == 1 else " of each worker"
     shown = next(iter(all_series(study.methods, results).values()))
     return (
         f"After {study.steps} steps of {batch} each; medians where there are several runs. "

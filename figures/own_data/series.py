@@ -16,7 +16,8 @@ from efsgd.arrays import Array
 from efsgd.convex.data.file_problems import FileSquares
 from efsgd.results import Result
 
-Series: TypeAlias = dict[str, Array]  # "step" (T,), and by the names of NAMES and "bytes" (T, V, R)
+# "step" (T,), and by the names of NAMES (T, V, R); "bytes" is of the worker that sent most.
+Series: TypeAlias = dict[str, Array]
 
 NAMES = {  # in the order of the table
     "loss": "train loss f",
@@ -44,6 +45,8 @@ def located(result: Result) -> bool:
 def series(result: Result, certificate: Result | None) -> Series:
     """The series of a run; f - f* if the optimum is certified."""
     shown = {name: result[name] for name in ("step", "bytes", *NAMES) if name in result.arrays}
+    if "bytes_worker" in result.arrays:
+        shown["bytes"] = result["bytes_worker"]
     if "test_mse" in result.arrays:
         shown["test_loss"] = result["test_mse"] / 2
     if certificate is not None and certified(certificate):

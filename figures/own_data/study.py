@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from efsgd import Method, Run, SignSGD, Signum
+from efsgd import Method, Run, SignSGD, Signum, Split
 from efsgd.figures.make import Options
 from efsgd.figures.processes.pool import obtain_all
 from efsgd.results import Result, Work, place
@@ -45,15 +45,37 @@ class Study:
     steps: int
     batch: int | None
     options: Options
+    workers: int = 1
+    split: str = "iid"  # how the rows are dealt to several workers
+
+    @cached_property
+    def dealt(self) -> Any:
+        """The problem, with its rows dealt to the workers if there are several."""
+        if self.workers == 1:
+            return self.problem
+        return Split(self.problem, self.workers, self.split, self.options.seed)
+
+    def check(self) -> None:
+        """ValueError where the rows cannot be dealt so, or a method cannot work on them."""
+        batch = self.batch
+        if self.workers > 1 and batch is not None:
+            least = min(len(rows) for rows in self.dealt.rows)
+            if batch > least:
+                raise ValueError(f"--batch {batch} is more than the {least} rows of some worker")
+        for label in self.methods:
+            self._vary(label, 1.0)
 
     def comparison(self, label: str, lr: float, certified: bool) -> Work:
         """The run that is drawn; the distance to the optimum only if that is certified."""
         random = self.batch is not None or self.methods[label][1].compresses.random
         replicates = REPLICATES if random and not self.options.quick else 1
         d, n = self.problem.d, self.problem.n
-        metrics = ["loss", "bytes", *self.problem.measure(np.zeros((1, d)))]
+        sent = "bytes" if self.workers == 1 else "bytes_worker"
+        metrics = ["loss", sent, *self.problem.measure(np.zeros((1, d)))]
         metrics += ["distance"] * certified
-        metrics += ["span_distance"] * (d > n and replicates * self.steps * d <= SPAN_LIMIT)
+        alone = self.workers == 1
+        spans = alone and d > n and replicates * self.steps * d <= SPAN_LIMIT
+        metrics += ["span_distance"] * spans
         record = tuple({round(self.steps * i / POINTS) for i in range(POINTS + 1)})
         return self._vary(label, lr, replicates=replicates, record=record, metrics=tuple(metrics))
 
@@ -106,7 +128,8 @@ class Study:
         from efsgd.convex.studies.vary import Vary
 
         method, seed = self.methods[label][1], self.options.seed
-        run = Run(self.problem, method, lr, self.steps, seed, batch=self.batch, **fields)
+        fields |= {"workers": self.workers, "batch": self.batch}
+        run = Run(self.dealt, method, lr, self.steps, seed, **fields)
         return Vary(run, "lr", (lr,))
 
     def _best(self, label: str, losses: dict[int, float]) -> Choice:

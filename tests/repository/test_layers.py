@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "efsgd.figures.convex": {"efsgd.convex": EARLY, "matplotlib": EARLY},
     "efsgd.figures.own_data": {"efsgd.convex": EARLY, "matplotlib": EARLY},
     "efsgd.figures.theory": {"efsgd.convex": EARLY, "matplotlib": EARLY},
+    "efsgd.figures.workers": {"efsgd.convex": EARLY, "matplotlib": EARLY},
 }
 # The one arrow upwards: a lazy alias, so that `import efsgd` is all that a user has to know.
 ALIAS = ("efsgd", "efsgd.convex.verify")

@@ -25,7 +25,11 @@ def test_a_script_of_the_readme_runs(block):
         claimed, replayed = map(float, ran.stdout.split())
         assert replayed == pytest.approx(claimed, rel=1e-5)
         assert claimed == pytest.approx(0.8348479602, rel=1e-5)  # 512-bit solver, PEPit agrees
-    if "efsgd.run(" in block:
+    if "workers=" in block:
+        distance, up, down = map(float, ran.stdout.split())
+        assert distance < 1e-12
+        assert 0 < up < down / 4
+    elif "efsgd.run(" in block:
         loss, sent = map(float, ran.stdout.split())
         assert 0 < loss < 1  # from 41 at the start
         assert sent > 0
