@@ -39,6 +39,7 @@ class LinearMap:
             self.columns = np.flatnonzero(np.bincount(self.matrix.indices, minlength=self.d))
             self._whole = self.columns.size == self.d
             self._cut = self.matrix if self._whole else self.matrix[:, self.columns]
+            self._cut_T = self._cut.T  # the same arrays, read as columns
 
     def apply(self, x: Array) -> Array:
         """A x_r of each replicate as a column: (R, d) -> (n, R); a fresh array.
@@ -68,11 +69,11 @@ class LinearMap:
         if not self.sparse:
             product: Array = r.T @ self.matrix
             return product
-        touched = (self._cut.T @ r[:, 0])[None] if r.shape[1] == 1 else (self._cut.T @ r).T
+        touched = (self._cut_T @ r[:, 0])[:, None] if r.shape[1] == 1 else self._cut_T @ r
         if self._whole:
-            return np.ascontiguousarray(touched)
+            return np.ascontiguousarray(touched.T)
         padded = np.zeros((r.shape[1], self.d))
-        padded[:, self.columns] = touched
+        padded.T[self.columns] = touched
         return padded
 
     def row_gradient(self, x: Array, rows: Array, slopes: Slopes) -> Array:

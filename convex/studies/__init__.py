@@ -4,14 +4,19 @@
 is its own description, so that a saved result can be matched with the study that it belongs to.
 """
 
+from efsgd.convex.studies.absent_workers import AbsenceFloor, PresentOnly
 from efsgd.convex.studies.bound_checks import Bounds, ScaledMultiples
 from efsgd.convex.studies.error_lemma import AlongMemory, GivenLengths, Memories
 from efsgd.convex.studies.expected_steps import AllPaths, ExpectedSquares
 from efsgd.convex.studies.extremal_compressors import AlongVirtual, Onward, Turning
 from efsgd.convex.studies.for_free import LongRuns
 from efsgd.convex.studies.four_weights import LabelDraws
+from efsgd.convex.studies.local_limits import LocalLimits
+from efsgd.convex.studies.noisy_quadratic import NoisyQuadratic
 from efsgd.convex.studies.section_five import Untouched
+from efsgd.convex.studies.several_workers import MeanIterates, StationaryGaps, Votes
 from efsgd.convex.studies.side_by_side import MemoryUnits, SideBySide
+from efsgd.convex.studies.steps_to_loss import CostToLoss, StepsToLoss
 from efsgd.convex.studies.theorem_three import Steepest, TheoremThree
 from efsgd.convex.studies.theorem_two import Halved, MeanGradients, Steady
 from efsgd.convex.studies.tuned import Tuned
@@ -21,27 +26,35 @@ from efsgd.convex.studies.vary import Certified, Vary
 from efsgd.convex.studies.worst_cases import LyapunovRates, RateProofs, WorstCases
 
 __all__ = [
+    "AbsenceFloor",
     "AllPaths",
     "AlongMemory",
     "AlongVirtual",
     "Bounds",
     "Certified",
+    "CostToLoss",
     "EntryGrowth",
     "ExpectedSquares",
     "GivenLengths",
     "Halved",
     "LabelDraws",
+    "LocalLimits",
     "LongRuns",
     "LyapunovRates",
     "MeanGradients",
+    "MeanIterates",
     "Memories",
     "MemoryUnits",
+    "NoisyQuadratic",
     "Onward",
+    "PresentOnly",
     "RateProofs",
     "ScaledMultiples",
     "SideBySide",
+    "StationaryGaps",
     "Steady",
     "Steepest",
+    "StepsToLoss",
     "TheoremThree",
     "Tuned",
     "TunedWorstCases",
@@ -50,5 +63,6 @@ __all__ = [
     "Unscaled",
     "Untouched",
     "Vary",
+    "Votes",
     "WorstCases",
 ]

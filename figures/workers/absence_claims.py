@@ -12,8 +12,11 @@ from efsgd.figures.theory.common import worse
 from efsgd.figures.workers.absence_work import (
     METHODS,
     PLAIN,
+    SETTINGS,
+    TOP,
     WORKERS,
     WRONG,
+    D,
     absent,
     late,
     parts,
@@ -34,6 +37,7 @@ def verdicts(results: Results) -> list[Verdict]:
         _noise(results),
         *(_vanishes(results, name) for name in ESTIMATES),
         _virtual(results),
+        _bytes(results),
         *(_above_sgd(results, setting) for setting in absent(found)),
         *(_wrong(results, setting) for setting in parts(found)),
         *(_gaps(results, setting) for setting in found),
@@ -46,7 +50,8 @@ def _noise(results: Results) -> Verdict:
     for setting in absent(settings(results)):
         gaps, expected = late(results, PLAIN, setting), results[f"exact, {setting}"]["gap"]
         error = gaps.std(ddof=1) / np.sqrt(gaps.size)
-        off = worse(off, abs(gaps.mean() - expected) / error)
+        apart = np.abs(gaps.mean() - expected)
+        off = worse(off, np.asarray(apart / error if error else np.inf))
     text = f"{HEAD}SGD, {len(absent(settings(results)))} ways of absence: long-run gap off its "
     return claim(f"{text}exact mean, in standard errors", SOURCE, off, "<=", 4.0)
 
@@ -64,6 +69,17 @@ def _virtual(results: Results) -> Verdict:
     residuals = [results[f"EF, {setting}"]["virtual_residual"] for setting in settings(results)]
     text = f"{HEAD}EF, |S| asked: x - n/|S| mean e against x_0 - sum lr g of SGD, relatively"
     return claim(text, SOURCE, worse(0.0, np.array(residuals)), "<=", 1e-12)
+
+
+def _bytes(results: Results) -> Verdict:
+    """As many messages as workers were asked: a lost one was sent, an absent worker sends none."""
+    message, off = len(TOP.encode(np.ones(D))), 0.0
+    for setting in settings(results):
+        result, asked = results[f"EF, {setting}"], SETTINGS[setting][0]
+        sent = asked * message * result["step"][:, None]
+        off = worse(off, abs(result["bytes_up"] - sent))
+    text = f"{HEAD}EF: bytes of all less those of |S| messages a step"
+    return claim(text, SOURCE, off, "==", 0)
 
 
 def _above_sgd(results: Results, setting: str) -> Verdict:

@@ -123,7 +123,7 @@ def _goal(results: Results, name: str) -> Verdict:
         reached = np.flatnonzero(result["gap"][:, 0] <= GOAL)
         sent = result["bytes_worker"][:, 0]
         needed.append(f"{sent[reached[0]] / 1000:.3g}" if reached.size else "never")
-    text = f"{HEAD}sorted, {name}, H = {_listed()}: kB that a worker sends until the gap is {GOAL}"
+    text = f"{HEAD}sorted, {name}, H = {_listed()}: kB that a worker sends until a gap of {GOAL}"
     return observation(text, SOURCE, ", ".join(needed))
 
 

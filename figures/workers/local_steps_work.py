@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from efsgd import EFSGD, SGD, LocalSteps, Method, Quantised, Run, Split, TopK
-from efsgd.figures.make import Results, Works
+from efsgd.figures.make import Works
 from efsgd.results import Work
 
 WORKERS, ROWS, D, LR = 8, 320, 20, 0.3
 HS = (1, 3, 10, 30, 100)
 STEPS = 1500  # inner ones: a multiple of each H
+QUICK_STEPS = 20  # or one round
 TOP = TopK(4)
 DENSE, FEEDBACK, OUTSIDE, SPARSE = "local SGD", "EF, top 4", "DiLoCo", "SparseLoCo's way"
 METHODS: dict[str, Method] = {
@@ -41,22 +40,21 @@ def work(quick: bool, seed: int) -> Works:
     """Every method for every number of local steps, the plain methods, and the limits."""
     from efsgd.convex.studies.local_limits import LocalLimits
 
-    steps = HS[-1] if quick else STEPS
     works: dict[str, Work] = {}
     for kind, methods in OF_SPLIT.items():
         split = problem(kind)
         for name in methods:
             for H in HS:
-                works[f"{kind}, {name}, {H}"] = _run(split, METHODS[name], steps, H, seed)
+                works[f"{kind}, {name}, {H}"] = _run(split, METHODS[name], quick, H, seed)
         works[f"{kind}, limits"] = LocalLimits(split, LR, HS)
     for name, method in PLAIN.items():
-        works[f"plain, {name}"] = _run(problem(SORTED), method, steps, 1, seed)
+        works[f"plain, {name}"] = _run(problem(SORTED), method, quick, 1, seed)
     return works
 
 
-def _run(split: Split, method: Method, steps: int, H: int, seed: int) -> Run:
+def _run(split: Split, method: Method, quick: bool, H: int, seed: int) -> Run:
     """One run, whose records are at the ends of rounds."""
-    rounds = steps // H
+    rounds = (max(QUICK_STEPS, H) if quick else STEPS) // H
     recorded = {H * round(at) for at in np.geomspace(1, rounds, POINTS)}
     return Run(
         problem=split,
@@ -69,8 +67,3 @@ def _run(split: Split, method: Method, steps: int, H: int, seed: int) -> Run:
         workers=WORKERS,
         local_steps=H,
     )
-
-
-def found(results: Results, kind: str, name: str, hs: Iterable[int] = HS) -> list[int]:
-    """The numbers of local steps that the results have of a method."""
-    return [H for H in hs if f"{kind}, {name}, {H}" in results]

@@ -40,7 +40,7 @@ STEPS = {FULL: 800, BATCHES: 300}
 QUICK_STEPS = 30
 REPLICATES, COPIES = 16, 2  # of measured runs, and of each step size where it is tuned
 TUNING_SEED = 2**20  # is added to the seed of the measured runs
-LATE = {FULL: 0.5, BATCHES: 0.1}  # the share of the steps that counts as the long run
+LATE = {FULL: 0.25, BATCHES: 0.1}  # the share of the steps that counts as the long run
 
 
 def shares(by: str) -> Split:

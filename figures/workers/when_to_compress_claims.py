@@ -13,7 +13,13 @@ import numpy as np
 from efsgd.arrays import Array
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.make import Results
-from efsgd.figures.workers.when_to_compress_work import A_STEP, NAMES, TABLE
+from efsgd.figures.workers.when_to_compress_work import (
+    A_STEP,
+    NAMES,
+    SHARE,
+    TABLE,
+    TO_A_LOSS,
+)
 from efsgd.results import Result
 
 HALF_OF_TWO = math.sqrt(2)  # what is off by less is nearer to right than to a forgotten factor 2
@@ -26,7 +32,21 @@ SOURCE = "derived here"
 def verdicts(results: Results) -> list[Verdict]:
     """The table, then what closed forms say of the map of a step."""
     of_a_step = results[A_STEP]
-    return [*_table(results[TABLE]), *_regions(of_a_step), *_at_the_slowest_link(of_a_step)]
+    closed = [*_regions(of_a_step), *_at_the_slowest_link(of_a_step)]
+    return [*_table(results[TABLE]), *closed, *_steps(results[TO_A_LOSS])]
+
+
+def _steps(result: Result) -> list[Verdict]:
+    """How many steps the methods need: counted, of a few runs, and no claim."""
+    rows = []
+    for name, steps, factor in zip(NAMES, result["steps"], result["factor"], strict=True):
+        text = f"{name}: steps to {SHARE:.0%} of the first gap, {len(steps)} runs, over plain SGD's"
+        least, most = f"{steps.min():g}", f"{steps.max():g}"
+        measured = (
+            f"median {np.median(steps):g}, from {least} to {most}: counted as {factor:.2f} times"
+        )
+        rows.append(observation(text, "measured here", measured))
+    return rows
 
 
 def _table(result: Result) -> list[Verdict]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from efsgd import EFSGD, SGD, Blockwise, PowerSGD, Run, ScaledSign, TopK
+from efsgd.convex import LeastSquares
+from efsgd.convex.studies import CostToLoss, StepsToLoss
 from efsgd.cost import CostMap, Machine, MeasuredSteps, Scheme, calibrate
 from efsgd.cost.measured import SIZE, hidden_share
 from efsgd.figures.make import Works
-from efsgd.results import Work
-
-Factors = Mapping[str, tuple[float, str]]
 
 PLAIN, LOCAL = "plain SGD", "30 local steps"
 LOCAL_STEPS = 30
@@ -24,41 +24,57 @@ MEASURED = {  # name here -> name in the table
     "PowerSGD, rank 1": "PowerSGD 1",
 }
 NAMES = (*MEASURED, LOCAL)
-# Steps to the loss over those of plain SGD, and where the number is from; 1 where none is known.
-FACTORS: Factors = {}
 
 NS = tuple(int(n) for n in np.unique(np.round(10 ** np.linspace(0, 5, 101))))
 RATES = tuple(10 ** (i / 20) for i in range(140, 233))  # bits per second: 10 M to 400 G
 MACHINE = Machine(compute=0.01, copying=2e12)  # an accelerator, assumed
 LATENCY = 1e-5  # seconds, assumed
 
+D, ROWS, WORKERS, BATCH = 64, 1024, 8, 2  # of the runs that count steps; batches are a worker's
+STEPS, EVERY, SHARE = 600, 2, 0.05
+STEP_SIZES = (1.0, 0.7, 0.5, 0.35, 0.25)  # over 1/L
+REPLICATES, QUICK_REPLICATES = 16, 4  # of each; half of them choose the step size
+
 A_STEP, TO_A_LOSS, TABLE = "a step", "to a loss", "table"
 
 
-def schemes(factors: Factors) -> dict[str, Scheme]:
-    """The methods by NAMES: work and bytes as measured, steps by these factors.
-
-    ValueError for a factor of a method that the picture does not have.
-    """
-    unknown = sorted(set(factors) - set(NAMES))
-    if unknown:
-        raise ValueError(f"factors must be of {', '.join(NAMES)}, not of {unknown[0]!r}")
+def schemes() -> dict[str, Scheme]:
+    """The methods by NAMES: work and bytes as measured."""
     known = calibrate().schemes
     found = {name: known[of] for name, of in MEASURED.items()}
     found[PLAIN] = replace(found[PLAIN], overlap=hidden_share())
-    found[LOCAL] = Scheme("ring", local=LOCAL_STEPS)
-    for name, (steps, source) in factors.items():
-        found[name] = replace(found[name], steps=steps, source=source)
-    return found
+    return found | {LOCAL: Scheme("ring", local=LOCAL_STEPS)}
 
 
-def cost_map(factors: Factors) -> CostMap:
+def cost_map() -> CostMap:
     """The map of all methods of the picture."""
-    every = tuple(schemes(factors).values())
+    every = tuple(schemes().values())
     return CostMap(every, NS, RATES, size=SIZE, latency=LATENCY, machine=MACHINE)
 
 
+def needed(quick: bool, seed: int) -> StepsToLoss:
+    """The steps of all methods to SHARE of the first gap, on least squares with small batches."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((ROWS, D)) / np.sqrt(np.arange(1, D + 1))
+    problem = LeastSquares(X, X @ rng.standard_normal(D) + rng.standard_normal(ROWS))
+    in_chunks = EFSGD(Blockwise(ScaledSign(), D // WORKERS))
+    options: dict[str, dict[str, Any]] = {
+        PLAIN: {"method": SGD()},
+        "signs, gathered": {"method": EFSGD()},
+        "signs, in two phases": {"method": EFSGD(), "downlink": in_chunks},
+        "top 1 %, gathered": {"method": EFSGD(TopK(0.01))},
+        "PowerSGD, rank 1": {"method": EFSGD(PowerSGD(1))},
+        LOCAL: {"method": SGD(), "local_steps": LOCAL_STEPS},
+    }
+    replicates = QUICK_REPLICATES if quick else REPLICATES
+    unit = 1 / problem.smoothness()
+    lr = tuple(unit * share for share in STEP_SIZES for _ in range(replicates))
+    shared: dict[str, Any] = {"lr": lr, "replicates": len(lr), "workers": WORKERS, "batch": BATCH}
+    shared |= {"steps": STEPS, "record": EVERY, "seed": seed}
+    return StepsToLoss(tuple(Run(problem, **options[name], **shared) for name in NAMES), SHARE)
+
+
 def work(quick: bool, seed: int) -> Works:
-    """The map of a step, that of the steps to a loss where factors are known, and the table."""
-    works: dict[str, Work] = {A_STEP: cost_map({}), TABLE: MeasuredSteps()}
-    return works | ({TO_A_LOSS: cost_map(FACTORS)} if FACTORS else {})
+    """The map of a step, that of the steps to a loss, and the table."""
+    to_a_loss = CostToLoss(cost_map(), needed(quick, seed))
+    return {A_STEP: cost_map(), TO_A_LOSS: to_a_loss, TABLE: MeasuredSteps()}

@@ -33,9 +33,11 @@ def test_the_lists_the_links_and_the_folders_agree():
 
 @pytest.mark.parametrize("folder", PACKAGE_DIR.values())
 def test_each_folder_with_sources_is_a_package(folder):
-    """And everything in it is a source, a link to a track, or py.typed."""
+    """And everything in it is a source, a link to a track, py.typed, or a set of data."""
     for where, _, names in os.walk(ROOT / folder):
-        if Path(where).name != "__pycache__":
+        if Path(where) == ROOT / "convex" / "data" / "sets":
+            assert set(names) == {"README.md", "breast_cancer.svm"}
+        elif Path(where).name != "__pycache__":
             assert "__init__.py" in names
             assert {Path(name).suffix for name in names if name != "py.typed"} == {".py"}
 

@@ -14,11 +14,15 @@ from efsgd.convex.problems import (
     CE3,
     BoundedNoise,
     Crosswind,
+    Disagreement,
     Huber,
     KnownLogistic,
     KnownSquares,
     LeastSquares,
     LogisticRegression,
+    NoisySlope,
+    OneAgainstTwo,
+    SkewedNoise,
     Slope,
     SparseNoise,
     TheoremOne,
@@ -73,6 +77,11 @@ PROBLEMS: list[Any] = [
     Huber(start=2.0),
     WilsonCount(6, rows=20),
     Crosswind(start=3.0),
+    SkewedNoise(),
+    Disagreement(zeta=2.0, workers=4, d=6),
+    OneAgainstTwo(),
+    NoisySlope(sigma=0.5, d=3),
+    NoisySlope("laplace", d=3),
 ]
 
 
