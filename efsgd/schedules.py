@@ -22,6 +22,12 @@ class Schedule:
 
     adaptive: ClassVar[bool] = False  # whether it looks at g; with several workers, at their mean
 
+    def __init_subclass__(cls) -> None:
+        """A subclass with an ``adapt`` of its own looks at g unless it says otherwise."""
+        super().__init_subclass__()
+        if "adapt" in vars(cls) and "adaptive" not in vars(cls):
+            cls.adaptive = True
+
     def __call__(self, t: int) -> float:
         """The step size lr_t of step t = 0, 1, ..."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(t)")
@@ -36,6 +42,7 @@ class Constant(Schedule):
     """lr at every step."""
 
     lr: float
+    adaptive = False
 
     def __post_init__(self) -> None:
         """Refuse a step size that is not positive."""
@@ -97,8 +104,6 @@ class AdaGradNorm(Schedule):
         positive("lr", self.lr)
         positive("b0", self.b0)
 
-    adaptive = True
-
     def adapt(self, t: int, g: Array, state: Any) -> tuple[Array, Any]:
         """Return the step sizes (R, 1) and the sums of squares so far."""
         total = (self.b0**2 if state is None else state) + np.vecdot(g, g)[:, None]
@@ -110,6 +115,7 @@ class PerReplicate(Schedule):
     """One constant step size for each replicate; what ``Run(lr=(0.1, 0.2))`` means."""
 
     lr: tuple[float, ...]
+    adaptive = False
 
     def __post_init__(self) -> None:
         """Refuse step sizes that are not positive."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from efsgd.arrays import Array, Generator
 from efsgd.compressors.selection import sample_subset
+from efsgd.engine.batches import worker_rows
 from efsgd.engine.block import Block
 from efsgd.methods.base import Method
 
@@ -63,7 +64,7 @@ def _worker_batches(block: Block, rng: Generator, b: int, n: int) -> Oracle:
         rows = problem.n  # type: ignore[attr-defined]
 
         def subset(rng: Generator, replicates: int, b: int) -> Array:
-            return sample_subset(rng, rows, b, (replicates, n))
+            return worker_rows(rng, np.full(n, rows), b, replicates)
 
     def gradient(x: Array) -> Array:
         drawn = subset(rng, block.replicates, b).reshape(-1, b)

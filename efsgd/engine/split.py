@@ -10,6 +10,7 @@ import numpy as np
 
 from efsgd.arrays import Array, Generator
 from efsgd.checks import positive, whole
+from efsgd.engine.batches import worker_rows
 
 FORWARDED = ("x0", "full_gradient", "project", "optimum", "measure", "n", "batch_gradient")
 
@@ -131,10 +132,8 @@ class Split:
             raise ValueError(
                 f"batch={b} is more than the {sizes.min()} rows of the worker that has least"
             )
-        keys = rng.random((replicates, *table.shape))
-        keys[:, np.arange(table.shape[1]) >= sizes[:, None]] = 2.0
-        chosen = np.argpartition(keys, b - 1, axis=-1)[..., :b]
-        return np.take_along_axis(np.broadcast_to(table, keys.shape), np.sort(chosen, -1), -1)
+        positions = worker_rows(rng, sizes, b, replicates)
+        return np.take_along_axis(np.broadcast_to(table, (replicates, *table.shape)), positions, -1)
 
     @cached_property
     def _table(self) -> tuple[Array, Array]:

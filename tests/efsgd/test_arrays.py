@@ -22,6 +22,7 @@ from efsgd.arrays import (
     norm,
     rms,
     sum_abs,
+    times_power,
     unit_scale,
 )
 
@@ -95,6 +96,16 @@ def test_unit_scale_is_exact() -> None:
     assert np.array_equal(np.ldexp(u, k), x)
     assert (np.abs(u) <= 1).all()
     assert np.array_equal(max_abs(u)[[0, 1, 3]] >= 0.5, [[True]] * 3)
+
+
+@pytest.mark.parametrize("k", [-2000, -1073, -1001, -999, -60, 0, 1, 999, 1001, 1100, 2100])
+def test_powers_of_two_have_the_bits_of_ldexp(k: int) -> None:
+    """Also where the result is rounded below the normal numbers, or overflows."""
+    x = np.array([[TINY, -3 * TINY, -0.0, 0.0], [HUGE, -1.0, 1e-290 / 3, 1e290 / 3]])
+    for power in (np.array([[k], [k]]), np.array([[k], [5]])):
+        with np.errstate(over="ignore"):
+            expected = np.ldexp(x, power)
+            assert times_power(x, power).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("scale", [TINY, 1e-310, 1e-162, 1e-150, 1.0, 1e150, 1e300])
