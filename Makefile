@@ -22,7 +22,7 @@ lint: .venv/.dev ## format, style and types
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-bench: .venv/.base ## the speed of engine, wire and start-up, as ratios within one run
+bench: .venv/.base ## the speed of engine, workers, wire and start-up, as ratios within one run
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 clean: ## remove .venv, caches and build products; pictures and results stay

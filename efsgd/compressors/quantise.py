@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from efsgd.arrays import Array, Generator, max_abs, norm, pieces, unit_scale
+from efsgd.arrays import Array, Generator, max_abs, norm, pieces, times_power, unit_scale
 from efsgd.checks import whole
 from efsgd.compressors.base import Compressor, need
 from efsgd.compressors.guarantee import Guarantee
@@ -51,9 +51,9 @@ class QSGD(Compressor, spec="qsgd"):
         size = norm(x).astype(x.dtype)
         _, k = np.frexp(size.astype(np.float64))
         length = np.ldexp(size.astype(np.float64), -k)
-        share = np.ldexp(np.abs(x).astype(np.float64), -k) / np.where(length > 0, length, 1.0)
+        share = times_power(np.abs(x), -k) / np.where(length > 0, length, 1.0)
         levels = np.minimum(np.floor(share * self.s + drawn), self.s).astype(np.int64)
-        return size, np.where(x < 0, -levels, levels)
+        return size, levels * (1 - 2 * (x < 0).view(np.int8))
 
     def _dense(self, size: Array, levels: Array) -> Array:
         dense: Array = size * (levels.astype(size.dtype) / np.asarray(self.s, size.dtype))

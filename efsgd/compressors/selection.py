@@ -110,11 +110,15 @@ def _words(seed: Array, d: int) -> Iterator[tuple[int, Array]]:
         yield start, splitmix64(seed, start, min(start + CHUNK, d))
 
 
-def top_mask(magnitude: Array, k: int) -> Array:
-    """Mark the k largest entries of each vector (..., d); of equal ones the first."""
+def top_mask(magnitude: Array, k: int, kth: Array | None = None) -> Array:
+    """Mark the k largest entries of each vector (..., d); of equal ones the first.
+
+    ``kth`` is the k-th largest of each, (..., 1), where it is known.
+    """
     if k >= magnitude.shape[-1]:
         return np.ones(magnitude.shape, bool)
-    kth = np.partition(magnitude, -k, axis=-1)[..., -k, None]
+    if kth is None:
+        kth = _kth_largest(magnitude, k)
     above, tied = magnitude > kth, magnitude == kth
     room = k - above.sum(-1, keepdims=True)
     if np.array_equal(np.count_nonzero(tied, axis=-1, keepdims=True), room):
@@ -137,7 +141,33 @@ def top_indices(x: Array, k: int) -> Array:
     if k == 1:
         first: Array = np.abs(x).argmax(-1)[..., None]
         return first
-    return np.nonzero(top_mask(np.abs(x), k))[-1].reshape(*x.shape[:-1], k)
+    magnitude = np.abs(x)
+    kth = _kth_largest(magnitude, k)
+    positions = _untied(magnitude, k, kth)
+    if positions is None:
+        positions = np.nonzero(top_mask(magnitude, k, kth))[-1].reshape(*x.shape[:-1], k)
+    return positions
+
+
+def _kth_largest(magnitude: Array, k: int) -> Array:
+    """The k-th largest entry of each vector (..., d), (..., 1)."""
+    kth: Array = np.partition(magnitude, -k, axis=-1)[..., -k, None]
+    return kth
+
+
+def _untied(magnitude: Array, k: int, kth: Array) -> Array | None:
+    """The positions of :func:`top_indices` where each vector has just k entries from its k-th on.
+
+    None where some do not, because of ties or NaN: these need :func:`top_mask`.
+    """
+    *lead, d = magnitude.shape
+    kept = np.flatnonzero(magnitude >= kth)
+    rows = math.prod(lead)
+    if kept.size != rows * k:
+        return None
+    positions = kept.reshape(rows, k) - d * np.arange(rows)[:, None]
+    of_own_row = (positions >= 0) & (positions < d)
+    return positions.reshape(*lead, k) if of_own_row.all() else None
 
 
 def _candidates(x: Array, k: int) -> Array:

@@ -51,7 +51,8 @@ def simulate(
         if recorded:
             history.state(row, x, memory)
         if not keep and t % interval == 0:
-            _raise_if_diverged(t, x, memory, history.losses(row + recorded, x, interval))
+            at = method.answer(x, memory)
+            _raise_if_diverged(t, x, memory, history.losses(row + recorded, at, interval))
         g = gradient(method.at(x, memory))
         if t == 0 and g.shape != shape:
             raise ValueError(f"gradient returned shape {g.shape} for x of shape {x.shape}")
@@ -60,12 +61,14 @@ def simulate(
             x, g, memory = _zeroed(diverged, x, g, memory)
         seen = method.mean(g) if block.schedule.adaptive else g
         lr, state = block.schedule.adapt(t, seen, state)
-        if t == 0 or history.needs_update(recorded):
+        first = t == 0 and isinstance(method, Method)  # whose message is checked, once
+        if first or history.needs_update(recorded):
             update = method.step(x, g, memory, lr, draws)
             if isinstance(update, Update):
                 method.compresses.check_shape(x, update.sent)
             history.step(row if recorded else None, g, lr, update)
             x, memory = update.x, update.memory
+            del update  # a dozen arrays of several workers, which the next step needs not
         else:
             x, memory = method.advance(x, g, memory, lr, draws, overwritable)
         if diverged is not None:
@@ -75,7 +78,8 @@ def simulate(
         row += recorded
     history.state(row, x, memory)
     if not keep:
-        _raise_if_diverged(block.steps, x, memory, history.losses(row + 1, x, interval))
+        at = method.answer(x, memory)
+        _raise_if_diverged(block.steps, x, memory, history.losses(row + 1, at, interval))
     x_final = np.array(method.answer(x, memory))  # what project returned may be used again
     return {**history.arrays(), "x_final": x_final}
 

@@ -27,7 +27,7 @@ from efsgd.methods.feedback import EFSGD
 from efsgd.provenance import optional
 from efsgd.schedules import Constant, PerReplicate, Schedule
 
-ARRAYS = 12  # of the size of x for all workers, at most: memories, gradients, what a step makes
+ARRAYS = 20  # of the size of x for all workers, at most: memories, gradients, what a step makes
 BLOCK = 2**17  # entries of x that step together: a handful of such arrays stay in the cache
 
 
@@ -93,7 +93,6 @@ class Run:
         if isinstance(self.downlink, Compressor):  # what it stands for
             object.__setattr__(self, "downlink", EFSGD(self.downlink))
         check_workers(self)
-        stepper(self).check(self.problem.d)
 
     def memory(self) -> int:
         """Bytes that the arrays of a run take, roughly: what :func:`run` refuses to exceed."""
@@ -137,12 +136,13 @@ def run(run: Run, *, diverged: Literal["raise", "keep"] = "raise") -> dict[str, 
     streams = zip(
         *(s.spawn(len(starts)) for s in np.random.default_rng(run.seed).spawn(kinds)), strict=True
     )
+    schedule = _schedule(run)
     histories: list[dict[str, Array]] = []
     divergences: list[Diverged] = []
     with np.errstate(over="ignore", invalid="ignore"):
         np.setbufsize(512)  # until errstate ends; else numpy copies rows that meet a column
         for start, rngs in zip(starts, streams, strict=True):
-            block = _block(run, start, min(rows, run.replicates - start))
+            block = _block(run, schedule, start, min(rows, run.replicates - start))
             try:
                 histories.append(_simulated(block, rngs, diverged == "keep"))
             except Diverged as error:
@@ -193,9 +193,8 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | range) else value
 
 
-def _block(run: Run, start: int, rows: int) -> Block:
+def _block(run: Run, schedule: Schedule, start: int, rows: int) -> Block:
     """The replicates start, ..., start + rows - 1 of a run."""
-    schedule = _schedule(run)
     if isinstance(schedule, PerReplicate):
         schedule = PerReplicate(schedule.lr[start : start + rows])
     return Block(

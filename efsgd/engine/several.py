@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from efsgd.checks import positive, whole
+from efsgd.engine.split import Split
 from efsgd.methods.base import Method
 from efsgd.methods.faults import Faults
 from efsgd.methods.local import LocalSteps
 from efsgd.methods.team import Team
+from efsgd.methods.team_checks import check_team
 
 if TYPE_CHECKING:
     from efsgd.engine.runs import Run
@@ -35,9 +37,16 @@ def check_workers(run: Run) -> None:
             f"the problem is split over {of_problem} workers: use workers={of_problem}, not "
             f"{run.workers}"
         )
+    if run.batch is not None and isinstance(run.problem, Split):
+        run.problem.check_batch(run.batch)
     local = run.local_steps > 1 or isinstance(run.method, LocalSteps)
     if local and hasattr(run.problem, "project"):
         raise ValueError("local steps know no constraints: use a problem without project")
+    what = stepper(run)
+    if isinstance(what, Team):
+        check_team(what, run.problem.d)
+    else:
+        what.check(run.problem.d)
 
 
 def stepper(run: Run) -> Method | Team:

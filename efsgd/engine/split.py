@@ -125,13 +125,18 @@ class Split:
             ]
         return np.stack(each, axis=1)
 
+    def check_batch(self, b: int) -> None:
+        """ValueError where some worker has fewer than b rows."""
+        least = int(self._table[1].min())
+        if b > least:
+            raise ValueError(
+                f"batch={b} is more than the {least} rows of the worker that has least"
+            )
+
     def worker_batches(self, rng: Generator, replicates: int, b: int) -> Array:
         """b of each worker's own rows, without replacement: (R, n, b)."""
+        self.check_batch(b)
         table, sizes = self._table
-        if b > sizes.min():
-            raise ValueError(
-                f"batch={b} is more than the {sizes.min()} rows of the worker that has least"
-            )
         positions = worker_rows(rng, sizes, b, replicates)
         return np.take_along_axis(np.broadcast_to(table, (replicates, *table.shape)), positions, -1)
 

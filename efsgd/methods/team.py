@@ -18,6 +18,7 @@ from efsgd.methods.base import Mean, Memory, Method, StepSize, Update
 from efsgd.methods.faults import Faults
 from efsgd.methods.local import LocalSteps
 from efsgd.methods.sgd import SGD
+from efsgd.methods.team_pieces import each, move_in_groups, separable
 from efsgd.methods.team_state import Exchange, Streams, TeamMemory, TeamUpdate
 
 
@@ -69,44 +70,14 @@ class Team:
     def has_virtual(self) -> bool:
         """Whether x less the mean of the memories is the iterate of SGD with the mean gradient."""
         absent = self.asked < self.workers or self.faults.silence > 0
-        server = self.server
+        worker, server = self.method.worker, self.server
+        whole = type(worker) is SGD and server is not None and not self.faults.loss
         return (
             self.local is None
-            and self.method.worker.has_virtual
-            and not (absent and self.method.worker.keeps_estimates)
+            and (worker.has_virtual or whole)
+            and not (absent and worker.keeps_estimates)
             and (server is None or (server.has_virtual and not server.momentum))
         )
-
-    def check(self, d: int) -> None:
-        """Raise ValueError where these options do not go together, or not at dimension d."""
-        method, server = self.local or self.method, self.server
-        method.check(d)
-        if self.local is None:
-            method.worker.check(d)
-        if self.downlink is not None and self.method.server is not None:
-            name = type(self.method).__name__
-            raise ValueError(
-                f"the server of {name} takes steps of its own, so downlink does not fit: use "
-                "LocalSteps(outer=...), or EFSGD with downlink=EFSGD(c, momentum=...)"
-            )
-        if server is not None:
-            server.check(d)
-            if server.weight_decay:
-                raise ValueError(
-                    "the server sees no x to decay: give weight_decay to the workers' method"
-                )
-        if self.asked < self.workers or self.faults != Faults():
-            method.worker.check_absence()
-            if method.compresses.joint and method.compresses.warm:
-                raise ValueError(f"{method.compresses} needs the messages of all workers")
-        if self.local is not None and self.local.fragments > 1:
-            if self.asked < self.workers or self.faults.silence:
-                raise ValueError("fragments need all workers: use participation=1 and no silence")
-            if self.local.fragments > self.local_steps:
-                raise ValueError(
-                    f"fragments={self.local.fragments} take turns within {self.local_steps} local "
-                    "steps: use fewer"
-                )
 
     def start(self, x: Array) -> TeamMemory:
         """The memories before the first step from x (R, d)."""
@@ -132,7 +103,8 @@ class Team:
     def answer(self, x: Array, memory: TeamMemory) -> Array:
         """The solution on offer: x, or the mean of the local models."""
         if memory.x is not None:
-            return self._mean().of_all(memory.x)
+            mean = self._mean().of_all(memory.x)
+            return np.where(np.isfinite(x).all(-1, keepdims=True), mean, np.nan)
         if type(self.method).answer is Method.answer:
             return x
         return self.method.answer(x, self._mean_memory(memory))
@@ -168,9 +140,16 @@ class Team:
         rng: Streams,
         may_overwrite: bool = False,
     ) -> tuple[Array, TeamMemory]:
-        """The new x and memory of the same step."""
-        update = self.step(x, g, memory, lr, rng)
-        return update.x, update.memory
+        """The new x and memory of the same step; a large team's ``memory`` is overwritten."""
+        alike = self.local is None and self.weights is None and self.faults == Faults()
+        if not (alike and self.asked == self.workers and separable(self.method.worker, g.shape)):
+            update = self.step(x, g, memory, lr, rng)
+            return update.x, update.memory
+        move = move_in_groups(self.method.worker, x, g, memory.workers[0], lr, rng.workers)
+        down = self._served(x, move, memory.server[0], lr, rng.server)
+        if down is None:
+            return x - move, memory
+        return down.x, memory._replace(server=(down.memory,))
 
     # -- one exchange ----------------------------------------------------------------------------
 
@@ -186,7 +165,7 @@ class Team:
         """The new x (R, d), workers' and server's memory after a message of each worker."""
         worker = (self.local or self.method).worker
         before, of_server = memory
-        each_lr = lr if np.ndim(lr) == 0 else np.asarray(lr)[..., None]
+        each_lr = each(lr)
         rows = worker.step(x[:, None], g, before, each_lr, rng.workers)
         worker.compresses.check_shape(g, rows.sent)
         arrived = self._arrived(present, g.shape[:2], rng.attendance)
@@ -246,7 +225,9 @@ class Team:
     def _mean_memory(self, memory: TeamMemory) -> Memory:
         """What the workers' memories are worth to x: their mean, n/|S| times."""
         rows, scale = memory.workers[0], self.workers / self.asked
-        return rows.map(lambda part: scale * self._mean().of_all(part))
+        mean = rows.map(lambda part: scale * self._mean().of_all(part))
+        lr = mean.lr
+        return mean._replace(lr=lr[..., 0]) if isinstance(lr, np.ndarray) and lr.ndim else mean
 
     # -- local steps -----------------------------------------------------------------------------
 
@@ -257,7 +238,7 @@ class Team:
         assert memory.x is not None  # made by start
         h, t = self.local_steps, memory.t
         present = self._present(len(x), rng.attendance) if t % h == 0 else memory.present
-        each_lr = lr if np.ndim(lr) == 0 else np.asarray(lr)[..., None]
+        each_lr = each(lr)
         update = method.inner.step(memory.x, g, memory.inner, each_lr, rng.workers)
         models, inner = update.x, update.memory
         if present is not None:

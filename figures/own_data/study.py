@@ -57,11 +57,6 @@ class Study:
 
     def check(self) -> None:
         """ValueError where the rows cannot be dealt so, or a method cannot work on them."""
-        batch = self.batch
-        if self.workers > 1 and batch is not None:
-            least = min(len(rows) for rows in self.dealt.rows)
-            if batch > least:
-                raise ValueError(f"--batch {batch} is more than the {least} rows of some worker")
         for label in self.methods:
             self._vary(label, 1.0)
 

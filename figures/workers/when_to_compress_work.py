@@ -31,7 +31,7 @@ MACHINE = Machine(compute=0.01, copying=2e12)  # an accelerator, assumed
 LATENCY = 1e-5  # seconds, assumed
 
 D, ROWS, WORKERS, BATCH = 64, 1024, 8, 2  # of the runs that count steps; batches are a worker's
-STEPS, EVERY, SHARE = 600, 2, 0.05
+STEPS, QUICK_STEPS, EVERY, SHARE = 600, 200, 2, 0.05
 STEP_SIZES = (1.0, 0.7, 0.5, 0.35, 0.25)  # over 1/L
 REPLICATES, QUICK_REPLICATES = 16, 4  # of each; half of them choose the step size
 
@@ -70,7 +70,7 @@ def needed(quick: bool, seed: int) -> StepsToLoss:
     unit = 1 / problem.smoothness()
     lr = tuple(unit * share for share in STEP_SIZES for _ in range(replicates))
     shared: dict[str, Any] = {"lr": lr, "replicates": len(lr), "workers": WORKERS, "batch": BATCH}
-    shared |= {"steps": STEPS, "record": EVERY, "seed": seed}
+    shared |= {"steps": QUICK_STEPS if quick else STEPS, "record": EVERY, "seed": seed}
     return StepsToLoss(tuple(Run(problem, **options[name], **shared) for name in NAMES), SHARE)
 
 

@@ -52,6 +52,7 @@ def stepped(team: Team, shape: tuple[int, int, int], way: str) -> list[bytes]:
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_the_bits_are_those_of_one_step_of_all(monkeypatch, method, shape, downlink):
     monkeypatch.setattr(team_pieces, "GROUP", 64)
+    monkeypatch.setattr(team_pieces, "LONG", 50)
     assert team_pieces.separable(method, shape)
     assert len(list(team_pieces.groups(shape))) > 1
     team = Team(method, shape[1], downlink=downlink)

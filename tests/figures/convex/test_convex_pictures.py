@@ -298,7 +298,8 @@ def test_a_quick_picture_says_so(quick, name, tmp_path):
 
 def test_readme_shows_every_figure():
     paths = re.findall(r"!\[[^]]*\]\((docs/figures/[a-z-]+\.png)\)", README.read_text())
-    others = {picture.name for track in ("bounds", "theory") for picture in TRACKS[track]()}
+    tracks = ("bounds", "theory", "workers")
+    others = {picture.name for track in tracks for picture in TRACKS[track]()}
     stems = [stem for path in paths if (stem := Path(path).stem) not in others]
     assert [stem for stem in stems if not stem.startswith("small-")] == NAMES
     for path in paths:

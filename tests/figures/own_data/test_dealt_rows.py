@@ -77,7 +77,10 @@ def test_each_way_to_deal_has_files_of_its_own(call: Any) -> None:
         ("--workers 456", "workers must be a whole number 1, 2, ..., 455, not 456"),
         ("--workers 4 --split alike", "by must be iid, label, sorted or dirichlet:A, not 'alike'"),
         ("--workers 4 --split dirichlet:0", "by='dirichlet:0' needs a positive number"),
-        ("--workers 4 --batch 114", "--batch 114 is more than the 113 rows of some worker"),
+        (
+            "--workers 4 --batch 114",
+            "batch=114 is more than the 113 rows of the worker that has least",
+        ),
         ("--workers 4 --method diana --compressor topk:1", "DIANA needs an unbiased compressor"),
     ],
 )
