@@ -150,7 +150,9 @@ class Theorem(Schedule):
 
     The last three take ``omega``, that of the unbiased compressor, and the number of ``workers``,
     "marina" its ``probability`` as well. With several workers L is that of each f_i, as it is for
-    "ef21", whose theorem has any number of workers.
+    "ef21", whose theorem has any number of workers. All of them take part in every step and no
+    message is lost; a number of workers above 1 is for such as count alike and draw for themselves
+    (with weights w it is 1/max w, with ``shared`` draws 1).
     """
 
     method: str

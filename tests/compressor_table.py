@@ -86,6 +86,7 @@ INSTANCES: dict[type[Compressor], tuple[Compressor, ...]] = {
         Contractive(Blockwise(TernGrad(), 3)),
         Contractive(Scaled(Natural(), 1.0)),
         Contractive(NaturalDithering(2)),
+        Contractive(Shared(RandK(2, unbiased=True))),
     ),
     Blockwise: (
         Blockwise(ScaledSign(), 4),

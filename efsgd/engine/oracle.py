@@ -67,7 +67,13 @@ def _worker_batches(block: Block, rng: Generator, b: int, n: int) -> Oracle:
             return worker_rows(rng, np.full(n, rows), b, replicates)
 
     def gradient(x: Array) -> Array:
-        drawn = subset(rng, block.replicates, b).reshape(-1, b)
+        drawn = np.asarray(subset(rng, block.replicates, b))
+        if drawn.shape != (block.replicates, n, b) or drawn.dtype.kind not in "iu":
+            raise ValueError(
+                f"worker_batches returned {drawn.dtype}{drawn.shape}, but integers of shape "
+                f"{(block.replicates, n, b)} are needed, (R, n, b)"
+            )
+        drawn = drawn.reshape(-1, b)
         g = problem.batch_gradient(_rows(x, n), drawn)  # type: ignore[attr-defined]
         return np.asarray(g, np.float64).reshape(-1, n, d)
 

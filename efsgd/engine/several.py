@@ -14,6 +14,7 @@ from efsgd.methods.faults import Faults
 from efsgd.methods.local import LocalSteps
 from efsgd.methods.team import Team
 from efsgd.methods.team_checks import check_team
+from efsgd.schedules import Theorem
 
 if TYPE_CHECKING:
     from efsgd.engine.runs import Run
@@ -28,7 +29,8 @@ def check_workers(run: Run) -> None:
     if downlink is not None and (
         not isinstance(downlink, Method) or isinstance(downlink, LocalSteps)
     ):
-        raise ValueError(f"downlink must be a method such as efsgd.EFSGD(), not {downlink!r}")
+        cure = f": write efsgd.compressor({downlink!r})" if isinstance(downlink, str) else ""
+        raise ValueError(f"downlink must be a method such as efsgd.EFSGD(), not {downlink!r}{cure}")
     if run.faults is not None and not isinstance(run.faults, Faults):
         raise ValueError(f"faults must be efsgd.Faults(...), not {run.faults!r}")
     of_problem = getattr(run.problem, "workers", None)
@@ -39,14 +41,47 @@ def check_workers(run: Run) -> None:
         )
     if run.batch is not None and isinstance(run.problem, Split):
         run.problem.check_batch(run.batch)
+    if (
+        run.batch is not None
+        and hasattr(run.problem, "worker_gradients")
+        and not hasattr(run.problem, "worker_batches")
+    ):
+        raise ValueError(
+            f"batch={run.batch} needs worker_batches where a problem has worker_gradients: else "
+            "each worker would draw from the rows of all"
+        )
     local = run.local_steps > 1 or isinstance(run.method, LocalSteps)
     if local and hasattr(run.problem, "project"):
         raise ValueError("local steps know no constraints: use a problem without project")
     what = stepper(run)
     if isinstance(what, Team):
         check_team(what, run.problem.d)
+        if isinstance(run.lr, Theorem):
+            _check_theorem(run.lr, what)
     else:
         what.check(run.problem.d)
+
+
+def _check_theorem(theorem: Theorem, team: Team) -> None:
+    """The step of a theorem is for all workers at every step, and for draws of their own.
+
+    With weights w the variance of n independent messages falls by max w in place of 1/n.
+    """
+    if team.asked < team.workers or team.faults != Faults():
+        raise ValueError(
+            "the theorem has all workers, and all messages, at every step: give a number as lr"
+        )
+    if team.compresses.joint and theorem.workers > 1:
+        raise ValueError(
+            f"{team.compresses} draws alike for all workers, so their number does not help: use "
+            "workers=1 in the theorem"
+        )
+    most = team.workers if team.weights is None else 1 / max(team.weights)
+    if theorem.workers > most:
+        raise ValueError(
+            f"the theorem takes {theorem.workers} workers that count alike, and these count as "
+            f"{most:.3g}: use workers={max(1, int(most))} in the theorem"
+        )
 
 
 def stepper(run: Run) -> Method | Team:

@@ -12,7 +12,17 @@ from efsgd.arrays import Array, Generator
 from efsgd.checks import positive, whole
 from efsgd.engine.batches import worker_rows
 
-FORWARDED = ("x0", "full_gradient", "project", "optimum", "measure", "n", "batch_gradient")
+FORWARDED = (
+    "x0",
+    "full_gradient",
+    "project",
+    "optimum",
+    "measure",
+    "smoothness",
+    "targets",
+    "n",
+    "batch_gradient",
+)
 
 
 @dataclass(frozen=True)
@@ -48,11 +58,15 @@ class Split:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be dealt."""
+        if isinstance(self.problem, Split):
+            raise ValueError("the rows are dealt already: split the problem itself")
         rows = getattr(self.problem, "n", None)
         if rows is None or not hasattr(self.problem, "batch_gradient"):
             raise ValueError("Split needs a problem with n and batch_gradient(x, rows)")
         whole("workers", self.workers, rows)
         whole("seed", self.seed, least=0)
+        if not isinstance(self.by, str):
+            raise ValueError(f"by must be iid, label, sorted or dirichlet:A, not {self.by!r}")
         kind, colon, number = self.by.partition(":")
         if kind not in ("iid", "sorted", "label", "dirichlet") or (kind == "dirichlet") != bool(
             colon

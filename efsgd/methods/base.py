@@ -100,6 +100,9 @@ class Mean(NamedTuple):
 class Method:
     """Base of all methods: weight decay and momentum.
 
+    The ``step`` of a method of one's own treats every vector by itself, along the last axis: with
+    several workers its arrays have three, (R, n, d).
+
     The momentum mu is heavy-ball, m = mu*m + (1-dampening)*g with the direction m, or with
     ``nesterov=True`` the direction g + mu*m; both as in torch, the first m being g. ``form=
     "undecayed"``, m = m + mu*g, is what the paper's convex code has (its buffer never decays); it

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Faults:
@@ -22,5 +24,5 @@ class Faults:
         """Refuse what is no probability below 1."""
         for name in ("loss", "silence"):
             value = getattr(self, name)
-            if not 0 <= value < 1:
+            if not isinstance(value, int | float | np.number) or not 0 <= value < 1:
                 raise ValueError(f"{name} must be a probability in [0, 1), not {value}")

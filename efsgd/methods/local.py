@@ -43,6 +43,10 @@ class LocalSteps(Method):
             part = getattr(self, name)
             if not isinstance(part, Method) or isinstance(part, LocalSteps):
                 raise ValueError(f"{name} must be a method such as efsgd.SGD(), not {part!r}")
+            if type(part).answer is not Method.answer:
+                raise ValueError(
+                    f"{type(part).__name__} answers with another x: use EFSGD in {name}"
+                )
         for name in ("exchange", "outer"):
             if getattr(self, name).weight_decay:
                 raise ValueError(f"{name} sees no x to decay: give weight_decay to inner")

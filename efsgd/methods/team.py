@@ -107,7 +107,8 @@ class Team:
             return np.where(np.isfinite(x).all(-1, keepdims=True), mean, np.nan)
         if type(self.method).answer is Method.answer:
             return x
-        return self.method.answer(x, self._mean_memory(memory))
+        x = self.method.answer(x, self._mean_memory(memory))
+        return x if self.server is None else self.server.virtual(x, memory.server[0])
 
     def virtual(self, x: Array, memory: TeamMemory) -> Array:
         """x less the workers' memories, weighted as their messages, and less the server's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from efsgd.compressors.signs import Sign
 from efsgd.methods.faults import Faults
 from efsgd.methods.local import LocalSteps
 from efsgd.methods.team import Team
@@ -10,11 +11,8 @@ from efsgd.methods.team import Team
 def check_team(team: Team, d: int) -> None:
     """Raise ValueError where the options of a team do not fit, or its methods not dimension d."""
     method, worker = team.local or team.method, team.method.worker
-    if team.local is not None and not isinstance(team.method, LocalSteps) and team.method.momentum:
-        raise ValueError(
-            f"with local_steps={team.local_steps} say whose momentum it is: use "
-            "LocalSteps(inner=SGD(momentum=...)), or its exchange or outer"
-        )
+    if team.local is not None and not isinstance(team.method, LocalSteps):
+        _check_exchange(team)
     method.check(d)
     if team.local is None:
         worker.check(d)
@@ -23,8 +21,28 @@ def check_team(team: Team, d: int) -> None:
         worker.check_absence()
         if method.compresses.joint and method.compresses.warm:
             raise ValueError(f"{method.compresses} needs the messages of all workers")
+    if team.weights is not None and method.compresses.joint and method.compresses.warm:
+        raise ValueError(
+            f"{method.compresses} takes the mean of workers that count alike, and these "
+            "do not: use equal shares"
+        )
     if team.local is not None and team.local.fragments > 1:
         _check_fragments(team, team.local.fragments)
+
+
+def _check_exchange(team: Team) -> None:
+    """A method that is given the differences of local steps, with step size 1."""
+    cure = f"with local_steps={team.local_steps}"
+    if team.method.momentum:
+        raise ValueError(
+            f"{cure} say whose momentum it is: use LocalSteps(inner=SGD(momentum=...)), or its "
+            "exchange or outer"
+        )
+    if isinstance(team.method.compresses, Sign):
+        raise ValueError(
+            f"{cure} unscaled signs would move x by 1 whatever lr is: use scaled ones, or "
+            "LocalSteps(exchange=..., outer_lr=...)"
+        )
 
 
 def _check_server(team: Team, d: int) -> None:
@@ -37,6 +55,12 @@ def _check_server(team: Team, d: int) -> None:
         )
     if team.server is not None:
         team.server.check(d)
+        in_units_of_x = team.method.server_lr == 1 and team.downlink is not None
+        if in_units_of_x and isinstance(team.server.compresses, Sign):
+            raise ValueError(
+                "downlink sends unscaled signs of what is in units of x, so lr would not count: "
+                "use scaled ones"
+            )
         if team.server.weight_decay:
             raise ValueError(
                 "the server sees no x to decay: give weight_decay to the workers' method"

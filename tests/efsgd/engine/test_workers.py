@@ -576,7 +576,7 @@ def test_gradients_of_another_shape_are_refused() -> None:
         def worker_gradients(self, x: Array, rng: Generator) -> Array:
             return super().worker_gradients(x, rng)[:, 1:]
 
-    with pytest.raises(ValueError, match=r"gradient returned shape \(1, 3, 7\)"):
+    with pytest.raises(ValueError, match=r"gradients have shape \(1, 3, 7\), but \(1, 4, 7\)"):
         run(Run(Wrong(4), SGD(), 0.1, 4, workers=4))
 
 
