@@ -24,7 +24,8 @@ from efsgd.figures.workers.equal_bytes_work import (
     spent,
 )
 
-SOURCE = "derived here"
+SOURCE, SEEN = "derived here", "measured here"
+MOST_OF_SGD = {"EF, top-k": 0.3, "EF, signs": 0.3, "EF21-SGDM, top-k": 0.6}  # n = 64
 BUDGETS = {
     EACH: f"each worker sends the bytes of {DENSE[EACH]} dense gradients",
     ALL: f"all together send the bytes of {DENSE[ALL]} dense gradients",
@@ -68,8 +69,8 @@ def _budget(results: Results) -> list[Verdict]:
     )
     text = f"{shares.size} tuned runs: share of the bytes of the budget that was sent"
     return [
-        claim(f"{text}, most", SOURCE, worse(0.0, shares), "<=", 1.0),
-        claim(f"{text}, the inverse of the least", SOURCE, worse(0.0, 1 / shares), "<=", 1.05),
+        claim(f"{text}, most", SEEN, worse(0.0, shares), "<=", 1.0),
+        claim(f"{text}, the inverse of the least", SEEN, worse(0.0, 1 / shares), "<=", 1.05),
     ]
 
 
@@ -88,7 +89,7 @@ def ratio(results: Results, kind: str, n: int, name: str) -> Interval:
 def _against_sgd(results: Results, kind: str, n: int, name: str) -> Verdict:
     """Where the noise is averaged over many workers, steps are what is short."""
     text = f"{BUDGETS[kind]}, n = {n}: gap of {name} over that of SGD, both tuned"
-    return decision(text, SOURCE, ratio(results, kind, n, name), most=1.0)
+    return decision(text, SEEN, ratio(results, kind, n, name), most=MOST_OF_SGD[name])
 
 
 def _workers_help(results: Results) -> Verdict:
@@ -98,7 +99,7 @@ def _workers_help(results: Results) -> Verdict:
         gaps(results, EACH, MOST, name).mean() / gaps(results, EACH, ONCE, name).mean()
         for name in METHODS
     ]
-    return claim(f"{text}methods", SOURCE, worse(0.0, np.array(shares)), "<", 1.0)
+    return claim(f"{text}methods", SEEN, worse(0.0, np.array(shares)), "<", 0.25)
 
 
 def _edges(results: Results) -> Verdict:
@@ -106,10 +107,10 @@ def _edges(results: Results) -> Verdict:
     chosen = np.array([float(result["lr"]) for result in results.values()])
     ends = int(((chosen == GRID[0]) | (chosen == GRID[-1])).sum())
     text = f"step sizes chosen at an end of the grid, of {chosen.size}"
-    return claim(text, SOURCE, ends, "==", 0)
+    return claim(text, SEEN, ends, "==", 0)
 
 
 def _gaps(results: Results, kind: str, n: int) -> Verdict:
     """The mean gap of every method."""
     means = [f"{name} {gaps(results, kind, n, name).mean():.3g}" for name in METHODS]
-    return observation(f"{BUDGETS[kind]}, n = {n}: mean gap", SOURCE, ", ".join(means))
+    return observation(f"{BUDGETS[kind]}, n = {n}: mean gap", SEEN, ", ".join(means))

@@ -20,7 +20,7 @@ from efsgd.figures.workers.local_steps_work import (
     WORKERS,
 )
 
-SOURCE = "derived here"
+SOURCE, SEEN = "derived here", "measured here"
 HEAD = f"least squares, {WORKERS} workers, full gradients, constant step: "
 MANY = 150  # rounds: Nesterov momentum outside needs so many to be at its limit to 1e-9
 GOAL = 0.1  # a gap, of the first ones that are about 10
@@ -86,10 +86,10 @@ def _growth(results: Results) -> list[Verdict]:
     more = lowest(np.inf, ends[SORTED] / ends[IID])
     text = f"{HEAD}local SGD, last gap"
     return [
-        claim(f"{text} from one H > 1 to the next: least ratio", SOURCE, least, ">", 1.0),
-        claim(f"{text}, sorted over iid, H > 1: least ratio", SOURCE, more, ">", 1.0),
+        claim(f"{text} from one H > 1 to the next: least ratio", SEEN, least, ">", 1.5),
+        claim(f"{text}, sorted over iid, H > 1: least ratio", SEEN, more, ">", 1.5),
         *(
-            observation(f"{text}, {kind}, H = {_listed(HS[1:])}", SOURCE,
+            observation(f"{text}, {kind}, H = {_listed(HS[1:])}", SEEN,
                         ", ".join(f"{gap:.2g}" for gap in of_kind))
             for kind, of_kind in ends.items()
         ),
@@ -124,7 +124,7 @@ def _goal(results: Results, name: str) -> Verdict:
         sent = result["bytes_worker"][:, 0]
         needed.append(f"{sent[reached[0]] / 1000:.3g}" if reached.size else "never")
     text = f"{HEAD}sorted, {name}, H = {_listed()}: kB that a worker sends until a gap of {GOAL}"
-    return observation(text, SOURCE, ", ".join(needed))
+    return observation(text, SEEN, ", ".join(needed))
 
 
 def _listed(hs: tuple[int, ...] = HS) -> str:

@@ -13,6 +13,7 @@ from efsgd.convex.studies import CostToLoss, StepsToLoss
 from efsgd.cost import CostMap, Machine, MeasuredSteps, Scheme, calibrate
 from efsgd.cost.measured import SIZE, hidden_share
 from efsgd.figures.make import Works
+from efsgd.results import Work
 
 PLAIN, LOCAL = "plain SGD", "30 local steps"
 LOCAL_STEPS = 30
@@ -32,10 +33,12 @@ LATENCY = 1e-5  # seconds, assumed
 
 D, ROWS, WORKERS, BATCH = 64, 1024, 8, 2  # of the runs that count steps; batches are a worker's
 STEPS, QUICK_STEPS, EVERY, SHARE = 600, 200, 2, 0.05
-STEP_SIZES = (1.0, 0.7, 0.5, 0.35, 0.25)  # over 1/L
+STEP_SIZES = (2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25)  # over 1/L
 REPLICATES, QUICK_REPLICATES = 16, 4  # of each; half of them choose the step size
 
 A_STEP, TO_A_LOSS, TABLE = "a step", "to a loss", "table"
+SERVER, STRAGGLERS = "a step, by a server", "a step, stragglers"
+STRAGGLING = 0.2  # a worker takes compute (1 + 0.2 E), E exponential with mean 1
 
 
 def schemes() -> dict[str, Scheme]:
@@ -50,6 +53,14 @@ def cost_map() -> CostMap:
     """The map of all methods of the picture."""
     every = tuple(schemes().values())
     return CostMap(every, NS, RATES, size=SIZE, latency=LATENCY, machine=MACHINE)
+
+
+def others() -> dict[str, Work]:
+    """The same map if all go through one server with such a link, and if some workers are slow."""
+    plain = cost_map()
+    served = tuple(replace(scheme, exchange="server", messages=1) for scheme in plain.schemes)
+    slow = replace(MACHINE, spread=STRAGGLING)
+    return {SERVER: replace(plain, schemes=served), STRAGGLERS: replace(plain, machine=slow)}
 
 
 def needed(quick: bool, seed: int) -> StepsToLoss:
@@ -75,6 +86,6 @@ def needed(quick: bool, seed: int) -> StepsToLoss:
 
 
 def work(quick: bool, seed: int) -> Works:
-    """The map of a step, that of the steps to a loss, and the table."""
+    """The map of a step, that of the steps to a loss, two others, and the table."""
     to_a_loss = CostToLoss(cost_map(), needed(quick, seed))
-    return {A_STEP: cost_map(), TO_A_LOSS: to_a_loss, TABLE: MeasuredSteps()}
+    return {A_STEP: cost_map(), TO_A_LOSS: to_a_loss, TABLE: MeasuredSteps(), **others()}

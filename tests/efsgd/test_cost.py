@@ -129,6 +129,22 @@ def check_server(n):
     assert by_server(n, 10.0, 6.0, link, server) == pytest.approx(came + left + 0.5, rel=1e-15)
 
 
+def check_slower_way(n):
+    """All send while they receive: the slower way decides, whichever it is."""
+    for link in (Link(up=8.0, down=32.0), Link(up=32.0, down=8.0)):
+        assert fastest("gather", n, 6.0, link) == pytest.approx(6 * (n - 1), rel=1e-15)
+
+
+def check_parts(n):
+    """What hides behind one gradient, of three between exchanges."""
+    machine = Machine(compute=5.0, copying=50.0)
+    scheme = Scheme("gather", share=0.1, overlap=0.4, local=3)
+    sent = 10 * (n - 1)
+    parts = 3 * 5 + max(0, sent - 0.4 * 5)
+    seconds = step_seconds(scheme, n=n, size=100.0, link=UNIT, machine=machine)
+    assert seconds == pytest.approx(parts / 3, rel=1e-14)
+
+
 def check_fastest(n):
     """Six bytes at one a second; with latency 10 doubling has fewer rounds, with 0 all is equal."""
     for latency in (0.0, 10.0):
@@ -164,6 +180,8 @@ CHECKS = {
     check_two_phase_doubling: POWERS,
     check_server: ANY,
     check_fastest: POWERS,
+    check_slower_way: ANY,
+    check_parts: ANY,
     check_copies: ANY,
 }
 
@@ -198,6 +216,10 @@ WRONG = [  # a formula, what is changed in it, and who must notice
     (collectives.fastest, "messages * rounds", "rounds", check_fastest),
     (collectives.fastest, "np.minimum", "np.maximum", check_fastest),
     (machines.Link.seconds, "8 * size", "size", check_fastest),
+    (machines.Link.seconds, "np.minimum(self.up, self.down)", "self.up", check_slower_way),
+    (machines.Link.seconds, "np.minimum(self.up, self.down)", "self.down", check_slower_way),
+    (schemes.step_seconds, "scheme.overlap *", "scheme.local * scheme.overlap *", check_parts),
+    (schemes.step_seconds, "/ scheme.local", "/ 1", check_parts),
     (schemes.Scheme.copies, "+ n * self.decode", "+ self.decode", check_copies),
     (schemes.Scheme.copies, "1 + 1 / n", "1", check_copies),
     (schemes.Scheme.copies, "+ 2 * self.decode", "+ self.decode", check_copies),

@@ -22,6 +22,7 @@ from efsgd.figures.workers import equal_bytes_work as works
 from efsgd.methods.base import Mean
 
 NAME = "equal-bytes"
+LOGS = {("1", False): -5, ("1", True): -5, ("64", False): -1, ("64", True): -4}  # of step sizes
 RELATIVE = {"SGD": 1.0, "DIANA, qsgd": 0.7}  # gaps of the others than SGD over its own
 
 
@@ -40,14 +41,17 @@ def ideal(quick):
         steps = works.steps(kind, int(n), works.METHODS[method])
         sent = steps * works.message(works.METHODS[method].compresses) * int(n)
         arrays = {name: np.full((2, 2), float(sent)) for name in ("bytes", "bytes_up")}
-        arrays |= {"step": np.array([0, steps]), "lr": np.array(2.0**-5)}
+        arrays |= {
+            "step": np.array([0, steps]),
+            "lr": np.array(2.0 ** LOGS[n, method == works.SHARED]),
+        }
         found[name] = replace(result, arrays=result.arrays | arrays)
     spread = np.array([[0.999, 1.001]])
     for name in found:
         kind, n, method = name.split(", ", 2)
         own = method in (works.PLAIN, works.SHARED)
         middle = works.exact(found, kind, int(n), method if own else works.PLAIN)
-        gap = middle * (1.0 if own else RELATIVE.get(method, 0.5)) * np.tile(spread, (2, 1))
+        gap = middle * (1.0 if own else RELATIVE.get(method, 0.2)) * np.tile(spread, (2, 1))
         found[name] = replace(found[name], arrays=found[name].arrays | {"gap": gap})
     return found
 
@@ -66,7 +70,7 @@ DOCTORED = [  # figure, name of the result, the array, how it changes, what a fa
     (NAME, "each, 64, DIANA, qsgd", "bytes_up", scale(1.01), "that was sent, most"),
     (NAME, "all, 1, EF, top-k", "bytes", scale(0.9), "the inverse of the least"),
     *(
-        (NAME, f"{kind}, 64, {name}", "gap", scale(3.0), f"^{start} .*gap of {name} over")
+        (NAME, f"{kind}, 64, {name}", "gap", scale(4.0), f"^{start} .*gap of {name} over")
         for kind, start in (("each", "each worker"), ("all", "all together"))
         for name in works.FEEDBACK
     ),

@@ -55,7 +55,7 @@ def ideal(quick):
     """Gaps as they are in the long run, in few numbers."""
     lrs, found = np.array(works.GRID), dict(quick)
     ends = {"SGD": 1e-16, "compressed SGD": 3e-3, "EF": 1e-4 * lrs**2}
-    noisy = {"SGD": 1.0, "compressed SGD": 30.0, "EF": 1.1, "EF21": 10.0, "EF21-SGDM": 1.2}
+    noisy = {"SGD": 1.0, "compressed SGD": 30.0, "EF": 0.8, "EF21": 10.0, "EF21-SGDM": 1.2}
     jitter = 1 + 0.02 * np.array([[-1.0, 1.0]])
     for (by, more), name in ((pair, name) for pair in (("label", 1.2), ("iid", 1.0))
                              for name in works.METHODS):  # fmt: skip

@@ -5,6 +5,7 @@ Without this file the map could rest on a model that leaves out a factor.
 
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,7 +14,7 @@ from doctored import computed, put, scale
 from mutants import edited
 from theory_pictures import failed, failed_on, last_is_nan, never_failed
 
-from efsgd import SGD, Optimum, Run
+from efsgd import EFSGD, SGD, Blockwise, Optimum, PowerSGD, Run, ScaledSign, TopK
 from efsgd.convex.studies import CostToLoss, StepsToLoss
 from efsgd.cost import collectives, machines, measured, schemes
 from efsgd.figures.drawing import style
@@ -60,12 +61,12 @@ SIGNS, TWO, TOP, LOCAL = (works.NAMES.index(name) for name in works.NAMES if nam
     "signs, gathered", "signs, in two phases", "top 1 %, gathered", works.LOCAL
 ))  # fmt: skip
 ALL = slice(None)
-STEP, NAME = works.A_STEP, "when-to-compress"
+STEP, LOSS, NAME = works.A_STEP, works.TO_A_LOSS, "when-to-compress"
 DOCTORED = [  # figure, name of the result, the array, how it changes, what a failing claim says
     (NAME, works.TABLE, "predicted", scale(0.8, TWO, 0, 1), "fitted at 1 Gbit/s: largest"),
     (NAME, works.TABLE, "seconds", scale(2.0, 0, 1, 1), "fitted at 1 Gbit/s: largest"),
     (NAME, works.TABLE, "predicted", put(np.nan, 0, 0, 1), "fitted at 1 Gbit/s: largest"),
-    (NAME, works.TABLE, "predicted_mb", scale(0.97, 0, 0), "MB that a worker sends"),
+    (NAME, works.TABLE, "predicted_mb", scale(0.97, 0, 1), "MB that a worker sends"),
     (NAME, works.TABLE, "predicted_mb", last_is_nan, "MB that a worker sends"),
     (NAME, works.TABLE, "payload", put(0.97), "carries payload"),
     (NAME, works.TABLE, "payload", put(0.7), "the same: its inverse"),
@@ -82,6 +83,13 @@ DOCTORED = [  # figure, name of the result, the array, how it changes, what a fa
     (NAME, STEP, "seconds", scale(1.05, TWO, ALL, 0), "two phases: .* off b/b_c"),
     (NAME, STEP, "seconds", scale(20.0, TWO, -1, 0), "two phases: .* least for n"),
     (NAME, STEP, "seconds", scale(1.05, LOCAL, ALL, 0), "local steps: .* off their number"),
+    (NAME, LOSS, "seconds", scale(1.05, SIGNS, ALL, 0), "gap, signs, gathered: n where"),
+    (NAME, LOSS, "seconds", scale(1.05, TOP, ALL, 0), "gap, top 1 %, gathered: n where"),
+    (NAME, LOSS, "seconds", scale(1.05, TWO, ALL, 0), "gap, .* phases: .* off b/b_c over"),
+    (NAME, LOSS, "seconds", scale(1.05, LOCAL, ALL, 0), "gap, .* local steps: .* off their number"),
+    (NAME, LOSS, "seconds", put(np.nan, LOCAL, 10, 0), "gap, .* local steps: .* off their number"),
+    (NAME, LOSS, "steps", scale(1.5, LOCAL), "gap, .* local steps: .* off their number"),
+    (NAME, LOSS, "lr", put(max(works.needed(True, 0).runs[0].lr), 2), "at an end of the grid"),
 ]
 
 
@@ -158,9 +166,12 @@ LAWS = [  # of the claims themselves
     (when_to_compress_claims._on_the_wire, "2 * (n - 1).bit", "(n - 1).bit"),
     (when_to_compress_claims._regions, "(1 - 1 / longest)", "1"),
     (when_to_compress_claims._regions, '["overlap"]', '["share"]'),
-    (when_to_compress_claims._at_the_slowest_link, '["share"] / 2', '["share"]'),
-    (when_to_compress_claims._at_the_slowest_link, '* scheme["share"] -', "/ 16 -"),
-    (when_to_compress_claims._at_the_slowest_link, '/ scheme["local"] -', "/ 32 -"),
+    (when_to_compress_claims._at_the_slowest_link, "share / 2", "share"),
+    (when_to_compress_claims._at_the_slowest_link, "over_n[some] * share", "over_n[some] / 16"),
+    (when_to_compress_claims._at_the_slowest_link, '/ scheme["local"]', "/ 32"),
+    (when_to_compress_claims._at_the_slowest_link, '["share"] * steps', '["share"]'),
+    (when_to_compress_claims._at_the_slowest_link, "* steps - 1", "- 1"),
+    (when_to_compress_claims._to_a_loss, "np.median", "np.max"),
 ]
 
 
@@ -203,6 +214,46 @@ def test_steps_are_counted_to_the_first_record_at_the_loss():
     assert result["factor"].tolist() == [1.0, np.inf]
 
 
+def test_a_map_that_leaves_the_counted_steps_out_fails_every_boundary_that_they_move(results):
+    result = results[LOSS]
+    arrays = result.arrays | {"seconds": results[STEP]["seconds"]}
+    texts = failed(when_to_compress, results | {LOSS: replace(result, arrays=arrays)})
+    moved = [i for i in (SIGNS, TWO, TOP, LOCAL) if result["factor"][i] > 1.05]
+    assert len(moved) >= 3
+    for i in moved:
+        assert any(f"gap, {works.NAMES[i]}: " in text for text in texts)
+
+
+def test_the_runs_that_count_steps_are_of_the_methods_of_the_map():
+    count = works.needed(False, 0)
+    methods = {
+        works.PLAIN: SGD(),
+        "top 1 %, gathered": EFSGD(TopK(0.01)),
+        "PowerSGD, rank 1": EFSGD(PowerSGD(1)),
+        works.LOCAL: SGD(),
+    }
+    in_chunks = EFSGD(Blockwise(ScaledSign(), 8))  # 64 entries, a chunk for each of 8 workers
+    plain = count.runs[0]
+    for (name, scheme), counted in zip(works.schemes().items(), count.runs, strict=True):
+        expected = replace(
+            plain,
+            method=methods.get(name, EFSGD()),
+            local_steps=scheme.local,
+            downlink=in_chunks if scheme.exchange == "two-phase" else None,
+        )
+        assert counted == expected, name
+    assert (plain.workers, plain.batch, plain.participation) == (8, 2, 1.0)
+
+
+def test_the_measured_half_does_not_choose_the_step_size():
+    """Of four replicates of a step size the first two choose; curvatures make these slow at 1/2."""
+    lr = (0.5,) * 4 + (0.25,) * 4
+    work = StepsToLoss((Run(Uneven(), SGD(), lr, 40, replicates=8),), 0.01)
+    result = work.compute()
+    assert result["lr"].tolist() == [0.25]
+    assert result["steps"].tolist() == [[9.0, 9.0]]  # .75^16 > 1/100 > .75^18
+
+
 class Parabola:
     d, optimum = 1, Optimum(np.zeros(1), 0.0)
 
@@ -214,6 +265,13 @@ class Parabola:
 
     def gradient(self, x, rng):
         return x.copy()
+
+
+class Uneven(Parabola):
+    """Of another curvature for each replicate: at lr = 1/2 the first two are slow."""
+
+    def gradient(self, x, rng):
+        return np.array([0.1, 0.1, 1, 1, 1, 1, 1, 1])[:, None] * x
 
 
 @pytest.mark.parametrize(
