@@ -44,12 +44,11 @@ INSTANCES: dict[type[Compressor], tuple[Compressor, ...]] = {
     QSGD: (QSGD(1), QSGD(4), QSGD(255)),
     TernGrad: (TernGrad(),),
     Natural: (Natural(), Natural(nearest=True)),
-    NaturalDithering: (NaturalDithering(1), NaturalDithering(3)),
+    NaturalDithering: (NaturalDithering(3),),
     LowRank: (LowRank(1), LowRank(2)),
     PowerSGD: (PowerSGD(2),),
     Shared: (Shared(RandK(2)), Shared(RandK(0.7, unbiased=True))),
     Quantised: (
-        Quantised(TopK(1), 3),
         Quantised(TopK(5), 2),
         Quantised(TopK(0.5), 4),
     ),
@@ -76,7 +75,6 @@ INSTANCES: dict[type[Compressor], tuple[Compressor, ...]] = {
         Scaled(Scaled(ScaledSign(), 0.5), 1.5),
         Scaled(Blockwise(TernGrad(), 4), 0.5),
         Scaled(Contractive(QSGD(2)), 1.5),
-        Scaled(Quantised(TopK(0.9), 4), 0.9),
         Scaled(Quantised(TopK(5), 3), 1.25),
         Scaled(Shared(RandK(2)), 0.7),
     ),
@@ -102,7 +100,6 @@ INSTANCES: dict[type[Compressor], tuple[Compressor, ...]] = {
         Blockwise(Blockwise(SignTopK(2), 3), 7),
         Blockwise(Contractive(QSGD(1)), 5),
         Blockwise(Quantised(TopK(4), 2), 6),
-        Blockwise(NaturalDithering(2), 4),
     ),
 }
 COMPRESSORS = [c for cls in LIBRARY for c in INSTANCES.get(cls, ())]
