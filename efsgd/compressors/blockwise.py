@@ -11,7 +11,6 @@ import numpy as np
 from efsgd.arrays import Array, Generator
 from efsgd.checks import whole
 from efsgd.compressors.base import Compressor, instance
-from efsgd.compressors.guarantee import Guarantee
 from efsgd.compressors.packing import Reader, Shape, Writer
 from efsgd.compressors.wrappers import Wrapper
 
@@ -37,21 +36,6 @@ class Blockwise(Wrapper, Compressor, spec="blockwise"):
                 f"workers of a step: use it without blockwise"
             )
         object.__setattr__(self, "size", whole("size", self.size))
-
-    @property
-    def guarantee(self) -> Guarantee:
-        """As the inner one."""
-        return self.compressor.guarantee
-
-    @property
-    def attained(self) -> bool:
-        """As the inner one."""
-        return self.compressor.attained
-
-    @property
-    def projection(self) -> bool:
-        """As the inner one."""
-        return self.compressor.projection
 
     def draw(self, shape: Shape, rng: Generator | None = None, state: Any = None) -> Any:
         """A list with what the inner one draws for the full blocks and for the rest."""

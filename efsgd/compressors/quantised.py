@@ -42,6 +42,7 @@ class Quantised(Wrapper, Compressor, spec="quantised"):
 
     compressor: Compressor
     per_entry: int
+    projection = False
 
     def __post_init__(self) -> None:
         """Refuse an impossible number of bits, and anything but a TopK."""

@@ -9,7 +9,6 @@ import numpy as np
 
 from efsgd.arrays import Array, Generator
 from efsgd.compressors.base import Compressor, instance, need
-from efsgd.compressors.guarantee import Guarantee
 from efsgd.compressors.packing import Reader, Shape, Writer, place
 from efsgd.compressors.selection import count, seeded_subset
 from efsgd.compressors.sparse import RandK
@@ -39,21 +38,6 @@ class Shared(Wrapper, Compressor, spec="shared"):
                 f"shared shares the positions of a randk such as randk:5, and {self.compressor} "
                 f"is none: use it without shared"
             )
-
-    @property
-    def guarantee(self) -> Guarantee:
-        """As the inner one, over the seeds."""
-        return self.compressor.guarantee
-
-    @property
-    def attained(self) -> bool:
-        """As the inner one: at every x."""
-        return self.compressor.attained
-
-    @property
-    def projection(self) -> bool:
-        """As the inner one."""
-        return self.compressor.projection
 
     @property
     def inner(self) -> RandK:

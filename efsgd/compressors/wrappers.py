@@ -43,6 +43,21 @@ class Wrapper:
     compressor: Compressor
 
     @property
+    def guarantee(self) -> Guarantee:
+        """As the inner one."""
+        return self.compressor.guarantee
+
+    @property
+    def attained(self) -> bool:
+        """As the inner one."""
+        return self.compressor.attained
+
+    @property
+    def projection(self) -> bool:
+        """As the inner one."""
+        return self.compressor.projection
+
+    @property
     def random(self) -> bool:
         """As the inner one."""
         return self.compressor.random
@@ -178,6 +193,7 @@ class Contractive(Wrapper, Compressor, spec="contractive"):
     """
 
     compressor: Compressor
+    projection = False
 
     def __post_init__(self) -> None:
         """Refuse what is not unbiased."""
@@ -191,11 +207,6 @@ class Contractive(Wrapper, Compressor, spec="contractive"):
     def guarantee(self) -> Guarantee:
         """In expectation."""
         return "expectation"
-
-    @property
-    def attained(self) -> bool:
-        """As the inner one."""
-        return self.compressor.attained
 
     def factor(self, d: int) -> float:
         """1/(1 + omega(d)), by which C is scaled at dimension d; 1 at d = 0."""

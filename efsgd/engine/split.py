@@ -65,9 +65,7 @@ class Split:
             raise ValueError("Split needs a problem with n and batch_gradient(x, rows)")
         whole("workers", self.workers, rows)
         whole("seed", self.seed, least=0)
-        if not isinstance(self.by, str):
-            raise ValueError(f"by must be iid, label, sorted or dirichlet:A, not {self.by!r}")
-        kind, colon, number = self.by.partition(":")
+        kind, colon, number = str(self.by).partition(":")
         if kind not in ("iid", "sorted", "label", "dirichlet") or (kind == "dirichlet") != bool(
             colon
         ):

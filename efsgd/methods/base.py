@@ -208,6 +208,11 @@ class Method:
         """Whether x moves along estimates h of all workers, also of those that are absent."""
         return False
 
+    @property
+    def moves_by_sent(self) -> bool:
+        """Whether ``Update.sent`` is how far x moves; else x - ``Update.x`` is taken."""
+        return False
+
     def at(self, x: Array, memory: Memory) -> Array:
         """Where the next gradients are wanted: x, or (R, n, d) where workers have models."""
         return x
@@ -224,10 +229,14 @@ class Method:
     ) -> Array:
         """How far x moves, (R, d), once the server has all messages; SGD's direction is -lr g.
 
-        ``before`` and ``after`` are the workers' memories, ``update`` what each has done, lost
-        messages included; ``x`` is (R, 1, d) and ``lr`` a number or (R, 1).
+        By lr times the mean of all estimates, where the method keeps such; else by the mean of what
+        arrived. ``before`` and ``after`` are the workers' memories, ``update`` what each has done,
+        lost messages included; ``x`` is (R, 1, d) and ``lr`` a number or (R, 1).
         """
-        return mean.of_arrived(x - update.x)
+        if self.keeps_estimates:
+            assert after.h is not None
+            return lr * mean.of_all(after.h)
+        return mean.of_arrived(update.sent if self.moves_by_sent else x - update.x)
 
     def undelivered(self, before: Memory, update: Update) -> Memory:
         """The memories of workers whose messages were lost, as they learn: as if C(p) were 0."""

@@ -52,13 +52,6 @@ class Differences(Method):
         """h_0 = 0."""
         return Memory(h=np.zeros_like(x))
 
-    def mean_move(
-        self, x: Array, before: Memory, update: Update, after: Memory, lr: StepSize, mean: Mean
-    ) -> Array:
-        """lr times the mean of the estimates h of all."""
-        assert after.h is not None
-        return lr * mean.of_all(after.h)
-
     def undelivered(self, before: Memory, update: Update) -> Memory:
         """As before the step: sender and server go on from what both know."""
         return update.memory._replace(h=before.h, last=before.last)

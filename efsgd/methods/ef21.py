@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from efsgd.arrays import Array, Generator
-from efsgd.methods.base import Mean, Memory, StepSize, Update
+from efsgd.methods.base import Memory, StepSize, Update
 from efsgd.methods.feedback import Feedback
 
 
@@ -27,13 +27,6 @@ class Estimates(Feedback):
     def start(self, x: Array) -> Memory:
         """h_0 = 0 and e_0 = 0."""
         return Memory(e=np.zeros_like(x), h=np.zeros_like(x))
-
-    def mean_move(
-        self, x: Array, before: Memory, update: Update, after: Memory, lr: StepSize, mean: Mean
-    ) -> Array:
-        """lr times the mean of the estimates h of all."""
-        assert after.h is not None
-        return lr * mean.of_all(after.h)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from efsgd.compressors.blockwise import Blockwise
 from efsgd.compressors.guarantee import Guarantee
 from efsgd.compressors.signs import ScaledSign
 from efsgd.compressors.wrappers import Contractive, Scaled
-from efsgd.methods.base import Mean, Memory, Method, StepSize, Update
+from efsgd.methods.base import Memory, Method, StepSize, Update
 from efsgd.provenance import optional
 
 
@@ -105,11 +105,10 @@ class EFSGD(Feedback):
         e = np.subtract(p, sent, out=p if warm is None else None)
         return x, Memory(e, warm=warm)
 
-    def mean_move(
-        self, x: Array, before: Memory, update: Update, after: Memory, lr: StepSize, mean: Mean
-    ) -> Array:
-        """The mean of C(p)."""
-        return mean.of_arrived(update.sent)
+    @property
+    def moves_by_sent(self) -> bool:
+        """True."""
+        return True
 
     def undelivered(self, before: Memory, update: Update) -> Memory:
         """e = p: all of it is still to be sent."""

@@ -39,11 +39,10 @@ class SGD(Method):
         p = np.multiply(lr, g, out=g if may_overwrite else None)
         return np.subtract(x, p, out=p), memory
 
-    def mean_move(
-        self, x: Array, before: Memory, update: Update, after: Memory, lr: StepSize, mean: Mean
-    ) -> Array:
-        """The mean of lr g."""
-        return mean.of_arrived(update.sent)
+    @property
+    def moves_by_sent(self) -> bool:
+        """True."""
+        return True
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,10 @@ class CompressedSGD(Method):
         sent = lr * compressed
         return Update(x - sent, Memory(m=m, warm=warm), g, lr * g, sent, g, drawn)
 
-    def mean_move(
-        self, x: Array, before: Memory, update: Update, after: Memory, lr: StepSize, mean: Mean
-    ) -> Array:
-        """The mean of lr C(g)."""
-        return mean.of_arrived(update.sent)
+    @property
+    def moves_by_sent(self) -> bool:
+        """True."""
+        return True
 
 
 @dataclass(frozen=True)

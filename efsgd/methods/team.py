@@ -9,6 +9,7 @@ counts votes. With one worker and nothing else a team is the method alone, to th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Team:
     faults: Faults = Faults()
     weights: tuple[float, ...] | None = None
 
-    @property
+    @cached_property
     def local(self) -> LocalSteps | None:
         """The method of local steps, if workers take any."""
         if isinstance(self.method, LocalSteps):
@@ -54,9 +55,14 @@ class Team:
     @property
     def feeds_back(self) -> bool:
         """Whether the workers keep memories e."""
-        return self.method.worker.feeds_back
+        return self.worker.feeds_back
 
     @property
+    def worker(self) -> Method:
+        """The method that each worker runs; with local steps, on the differences."""
+        return self.method.worker
+
+    @cached_property
     def server(self) -> Method | None:
         """The server's method; None: x moves by the mean."""
         return (self.local or self.method).server or self.downlink
@@ -70,7 +76,7 @@ class Team:
     def has_virtual(self) -> bool:
         """Whether x less the mean of the memories is the iterate of SGD with the mean gradient."""
         absent = self.asked < self.workers or self.faults.silence > 0
-        worker, server = self.method.worker, self.server
+        worker, server = self.worker, self.server
         whole = type(worker) is SGD and server is not None and not self.faults.loss
         return (
             self.local is None
@@ -83,7 +89,7 @@ class Team:
         """The memories before the first step from x (R, d)."""
         rows = np.repeat(x[:, None], self.workers, axis=1)
         parts = [slice(None)] if self.local is None else self.local.parts(x.shape[-1])
-        worker = (self.local or self.method).worker
+        worker = self.worker
         memory = TeamMemory(
             workers=tuple(worker.start(rows[..., part]) for part in parts),
             server=tuple((self.server or SGD()).start(x[:, part]) for part in parts),
@@ -112,7 +118,7 @@ class Team:
 
     def virtual(self, x: Array, memory: TeamMemory) -> Array:
         """x less the workers' memories, weighted as their messages, and less the server's."""
-        x = self.method.worker.virtual(x, self._mean_memory(memory))
+        x = self.worker.virtual(x, self._mean_memory(memory))
         return x if self.server is None else self.server.virtual(x, memory.server[0])
 
     def step(
@@ -143,10 +149,10 @@ class Team:
     ) -> tuple[Array, TeamMemory]:
         """The new x and memory of the same step; a large team's ``memory`` is overwritten."""
         alike = self.local is None and self.weights is None and self.faults == Faults()
-        if not (alike and self.asked == self.workers and separable(self.method.worker, g.shape)):
+        if not (alike and self.asked == self.workers and separable(self.worker, g.shape)):
             update = self.step(x, g, memory, lr, rng)
             return update.x, update.memory
-        move = move_in_groups(self.method.worker, x, g, memory.workers[0], lr, rng.workers)
+        move = move_in_groups(self.worker, x, g, memory.workers[0], lr, rng.workers)
         down = self._served(x, move, memory.server[0], lr, rng.server)
         if down is None:
             return x - move, memory
@@ -164,7 +170,7 @@ class Team:
         rng: Streams,
     ) -> tuple[Array, tuple[Memory, Memory], Exchange]:
         """The new x (R, d), workers' and server's memory after a message of each worker."""
-        worker = (self.local or self.method).worker
+        worker = self.worker
         before, of_server = memory
         each_lr = each(lr)
         rows = worker.step(x[:, None], g, before, each_lr, rng.workers)
@@ -216,7 +222,7 @@ class Team:
         arrived: Array = rng.random(shape) >= self.faults.loss
         return arrived if present is None else arrived & present
 
-    @property
+    @cached_property
     def _weights(self) -> Array | None:
         return None if self.weights is None else np.array(self.weights)
 

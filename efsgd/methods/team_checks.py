@@ -10,7 +10,7 @@ from efsgd.methods.team import Team
 
 def check_team(team: Team, d: int) -> None:
     """Raise ValueError where the options of a team do not fit, or its methods not dimension d."""
-    method, worker = team.local or team.method, team.method.worker
+    method, worker = team.local or team.method, team.worker
     if team.local is not None and not isinstance(team.method, LocalSteps):
         _check_exchange(team)
     method.check(d)

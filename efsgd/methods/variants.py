@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from efsgd.arrays import Array, Generator
-from efsgd.methods.base import Mean, Memory, Method, StepSize, Update
+from efsgd.methods.base import Memory, Method, StepSize, Update
 from efsgd.methods.feedback import EFSGD, Feedback
 from efsgd.methods.sgd import SGD
 
@@ -57,11 +57,10 @@ class GradientEF(Feedback):
         sent = lr * compressed
         return Update(x - sent, after, g, lr * corrected, sent, corrected, drawn)
 
-    def mean_move(
-        self, x: Array, before: Memory, update: Update, after: Memory, lr: StepSize, mean: Mean
-    ) -> Array:
-        """The mean of lr C(g + e)."""
-        return mean.of_arrived(update.sent)
+    @property
+    def moves_by_sent(self) -> bool:
+        """True."""
+        return True
 
     def undelivered(self, before: Memory, update: Update) -> Memory:
         """e = g + e: all of it is still to be sent."""

@@ -17,13 +17,13 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.figures.cifar import densities, paper
-from efsgd.figures.cifar.decisions import of_difference, of_mean
+from efsgd.figures.cifar.decisions import of_difference
 from efsgd.figures.cifar.grid import step_size
 from efsgd.figures.cifar.orders import Order, orders
 from efsgd.figures.cifar.presets import METHODS, PRESETS
 from efsgd.figures.cifar.study import Cell, Study, makers
 from efsgd.figures.cifar.tables import mean_and_deviation, with_deviation
-from efsgd.figures.claims.intervals import Interval, decision
+from efsgd.figures.claims.intervals import Interval, decision, of_mean
 from efsgd.figures.claims.verdicts import Verdict, observation
 
 SOURCE = paper.SOURCE

@@ -8,16 +8,7 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.figures.cifar.orders import welch
-from efsgd.figures.claims.intervals import Interval, student
-
-
-def of_mean(values: Array) -> Interval:
-    """The mean of one value a seed, (R,)."""
-    n = len(values)
-    if n < 2 or not np.isfinite(values).all():
-        return Interval(float(np.mean(values)) if n else math.nan, math.inf)
-    half = student(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
-    return Interval(float(np.mean(values)), half)
+from efsgd.figures.claims.intervals import Interval
 
 
 def of_difference(a: Array, b: Array) -> Interval:

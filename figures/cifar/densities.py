@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from efsgd.arrays import Array
 from efsgd.figures.cifar import paper
-from efsgd.figures.cifar.decisions import of_mean
 from efsgd.figures.cifar.study import Cell
-from efsgd.figures.claims.intervals import Interval, decision
+from efsgd.figures.claims.intervals import Interval, decision, of_mean
 from efsgd.figures.claims.verdicts import Verdict, observation
 
 SOURCE = f"{paper.SOURCE}, figure of the density"

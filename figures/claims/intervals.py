@@ -10,6 +10,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
+from efsgd.arrays import Array
 from efsgd.figures.claims.verdicts import Verdict, observation
 
 CONFIDENCE = 0.95
@@ -54,6 +57,15 @@ class Interval(NamedTuple):
         if not math.isfinite(self.half):
             return f"{self.middle:+.3g}, no interval"
         return f"{self.middle:+.3g} +- {self.half:.2g}"
+
+
+def of_mean(values: Array) -> Interval:
+    """The mean of independent values, (R,): of one value a seed or a replicate."""
+    n = len(values)
+    if n < 2 or not np.isfinite(values).all():
+        return Interval(float(np.mean(values)) if n else math.nan, math.inf)
+    half = student(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return Interval(float(np.mean(values)), half)
 
 
 def decision(

@@ -81,6 +81,13 @@ def claim_mean(
     )
 
 
+def claim_between(text: str, source: str, measured: float, least: float, most: float) -> Verdict:
+    """A claim that a number lies in an interval; NaN fails."""
+    passed = bool(least <= measured <= most)
+    expected = f"{least:g} to {most:g}"
+    return Verdict(text, source, expected, f"{measured:.6g}", passed)
+
+
 def does_not_hold(text: str, source: str, measured: str, shown: bool) -> Verdict:
     """A claim of the paper that is known false; it passes if a counterexample was ``shown``."""
     return Verdict(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from efsgd.arrays import Array
 from efsgd.bounds import rates
+from efsgd.figures.claims.extremes import worse
 from efsgd.figures.claims.verdicts import Verdict, observation
 from efsgd.figures.drawing import style
 from efsgd.results import Result
@@ -29,23 +29,6 @@ LOOKS: dict[str, tuple[str, Any, str]] = {  # colour, line, marker, as in all pi
     "ef": style.METHODS["EF"],
     "ef21": style.METHODS["EF21"],
 }
-
-
-def worse(so_far: float, values: Array) -> float:
-    """The largest of all; NaN if one is, so that no claim passes on it."""
-    return float(np.max([so_far, *np.ravel(values)]))
-
-
-def lowest(so_far: float, values: Array) -> float:
-    """The smallest of all; NaN if one is, so that no claim passes on it."""
-    return float(np.min([so_far, *np.ravel(values)]))
-
-
-def claim_between(text: str, source: str, measured: float, least: float, most: float) -> Verdict:
-    """A claim that a number lies in an interval; NaN fails."""
-    passed = bool(least <= measured <= most)
-    expected = f"{least:g} to {most:g}"
-    return Verdict(text, source, expected, f"{measured:.6g}", passed)
 
 
 def observe_error(text: str, results: Iterable[Result]) -> Verdict:

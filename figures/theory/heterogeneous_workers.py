@@ -15,10 +15,11 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.bounds import rates
-from efsgd.figures.claims.verdicts import Verdict, claim, observation
+from efsgd.figures.claims.extremes import lowest, worse
+from efsgd.figures.claims.verdicts import Verdict, claim, claim_between, observation
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.theory.common import LOOKS, NAMES, claim_between, lowest, observe_error, worse
+from efsgd.figures.theory.common import LOOKS, NAMES, observe_error
 from efsgd.results import Work
 
 if TYPE_CHECKING:

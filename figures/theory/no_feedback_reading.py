@@ -9,17 +9,10 @@ import numpy as np
 from efsgd import bounds
 from efsgd.arrays import Array
 from efsgd.bounds import rates
-from efsgd.figures.claims.verdicts import Verdict, claim, observation
+from efsgd.figures.claims.extremes import lowest, worse
+from efsgd.figures.claims.verdicts import Verdict, claim, claim_between, observation
 from efsgd.figures.make import Results
-from efsgd.figures.theory.common import (
-    NAMES,
-    L,
-    best_step,
-    claim_between,
-    lowest,
-    observe_error,
-    worse,
-)
+from efsgd.figures.theory.common import NAMES, L, best_step, observe_error
 from efsgd.results import Result
 
 if TYPE_CHECKING:

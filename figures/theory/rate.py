@@ -15,19 +15,11 @@ import numpy as np
 
 from efsgd.arrays import Array
 from efsgd.bounds import rates
+from efsgd.figures.claims.extremes import lowest, worse
 from efsgd.figures.claims.verdicts import Verdict, claim
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.theory.common import (
-    LOOKS,
-    METHODS,
-    NAMES,
-    L,
-    best_rate,
-    best_step,
-    lowest,
-    worse,
-)
+from efsgd.figures.theory.common import LOOKS, METHODS, NAMES, L, best_rate, best_step
 from efsgd.results import Result, Work
 
 if TYPE_CHECKING:

@@ -16,11 +16,12 @@ import numpy as np
 
 from efsgd import bounds, compressor
 from efsgd.arrays import Array
+from efsgd.figures.claims.extremes import lowest, worse
 from efsgd.figures.claims.intervals import span
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
-from efsgd.figures.theory.common import ROUNDED, lowest, observe_error, worse
+from efsgd.figures.theory.common import ROUNDED, observe_error
 from efsgd.results import Result, Work
 
 if TYPE_CHECKING:

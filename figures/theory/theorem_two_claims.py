@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from efsgd.bounds import error_sharp
+from efsgd.figures.claims.extremes import lowest, worse
 from efsgd.figures.claims.verdicts import Verdict, claim, does_not_hold, observation
 from efsgd.figures.make import Results
-from efsgd.figures.theory.common import ROUNDED, lowest, worse
+from efsgd.figures.theory.common import ROUNDED
 from efsgd.figures.theory.theorem_two_work import (
     BEST,
     BOUNDS,

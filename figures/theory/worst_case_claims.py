@@ -9,9 +9,10 @@ import numpy as np
 from efsgd import bounds
 from efsgd.arrays import Array
 from efsgd.bounds.letters import gap
+from efsgd.figures.claims.extremes import lowest, worse
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.make import Results
-from efsgd.figures.theory.common import F0, METHODS, L, lowest, observe_error, worse
+from efsgd.figures.theory.common import F0, METHODS, L, observe_error
 from efsgd.figures.theory.worst_case_work import (
     COMPRESSED,
     DELTAS,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.figures.claims.intervals import Interval, decision, student
+from efsgd.figures.claims.extremes import worse
+from efsgd.figures.claims.intervals import Interval, decision, of_mean
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.make import Results
-from efsgd.figures.theory.common import worse
 from efsgd.figures.workers.absence_work import (
     METHODS,
     PLAIN,
@@ -92,8 +92,7 @@ def _wrong(results: Results, setting: str) -> Verdict:
 def over_exact(results: Results, name: str, setting: str) -> Interval:
     """The long-run gap over the exact one of SGD, with its interval over replicates."""
     ratio: Array = late(results, name, setting) / results[f"exact, {setting}"]["gap"]
-    half = student(ratio.size - 1) * ratio.std(ddof=1) / np.sqrt(ratio.size)
-    return Interval(float(ratio.mean()), float(half))
+    return of_mean(ratio)
 
 
 def _gaps(results: Results, setting: str) -> Verdict:

@@ -26,7 +26,7 @@ from efsgd import (
     TopK,
 )
 from efsgd.arrays import Array
-from efsgd.figures.claims.intervals import Interval, decision, student
+from efsgd.figures.claims.intervals import decision, of_mean
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
@@ -155,20 +155,18 @@ def _size(results: Results, text: str) -> Verdict:
     plain, ef = results[LOOP]["gap"], results["EF"]
     over = floors(ef) / zetas(ef)[:, None] ** 2 / plain[2 * len(plain) // 3 :].mean()
     mean = over.mean(0)
-    half = student(mean.size - 1) * mean.std(ddof=1) / np.sqrt(mean.size)
     found = f"{text}: mean gap of EF over the last third, over zeta^2 and that of a plain loop "
     found += f"from x*, {mean.size} starts"
-    return decision(found, SEEN, Interval(float(mean.mean()), float(half)), 0.8, 1.25)
+    return decision(found, SEEN, of_mean(mean), 0.8, 1.25)
 
 
 def _slope(result: Result, text: str) -> Verdict:
     """From elsewhere, after the start is forgotten."""
     x = np.log(zetas(result))
     slopes = np.polynomial.polynomial.polyfit(x, np.log(floors(result)), 1)[1]
-    half = student(slopes.size - 1) * slopes.std(ddof=1) / np.sqrt(slopes.size)
     found = f"{text}: slope over log zeta of the log of EF's mean gap over the last third, from "
     found += f"{slopes.size} starts"
-    return decision(found, SOURCE, Interval(float(slopes.mean()), float(half)), 1.95, 2.05)
+    return decision(found, SOURCE, of_mean(slopes), 1.95, 2.05)
 
 
 def _above(results: Results) -> Verdict:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from efsgd.figures.claims.intervals import student
+from efsgd.figures.claims.intervals import of_mean
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results
 from efsgd.figures.workers.equal_bytes_claims import verdicts
@@ -59,7 +59,7 @@ def _draw_budget(ax: Axes, results: Results, kind: str) -> None:
     n = np.array(numbers(results))
     for i, (name, (colour, dashes, marker)) in enumerate(LOOKS.items()):
         every = np.array([gaps(results, kind, k, name) for k in n])
-        half = student(every.shape[1] - 1) * every.std(1, ddof=1) / np.sqrt(every.shape[1])
+        half = [of_mean(gaps).half for gaps in every]
         at = n * 1.03 ** (i - 2)  # side by side
         look: dict[str, Any] = {"color": colour, "linestyle": dashes, "marker": marker}
         ax.errorbar(at, every.mean(1), half, label=name, capsize=2, **look)

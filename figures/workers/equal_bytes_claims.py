@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from efsgd.figures.claims.extremes import worse
 from efsgd.figures.claims.intervals import Interval, decision, student
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.make import Results
-from efsgd.figures.theory.common import worse
 from efsgd.figures.workers.equal_bytes_work import (
     ALL,
     DENSE,

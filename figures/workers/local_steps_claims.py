@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from efsgd.arrays import Array
+from efsgd.figures.claims.extremes import lowest, worse
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.make import Results
-from efsgd.figures.theory.common import lowest, worse
 from efsgd.figures.workers.local_steps_work import (
     AGREED,
     DENSE,

@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.figures.claims.intervals import Interval, decision, student
-from efsgd.figures.claims.verdicts import Verdict, claim, observation
+from efsgd.figures.claims.extremes import lowest, worse
+from efsgd.figures.claims.intervals import Interval, decision, of_mean
+from efsgd.figures.claims.verdicts import Verdict, claim, claim_between, observation
 from efsgd.figures.make import Results
-from efsgd.figures.theory.common import claim_between, lowest, worse
 from efsgd.figures.workers.real_data_work import (
     BATCHES,
     FULL,
@@ -72,9 +72,9 @@ def ratio(results: Results, by: str, name: str, over: str) -> Interval:
     The mean of the logarithms over replicates; the interval is as wide as its wider side.
     """
     logs = np.log(long_run(results, by, BATCHES, name) / long_run(results, by, BATCHES, over))
-    half = student(logs.size - 1) * logs.std(ddof=1) / np.sqrt(logs.size)
-    middle = float(np.exp(logs.mean()))
-    return Interval(middle, float(middle * np.expm1(half)))
+    mean = of_mean(logs)
+    middle = float(np.exp(mean.middle))
+    return Interval(middle, float(middle * np.expm1(mean.half)))
 
 
 def _batches(results: Results, by: str) -> list[Verdict]:

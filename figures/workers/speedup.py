@@ -13,7 +13,7 @@ import numpy as np
 
 from efsgd import EF21, EF21SGDM, EFSGD, SGD, CompressedSGD, Method, TopK
 from efsgd.arrays import Array
-from efsgd.figures.claims.intervals import Interval, decision, student
+from efsgd.figures.claims.intervals import Interval, decision, of_mean
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
@@ -63,7 +63,7 @@ def exponent(result: Result) -> Interval:
     """The slope of log(n gap) over log n, of all n, with the interval of its mean."""
     x = np.log(result["n"])
     slopes = np.polynomial.polynomial.polyfit(x, np.log(times_n(result)), 1)[1]
-    return _interval(slopes)
+    return of_mean(slopes)
 
 
 def verdicts(results: Results) -> list[Verdict]:
@@ -71,8 +71,8 @@ def verdicts(results: Results) -> list[Verdict]:
     text = f"top-1, lr = {LR}, n = {NS[0]} to {NS[-1]} workers"
     slope = f"{text}: slope of log(n times the gap) over log n of"
     without, n = results["compressed SGD"], NS[-1]
-    growth = _interval(np.log(times_n(without)[-1] / times_n(without)[0]))
-    stuck = _interval(without["gap"][-1])
+    growth = of_mean(np.log(times_n(without)[-1] / times_n(without)[0]))
+    stuck = of_mean(without["gap"][-1])
     return [
         _as_derived(results["SGD"]),
         _flat(f"{slope} EF", exponent(results["EF"])),
@@ -111,17 +111,11 @@ def _near_sgd(result: Result, text: str) -> Verdict:
     """EF keeps what SGD reaches, for all n together."""
     over = (result["gap"] / _derived(result)[:, None]).mean(0)
     text = f"{text}: mean over n of the gap of EF over lr E|noise|^2/(2 n (2 - lr)) of SGD"
-    return decision(text, SEEN, _interval(over), above=1 - NEAR, most=1 + NEAR)
+    return decision(text, SEEN, of_mean(over), above=1 - NEAR, most=1 + NEAR)
 
 
 def _flat(text: str, slope: Interval) -> Verdict:
     return decision(text, SEEN, slope, above=-FLAT, most=FLAT)
-
-
-def _interval(values: Array) -> Interval:
-    """The mean of independent values (R,), at 95 %."""
-    error = values.std(ddof=1) / np.sqrt(values.size)
-    return Interval(float(values.mean()), float(student(values.size - 1) * error))
 
 
 def _ends(result: Result) -> str:
@@ -140,7 +134,7 @@ def draw(results: Results) -> Figure:
         scaled = times_n(results[name])
         look = style.line(name) | {"markevery": 1}
         mean = scaled.mean(1)
-        half = np.array([_interval(row).half for row in scaled])
+        half = np.array([of_mean(row).half for row in scaled])
         ax.errorbar(ns, mean, yerr=half, capsize=2, **look)
     ax.axhline(
         SkewedNoise().expected_gap_sgd(LR, 1),

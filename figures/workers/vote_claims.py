@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from efsgd.arrays import Array
-from efsgd.figures.claims.intervals import Interval, binomial, decision, student
+from efsgd.figures.claims.extremes import worse
+from efsgd.figures.claims.intervals import binomial, decision, of_mean
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.make import Results
-from efsgd.figures.theory.common import worse
 from efsgd.figures.workers.vote_work import EF, LAWS, LR, STEPS, SYMMETRIC, VOTE
 from efsgd.results import Result
 
@@ -108,9 +108,8 @@ def _walk(result: Result) -> Verdict:
 def _near_the_optimum(result: Result) -> Verdict:
     """Where the mean and the median of the gradients vanish at the same place."""
     share = result["gap"][-1] / result["gap"][0]
-    half = student(share.size - 1) * share.std(ddof=1) / np.sqrt(share.size)
     text = f"{_symmetric(result)}: mean of the last gap over the first"
-    return decision(text, SEEN, Interval(float(share.mean()), float(half)), most=NEAR)
+    return decision(text, SEEN, of_mean(share), most=NEAR)
 
 
 def _symmetric(result: Result) -> str:

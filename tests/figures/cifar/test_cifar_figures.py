@@ -14,7 +14,7 @@ from deep_histories import entries_of, published, result_of, study_of
 from project import ROOT
 
 from efsgd.figures import make
-from efsgd.figures.cifar import command, decisions, paper, plots
+from efsgd.figures.cifar import command, paper, plots
 from efsgd.figures.cifar.captions import caption, incomplete
 from efsgd.figures.cifar.grid import Choice, Source, grid
 from efsgd.figures.cifar.orders import Order, welch
@@ -267,7 +267,7 @@ def test_what_the_seeds_leave_open_is_neither_held_nor_failed(as_published, tmp_
     ],
 )
 def test_a_claim_is_decided_by_all_of_its_interval(values, expected):
-    interval = decisions.of_mean(np.array(values))
+    interval = intervals.of_mean(np.array(values))
     assert intervals.decision("c", "s", interval, above=0.0).passed is expected
 
 
