@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pytest
 
 from efsgd import compressors as library
 from efsgd.arrays import Array
@@ -62,9 +63,9 @@ INSTANCES: dict[type[Compressor], tuple[Compressor, ...]] = {
     ),
     Scaled: (
         Scaled(TopK(2), 0.5),
+        Scaled(RandK(2, unbiased=True), 0.25),
         Scaled(TopK(2), 1.5),
         Scaled(RandK(2), 0.7),
-        Scaled(RandK(2, unbiased=True), 0.25),
         Scaled(Natural(), 8 / 9),
         Scaled(Natural(nearest=True), 0.5),
         Scaled(Natural(nearest=True), 1.2),
@@ -88,10 +89,10 @@ INSTANCES: dict[type[Compressor], tuple[Compressor, ...]] = {
     ),
     Blockwise: (
         Blockwise(ScaledSign(), 4),
+        Blockwise(QSGD(2), 3),
         Blockwise(ScaledSign(zero=0), 3),
         Blockwise(Sign(zero=0), 1),
         Blockwise(TopK(1), 1),
-        Blockwise(QSGD(2), 3),
         Blockwise(RandK(2, unbiased=True), 5),
         Blockwise(Natural(), 4),
         Blockwise(LowRank(1), 6),
@@ -107,8 +108,14 @@ DETERMINISTIC = [c for c in COMPRESSORS if not c.random]
 RANDOM = [c for c in COMPRESSORS if c.random]
 UNBIASED = [c for c in COMPRESSORS if c.guarantee == "unbiased"]
 BOUNDED = [c for c in COMPRESSORS if c.guarantee not in ("absolute", "none")]
+SOME = [c for cls in LIBRARY for c in INSTANCES.get(cls, ())[:2]]
 HOMOGENEOUS = [c for c in COMPRESSORS if c in BOUNDED]  # C(ax) = a C(x) for powers of two a
 DTYPES = (np.float32, np.float64)
+
+
+def slow_but_some(compressors: list[Compressor]) -> list[Any]:
+    """The same as parameters of a test: all but two of each class only in `make test-slow`."""
+    return [c if c in SOME else pytest.param(c, marks=pytest.mark.slow) for c in compressors]
 
 
 def drawn_for(c: Compressor, shape: tuple[int, ...], seed: int = 0) -> Any:

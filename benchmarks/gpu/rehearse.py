@@ -72,7 +72,6 @@ def core(rehearsal: Rehearsal) -> None:
         "failed with exit code 1",
     ]
     check_probe(rehearsal)
-    check_training(rehearsal)
 
 
 def check_probe(rehearsal: Rehearsal) -> None:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("gpu_benchmarks")
 
 
 def test_the_core_of_the_rehearsal():
-    """A packed set is decoded, the forms are probed, a stage fails, and a comparison comes home."""
+    """A packed set is decoded, the forms are probed, and a stage fails."""
     assert find_spec("triton") or sys.platform != "linux", "the dev extra installs Triton on Linux"
     rehearse = import_module("rehearse")
     assert rehearse.rehearse((rehearse.core,)) == 0

@@ -23,6 +23,7 @@ from compressor_table import (
     RANDOM,
     UNBIASED,
     drawn_for,
+    slow_but_some,
     vectors,
 )
 from on_gpu import no_synchronisation
@@ -303,7 +304,7 @@ def test_half_precision_does_not_sum_in_half(c: Compressor, dtype: torch.dtype) 
 # -- nothing waits for the device, and it can be traced -------------------------------------------
 
 
-@all_compressors
+@pytest.mark.parametrize("c", slow_but_some(COMPRESSORS), ids=str)
 def test_no_kernel_looks_at_a_number(c: Compressor) -> None:
     """On tensors without data: item(), bool(), nonzero() and boolean indices raise there."""
     for shape in ((17,), (2, 3, 17), (3, 1), (3, 0)):
@@ -321,7 +322,7 @@ def test_tensors_without_data_do_notice() -> None:
         torch.empty(3).nonzero()
 
 
-@pytest.mark.parametrize("c", EXACTLY, ids=str)
+@pytest.mark.parametrize("c", slow_but_some(EXACTLY), ids=str)
 def test_kernels_can_be_traced_whole(c: Compressor) -> None:
     torch.compiler.reset()
     traced = torch.compile(kernel(c), backend="eager", fullgraph=True)

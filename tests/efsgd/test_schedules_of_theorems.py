@@ -200,7 +200,7 @@ GAINS: list[tuple[str, Any, dict[str, float]]] = [
     ("econtrol", EControl, {"eta": 0.02}),
     ("econtrol", EControl, {"eta": 0.05}),
 ]
-GRADIENTS = 300
+GRADIENTS = 150
 
 
 def followed(method: Method, lr: float) -> tuple[Array, Array, Array]:

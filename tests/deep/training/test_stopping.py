@@ -71,7 +71,9 @@ def test_stopped_after_any_step_it_continues_bitwise(tmp_path, method):
     assert frozen(ends[0]) == frozen(ends[1])
 
 
-@pytest.mark.parametrize("score", range(4))
+@pytest.mark.parametrize(
+    "score", [1, 3, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 2))]
+)
 def test_stopped_while_measuring_it_continues_bitwise(tmp_path, monkeypatch, score):
     """Scores 2 and 3 are taken at the virtual iterate, which the checkpoint must not hold."""
     training, path = small(method=EFM, precision="bf16", epochs=1), tmp_path / "run.pt"

@@ -393,7 +393,7 @@ def test_a_quantised_vector_is_worst_at_an_end() -> None:
 
 
 def test_large_numbers_of_levels() -> None:
-    for d, s in itertools.product((1, 2, 3, 4, 10), (1000, 2**20)):
+    for d, s in itertools.product((1, 2, 3, 10), (1000, 2**16)):
         x = QSGD(s).attaining_point(d)
         assert ratio(QSGD(s), x) == pytest.approx(QSGD(s).omega(d), rel=1e-6, abs=EPS)
         assert QSGD(s).omega(d) <= d / (4 * s * s)

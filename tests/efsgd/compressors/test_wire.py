@@ -17,7 +17,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compressor_table import COMPRESSORS, DTYPES, INSTANCES, LIBRARY, count, drawn_for, vectors
+from compressor_table import (
+    COMPRESSORS,
+    DTYPES,
+    INSTANCES,
+    LIBRARY,
+    count,
+    drawn_for,
+    slow_but_some,
+    vectors,
+)
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -67,7 +76,7 @@ def message(c: Compressor, x: Array, seed: int = 0) -> bytes:
 @pytest.mark.parametrize("d", [0, 1, 2, 3, 5, 8, 9, 16, 33])
 @each
 def test_decoding_gives_back_every_bit(c: Compressor, d: int, dtype: type) -> None:
-    x = vectors(d, dtype, each=1)
+    x = vectors(d, dtype, each=1)[d % 3 :: 3]  # over all d, every kind of vector
     for i, vector in enumerate(x):
         draws = drawn_for(c, vector.shape, seed=i) if d else None
         data = c.encode(vector, drawn=draws)
@@ -369,7 +378,7 @@ def test_every_damaged_byte_is_noticed(c: Compressor) -> None:
 
 
 @either
-@each
+@pytest.mark.parametrize("c", slow_but_some(COMPRESSORS), ids=str)
 def test_every_forged_byte_is_harmless(c: Compressor, dtype: type) -> None:
     """With the checksum made right again: a finite vector or ValueError, and little memory."""
     data = message(c, np.array([3.0, -1.0, 0.0, -4.0, 0.5, 0.5, 1e-3], dtype))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compressor_table import COMPRESSORS, row
+from compressor_table import COMPRESSORS, row, slow_but_some
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -184,7 +184,7 @@ def test_sparse_rows_are_rows_of_the_whole() -> None:
 EF_COMPRESSORS = [c for c in COMPRESSORS if c.guarantee in ("absolute", "none") or c.delta(6) > 0]
 
 
-@pytest.mark.parametrize("c", EF_COMPRESSORS, ids=str)
+@pytest.mark.parametrize("c", slow_but_some(EF_COMPRESSORS), ids=str)
 def test_the_virtual_iterate_is_exact(c: Compressor) -> None:
     """The residual in the history, and x_0 - sum lr g from the gradients the run really saw."""
     for lr in (0.1, InverseSqrt(0.5), StepDecay(0.3, at=(10, 20), factor=1e-3)):

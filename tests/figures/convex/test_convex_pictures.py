@@ -38,11 +38,33 @@ README = Path(__file__).parents[3] / "README.md"
 NAMES = [picture.name for picture in PICTURES]
 
 
-def stored(full, module):
-    """The results of a picture that the whole command has made; read once."""
+FEW = ["counterexamples", "theorem-one", "sparse-noise", "draws"]
+PROMISED = [
+    ("counterexamples", "one step of", 2),
+    ("counterexamples", "CE2, eps = .*signSGD never falls", 6),
+    ("counterexamples", "CE2, eps = .*EF-signSGD solves it", 3),
+    ("counterexamples", "CE3, eps = .*never falls", 6),
+    ("counterexamples", "CE3, eps = .*EF-signSGD solves it", 3),
+    ("theorem-one", "distance from the line", 3),
+    ("theorem-one", "EF-signSGD, T = 1000", 1),
+    ("least-squares", "X\\^\\+ y", 4),
+    ("least-squares", "25 step sizes", 5),
+    ("least-squares", "distance to the gradient span", 3),
+    ("draws", "data draws those without a tie", 4),
+    ("draws", "enumerated probability of a final test loss", 9),
+    ("draws", "four weights", 1),
+    ("draws", "^EF-signSGD, any training set", 1),
+    ("sparse-noise", "closed form", 1),
+    ("sparse-noise", "EF-signSGD minus SGD", 1),
+    ("sparse-noise", "is best on other replicates", 3),
+]
+
+
+def stored(made, module):
+    """The results of a picture that the command has made; read once."""
     if module.__name__ not in STORED:
         works = module.PICTURE.work(False, 0)
-        found = {name: load(place(work, full[2] / "convex")) for name, work in works.items()}
+        found = {name: load(place(work, made[2] / "convex")) for name, work in works.items()}
         STORED[module.__name__] = found
     return STORED[module.__name__]
 
@@ -50,53 +72,65 @@ def stored(full, module):
 STORED = {}
 
 
+def command(names, folder):
+    """`efsgd-figures convex` with these names: (outcome, pictures, results)."""
+    out, results = folder / "out", folder / "results"
+    words = ["convex", *names, "--out", str(out), "--results", str(results), "--format", "svg"]
+    return CliRunner().invoke(main, words), out, results
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """The pictures whose claims are doctored below."""
+    return command(FEW, tmp_path_factory.mktemp("few"))
+
+
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
-    """The whole of `efsgd-figures convex`, once: (outcome, pictures, results)."""
-    folder = tmp_path_factory.mktemp("convex")
-    out, results = folder / "out", folder / "results"
-    arguments = ["convex", "--out", str(out), "--results", str(results), "--format", "svg"]
-    return CliRunner().invoke(main, arguments), out, results
+    """The whole command."""
+    return command([], tmp_path_factory.mktemp("convex"))
 
 
-def test_every_claim_passes(full):
-    outcome, out, _ = full
+def verdicts_of(made):
+    """The rows of verdicts.json."""
+    outcome, out, _ = made
     assert outcome.exit_code == 0, outcome.output
     rows = json.loads((out / "verdicts.json").read_text())
-    assert list(dict.fromkeys(row["figure"] for row in rows)) == [*NAMES, GROUP]
     claims = [row for row in rows if row["kind"] == "claim"]
     assert all(row["pass"] is True for row in claims)
     assert all(row["pass"] is None for row in rows if row["kind"] == "observation")
     assert f"{len(claims)} claims: {len(claims)} pass, 0 fail" in outcome.output
-    assert f"The command judges {len(claims)} claims" in README.read_text()
+    return rows
 
 
-@pytest.mark.parametrize(
-    ("figure", "pattern", "count"),
-    [
-        ("counterexamples", "one step of", 2),
-        ("counterexamples", "CE2, eps = .*signSGD never falls", 6),
-        ("counterexamples", "CE2, eps = .*EF-signSGD solves it", 3),
-        ("counterexamples", "CE3, eps = .*never falls", 6),
-        ("counterexamples", "CE3, eps = .*EF-signSGD solves it", 3),
-        ("theorem-one", "distance from the line", 3),
-        ("theorem-one", "EF-signSGD, T = 1000", 1),
-        ("least-squares", "X\\^\\+ y", 4),
-        ("least-squares", "25 step sizes", 5),
-        ("least-squares", "distance to the gradient span", 3),
-        ("draws", "data draws those without a tie", 4),
-        ("draws", "enumerated probability of a final test loss", 9),
-        ("draws", "four weights", 1),
-        ("draws", "^EF-signSGD, any training set", 1),
-        ("sparse-noise", "closed form", 1),
-        ("sparse-noise", "EF-signSGD minus SGD", 1),
-        ("sparse-noise", "is best on other replicates", 3),
-    ],
-)
-def test_the_claims_that_were_promised_are_made(full, figure, pattern, count):
-    rows = json.loads((full[1] / "verdicts.json").read_text())
-    claims = [row for row in rows if row["figure"] == figure and row["kind"] == "claim"]
-    assert sum(re.search(pattern, row["claim"]) is not None for row in claims) == count
+def test_every_claim_of_the_few_passes(few):
+    rows = verdicts_of(few)
+    assert list(dict.fromkeys(row["figure"] for row in rows)) == [*FEW, GROUP]
+
+
+@pytest.mark.slow
+def test_every_claim_passes(full):
+    rows = verdicts_of(full)
+    assert list(dict.fromkeys(row["figure"] for row in rows)) == [*NAMES, GROUP]
+    count = sum(row["kind"] == "claim" for row in rows)
+    assert f"The command judges {count} claims" in README.read_text()
+
+
+def promised(made, figure, pattern):
+    """How many claims of the figure match the pattern."""
+    rows = [row for row in verdicts_of(made) if (row["figure"], row["kind"]) == (figure, "claim")]
+    return sum(re.search(pattern, row["claim"]) is not None for row in rows)
+
+
+@pytest.mark.parametrize(("figure", "pattern", "count"), [p for p in PROMISED if p[0] in FEW])
+def test_the_claims_that_were_promised_are_made(few, figure, pattern, count):
+    assert promised(few, figure, pattern) == count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("figure", "pattern", "count"), [p for p in PROMISED if p[0] not in FEW])
+def test_the_claims_that_were_promised_are_made_by_the_others(full, figure, pattern, count):
+    assert promised(full, figure, pattern) == count
 
 
 @pytest.mark.parametrize(
@@ -107,9 +141,9 @@ def test_the_claims_that_were_promised_are_made(full, figure, pattern, count):
         ("signSGDm", ("0.854 to 0.864", "0.988 to 0.997", "0.776")),
     ],
 )
-def test_the_chances_of_a_bad_draw(full, method, chances):
+def test_the_chances_of_a_bad_draw(few, method, chances):
     """The first two rows were found with solvers written apart from this project."""
-    rows = json.loads((full[1] / "verdicts.json").read_text())
+    rows = verdicts_of(few)
     start = f": {method}, probability of a final test loss > 0.5 and"
     found = [row["measured"] for row in rows if start in row["claim"]]
     assert [text.partition(" and ")[0] for text in found] == list(chances)
@@ -117,9 +151,19 @@ def test_the_chances_of_a_bad_draw(full, method, chances):
         assert found[0].partition(" and ")[2].startswith("0.105; ")
 
 
-@pytest.mark.parametrize("figure", NAMES)
-def test_a_vector_picture_is_one_and_names_its_results(full, figure):
-    _, out, results = full
+@pytest.mark.parametrize("figure", FEW)
+def test_a_vector_picture_is_one_and_names_its_results(few, figure):
+    is_one(few, figure)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("figure", [name for name in NAMES if name not in FEW])
+def test_another_vector_picture_is_one_and_names_its_results(full, figure):
+    is_one(full, figure)
+
+
+def is_one(made, figure):
+    _, out, results = made
     text = (out / f"{figure}.svg").read_text()
     assert "<image" not in text
     for name in re.findall(r"[a-z]+-[0-9a-f]{16}\.npz", text):
@@ -128,23 +172,23 @@ def test_a_vector_picture_is_one_and_names_its_results(full, figure):
     assert "EF-signSGD" in text  # text stays text
 
 
-def test_nothing_is_computed_twice(full, tmp_path):
-    _, _, results = full
+def test_nothing_is_computed_twice(few, tmp_path):
+    _, _, results = few
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*.npz")}
-    names = ["theorem-one", "draws", "variants-memory"]  # drawing all takes long
+    names = ["theorem-one", "draws"]  # drawing all takes long
     words = ["convex", *names, "--out", str(tmp_path / "out"), "--results", str(results)]
     outcome = CliRunner().invoke(main, words)
     assert outcome.exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in results.rglob("*.npz")} == before
 
 
-def test_the_same_seed_gives_the_same_arrays(full, tmp_path):
+def test_the_same_seed_gives_the_same_arrays(few, tmp_path):
     """One run computed again, elsewhere, has the same bytes in every array."""
     picture = PICTURES[0]
     work = picture.work(False, 0)["CE3 0.5 EF-signSGD"]
     (saved,) = [
         load(path)
-        for path in full[2].rglob("run-*.npz")
+        for path in few[2].rglob("run-*.npz")
         if load(path).spec == json.loads(json.dumps(spec_of(work)))
     ]
     again = work.compute()
@@ -153,9 +197,9 @@ def test_the_same_seed_gives_the_same_arrays(full, tmp_path):
         assert array.tobytes() == saved[name].tobytes(), name
 
 
-def test_a_claim_can_fail(full):
+def test_a_claim_can_fail(few):
     """Judged on results in which feedback does not help, the claims fail."""
-    results = stored(full, counterexamples)
+    results = stored(few, counterexamples)
     assert all(v.passed for v in counterexamples.verdicts(results))
     for eps in counterexamples.EPS:
         results = doctored(results, f"CE2 {eps} EF-top-1", {"loss": put(2 * eps)})
@@ -192,8 +236,8 @@ def test_a_claim_can_fail(full):
         (sparse_noise, "signSGDm", "loss", scale(4.0), "^signSGDm: mean final loss"),
     ],
 )
-def test_a_doctored_result_fails_its_claim_alone(full, module, result, array, change, pattern):
-    broken = doctored(stored(full, module), result, {array: change})
+def test_a_doctored_result_fails_its_claim_alone(few, module, result, array, change, pattern):
+    broken = doctored(stored(few, module), result, {array: change})
     (failed,) = [v.claim for v in module.verdicts(broken) if v.passed is False]
     assert re.search(pattern, failed)
 
@@ -215,19 +259,19 @@ def test_a_doctored_result_fails_its_claim_alone(full, module, result, array, ch
         ("labels, 0.7", "loss", scale(1.03, 1), r"= 0.7: signSGDm, enumerated"),
     ],
 )
-def test_a_claim_about_draws_fails_where_it_does_not_hold(full, result, array, change, pattern):
+def test_a_claim_about_draws_fails_where_it_does_not_hold(few, result, array, change, pattern):
     """An enumeration that is wrong for one training set is off its four weights too."""
-    broken = doctored(stored(full, draws), re.escape(result), {array: change})
+    broken = doctored(stored(few, draws), re.escape(result), {array: change})
     failed = [v.claim for v in draws.verdicts(broken) if v.passed is False]
     assert failed
     assert all(re.search(pattern, text) for text in failed)
 
 
 @pytest.mark.parametrize("p", draws.SHARES)
-def test_the_count_of_fresh_draws_fails_where_they_are_better(full, p):
+def test_the_count_of_fresh_draws_fails_where_they_are_better(few, p):
     """The undecayed momentum, run on the data themselves: good on a fifth of them."""
     name = f"{draws_claims.UNDECAYED} drawn"
-    results = stored(full, draws)
+    results = stored(few, draws)
     first = [value["p"] for value in results[name].spec["values"]].index(p)
     better = put(0.2, -1, slice(first, first + draws_work.DRAWN // 4))
     broken = doctored(results, re.escape(name), {"test_mse": better})
@@ -250,8 +294,8 @@ CURVATURE = theorem_one.curvature
         (theorem_one, "curvature", lambda problem: 1.5 * CURVATURE(problem)),
     ],
 )
-def test_a_wrong_limit_fails(full, module, function, wrong, monkeypatch):
-    results = stored(full, module)
+def test_a_wrong_limit_fails(few, module, function, wrong, monkeypatch):
+    results = stored(few, module)
     monkeypatch.setattr(module, function, wrong)
     assert any(v.passed is False for v in module.verdicts(results))
 
@@ -264,9 +308,9 @@ def test_a_wrong_limit_fails(full, module, function, wrong, monkeypatch):
         ("losses", lambda result, step=-1: losses(result, step)[..., ::-1]),
     ],
 )
-def test_wrong_chances_fail(full, function, wrong, monkeypatch):
+def test_wrong_chances_fail(few, function, wrong, monkeypatch):
     monkeypatch.setattr(draws_claims, function, wrong)
-    failed = [v.claim for v in draws.verdicts(stored(full, draws)) if v.passed is False]
+    failed = [v.claim for v in draws.verdicts(stored(few, draws)) if v.passed is False]
     assert any("enumerated probability" in text for text in failed)
 
 
@@ -360,19 +404,31 @@ def drawn(picture, quick, folder):
     return [[line.get_label().partition(": step")[0] for line in ax.lines] for ax in figure.axes]
 
 
-@pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.name)
-def test_quick_shows_the_panels_and_curves_of_the_whole(full, quick, picture):
-    panels = drawn(picture, False, full[2] / "convex")
+@pytest.mark.parametrize("picture", [p for p in PICTURES if p.name in FEW], ids=lambda p: p.name)
+def test_quick_shows_the_panels_and_curves_of_the_whole(few, quick, picture):
+    quick_is_like(few, quick, picture)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "picture", [p for p in PICTURES if p.name not in FEW], ids=lambda p: p.name
+)
+def test_quick_shows_those_of_the_others(full, quick, picture):
+    quick_is_like(full, quick, picture)
+
+
+def quick_is_like(made, quick, picture):
+    panels = drawn(picture, False, made[2] / "convex")
     assert drawn(picture, True, quick[2] / "convex") == panels
     assert len(panels) <= 8
     signs = [label for labels in panels for label in labels if "sign" in label]
     assert all(re.search(r"SGDm?(, undecayed)? \((one bit|ternary)[,)]", name) for name in signs)
 
 
-def test_the_level_that_sign_methods_stay_at_lies_on_their_curves_and_is_named(full):
+def test_the_level_that_sign_methods_stay_at_lies_on_their_curves_and_is_named(few):
     works = counterexamples.work(False, 0).items()
     with style.drawing():
-        figure = counterexamples.draw({name: obtain(w, full[2] / "convex") for name, w in works})
+        figure = counterexamples.draw({name: obtain(w, few[2] / "convex") for name, w in works})
     levels = {2 * eps: "$2\\epsilon$" for eps in counterexamples.EPS}
     levels[8 * counterexamples.CE3_EPS**2] = "$8\\epsilon^2$"
     panels = [ax for ax in figure.axes[:5] if ax.texts]
@@ -383,6 +439,7 @@ def test_the_level_that_sign_methods_stay_at_lies_on_their_curves_and_is_named(f
         assert [(text.get_text(), text.xy[1]) for text in ax.texts] == [(name, level)]
 
 
+@pytest.mark.slow
 def test_an_axis_that_is_linear_near_zero_says_so(full):
     works = least_squares.work(False, 0).items()
     with style.drawing():

@@ -65,7 +65,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "unmeasured": {"measure": False, "momentum": 0.9},
     "all": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1, "maximize": True},
 }
-all_options = pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
+FEW = ("no feedback", "all")
+all_options = pytest.mark.parametrize(
+    "options",
+    [pytest.param(o, id=n, marks=() if n in FEW else pytest.mark.slow) for n, o in OPTIONS.items()],
+)
 
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # decided before Triton is imported
@@ -80,11 +84,13 @@ def device(request: Any) -> str:
 
 
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter's process")
-def test_in_the_interpreter() -> None:
+@pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_in_the_interpreter(which: str) -> None:
     """All tests of this file but those on a GPU, which the interpreter cannot capture."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
     environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    ran = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    words = [*command, "-m", which]
+    ran = subprocess.run(words, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout
     assert " passed" in ran.stdout
 
@@ -211,6 +217,7 @@ def test_zeros(c: Any, device: str) -> None:
     assert bool(moved.all()) == bool(moved.any()) == (c.zero == 1)
 
 
+@pytest.mark.slow
 def test_lists_as_long_as_those_of_networks(device: str) -> None:
     """More addresses than one launch writes."""
     n = triton_step.WRITTEN + 2
@@ -306,8 +313,10 @@ def test_tensors_that_are_not_aligned(device: str) -> None:
 # -- what is skipped ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("i", [0, 3])
+@pytest.mark.parametrize(
+    ("value", "i"),
+    [(math.nan, 0), (math.inf, 3), pytest.param(-math.inf, 3, marks=pytest.mark.slow)],
+)
 def test_inf_and_nan_change_nothing(value: float, i: int, device: str) -> None:
     ours, loop = ([make(device=device, momentum=0.9, dampening=0.3)] for _ in range(2))
     for part in (*ours, *loop):
