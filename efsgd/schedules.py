@@ -20,7 +20,7 @@ from efsgd.provenance import optional
 class Schedule:
     """Base of all step sizes; a subclass defines ``__call__(t)``, or ``adapt`` if it looks at g."""
 
-    adaptive: ClassVar[bool] = False  # whether it looks at g; with several workers, at their mean
+    adaptive: ClassVar[bool] = False  # whether it looks at g, or the mean of all workers' g
 
     def __init_subclass__(cls) -> None:
         """A subclass with an ``adapt`` of its own looks at g unless it says otherwise."""

@@ -39,8 +39,8 @@ def compressed_sgd(world: World, method: Any) -> None:
     for t, lr in world.steps():
         sent = {}
         for i in world.present(t):
-            g = momentum(i, x, world.gradient(i, x), t)
-            sent[i] = lr * world.send(t, i, g)
+            sent[i] = momentum(i, x, world.gradient(i, x), t)
+        sent = {i: lr * message for i, message in world.send_all(t, sent).items()}
         x = world.server.move(t, x, world.of_arrived(t, sent), lr)
         world.note(x)
 
@@ -66,11 +66,12 @@ def ef14(world: World, method: Any) -> None:
     fully_corrective = type(method).__name__ == "FullyCorrectiveEF"
     world.note(x, e)
     for t, lr in world.steps():
-        sent = {}
+        p = {}
         for i in world.present(t):
-            p = lr * momentum(i, x, world.gradient(i, x), t) + method.decay * e[i]
-            sent[i] = world.send(t, i, p)
-            e[i] = p - sent[i] if world.arrived(t, i) else p
+            p[i] = lr * momentum(i, x, world.gradient(i, x), t) + method.decay * e[i]
+        sent = world.send_all(t, p)
+        for i in sent:
+            e[i] = p[i] - sent[i] if world.arrived(t, i) else p[i]
         x = world.server.move(t, x, world.of_arrived(t, sent), lr)
         all_of_e = world.of_all(e) / world.share
         world.note(x, e, answer=x - all_of_e if fully_corrective else x)
@@ -81,15 +82,16 @@ def post_momentum(world: World, method: Any) -> None:
     x, e, m, mu = world.x0, world.zeros(), np.zeros(world.d), method.momentum
     world.note(x, e)
     for t, lr in world.steps():
-        sent = {}
+        p = {}
         for i in world.present(t):
-            p = lr * (world.gradient(i, x) + method.weight_decay * x) + e[i]
-            sent[i] = world.send(t, i, p)
-            e[i] = p - sent[i] if world.arrived(t, i) else p
+            p[i] = lr * (world.gradient(i, x) + method.weight_decay * x) + e[i]
+        sent = world.send_all(t, p)
+        for i in sent:
+            e[i] = p[i] - sent[i] if world.arrived(t, i) else p[i]
         mean = world.of_arrived(t, sent)
         m = mu * m + mean
         x = x - (mean + mu * m if method.nesterov else m)
-        world.down_bytes += length(Identity(), x)
+        world.down_bytes += world.mean_bytes(t, len(x))
         world.note(x, e)
 
 
@@ -103,12 +105,13 @@ def gradient_ef(world: World, method: Any) -> None:
     for t, lr in world.steps():
         if method.rescaled and t > 0:
             e = [last_lr / lr * e_i for e_i in e]
-        sent = {}
+        p = {}
         for i in world.present(t):
-            corrected = momentum(i, x, world.gradient(i, x), t) + e[i]
-            message = world.send(t, i, corrected)
-            sent[i] = lr * message
-            e[i] = corrected - message if world.arrived(t, i) else corrected
+            p[i] = momentum(i, x, world.gradient(i, x), t) + e[i]
+        messages = world.send_all(t, p)
+        for i in messages:
+            e[i] = p[i] - messages[i] if world.arrived(t, i) else p[i]
+        sent = {i: lr * message for i, message in messages.items()}
         x, last_lr = world.server.move(t, x, world.of_arrived(t, sent), lr), lr
         world.note(x, e)
 
@@ -197,7 +200,7 @@ def marina(world: World, method: Any) -> None:
     last: dict[int, Array] = {}
     world.note(x, h=h)
     for t, lr in world.steps():
-        whole = t == 0 or world.drawn.coins[t][world.r] < method.probability
+        whole = t == 0 or world.drawn.coins[t, 0][world.r] < method.probability
         for i in world.workers:
             g = momentum(i, x, world.gradient(i, x), t)
             h[i] = world.send_whole(i, g) if whole else h[i] + world.send(t, i, g - last[i])
@@ -223,12 +226,11 @@ def dasha(world: World, method: Any) -> None:
 
 def local_steps(world: World, method: Any) -> None:
     """H steps of each worker alone; then a step of the server along the mean of x - x_i."""
-    x, e, models = world.x0.copy(), world.zeros(), [world.x0.copy() for _ in world.workers]
-    inner, exchange = Momenta(method.inner), type(method.exchange).__name__
-    parts = fragments(world.run)
+    x, models = world.x0.copy(), [world.x0.copy() for _ in world.workers]
+    inner, parts = Momenta(method.inner), fragments(world.run)
     servers = [Server(world, method.outer) for _ in parts]
-    memories = e if exchange == "EFSGD" else None
-    world.note(x, memories, models=models)
+    exchanges = [Differences(world, method.exchange, f) for f in range(len(parts))]
+    note(world, x, exchanges, models)
     for t, lr in world.steps():
         for i in world.present(t):
             g = world.gradient(i, models[i])
@@ -236,20 +238,87 @@ def local_steps(world: World, method: Any) -> None:
         for f, entries in enumerate(parts):
             if not due(world.run, t, f):
                 continue
-            part, sent = slice(entries.start, entries.stop), {}
-            for i in world.present(t):
-                p = x[part] - models[i][part]
-                if exchange == "EFSGD":
-                    p = p + method.exchange.decay * e[i][part]
-                sent[i] = world.send(t, i, p, f)
-                if exchange == "EFSGD":
-                    e[i] = e[i].copy()
-                    e[i][part] = p - sent[i] if world.arrived(t, i, f) else p
-            mean = world.of_arrived(t, sent, f)
+            part = slice(entries.start, entries.stop)
+            differences = {i: x[part] - models[i][part] for i in world.present(t)}
+            mean = exchanges[f].mean(t, differences)
             x[part] = servers[f].step(t, x[part], mean, method.outer_lr, f)
             for model in models:
                 model[part] = x[part]
-        world.note(x, memories, models=models, answer=world.of_all(models))
+        note(world, x, exchanges, models, answer=world.of_all(models))
+
+
+class Differences:
+    """What workers send of their differences: a method's step of size 1, on them as gradients."""
+
+    def __init__(self, world: World, method: Any, f: int) -> None:
+        self.world, self.method, self.f = world, method, f
+        self.d = len(fragments(world.run)[f])
+        self.e, self.h, self.last = ([np.zeros(self.d) for _ in world.workers] for _ in range(3))
+        self.momentum, self.rounds = Momenta(method), 0
+        self.name = type(method).__name__
+
+    def mean(self, t: int, given: dict[int, Array]) -> Array:
+        """How far the server is to move."""
+        p = {i: self.momentum(i, np.zeros(self.d), v, self.rounds) for i, v in given.items()}
+        self.rounds += 1
+        if self.name in ("SGD", "CompressedSGD"):
+            return self.world.of_arrived(t, self.world.send_all(t, p, self.f), self.f)
+        if self.name == "EFSGD":
+            return self._ef14(t, p)
+        if self.name == "MARINA":
+            return self._marina(t, p)
+        if self.name == "DIANA":
+            return self._diana(t, p)
+        assert self.name in ("EF21", "EControl")
+        eta = getattr(self.method, "eta", 0.0)
+        for i, v in p.items():
+            change = self.world.send(t, i, eta * self.e[i] + v - self.h[i], self.f)
+            if self.world.arrived(t, i, self.f):
+                self.h[i] = self.h[i] + change
+            before = self.e[i] if self.name == "EControl" else 0.0
+            self.e[i] = before + v - self.h[i]
+        return self.world.of_all(self.h)
+
+    def _ef14(self, t: int, p: dict[int, Array]) -> Array:
+        p = {i: v + self.method.decay * self.e[i] for i, v in p.items()}
+        sent = self.world.send_all(t, p, self.f)
+        for i in p:
+            self.e[i] = p[i] - sent[i] if self.world.arrived(t, i, self.f) else p[i]
+        return self.world.of_arrived(t, sent, self.f)
+
+    def _marina(self, t: int, p: dict[int, Array]) -> Array:
+        coin = self.world.drawn.coins[t, self.f][self.world.r]
+        whole = self.rounds == 1 or coin < self.method.probability
+        for i, v in p.items():
+            if whole:
+                self.h[i] = self.world.send_whole(i, v)
+            else:
+                self.h[i] = self.h[i] + self.world.send(t, i, v - self.last[i], self.f)
+            self.last[i] = v
+        return self.world.of_all(self.h)
+
+    def _diana(self, t: int, p: dict[int, Array]) -> Array:
+        alpha = self.method.alpha or 1 / (1 + _omega(self.method.compressor, self.d))
+        before, sent = self.world.of_all(self.h), {}
+        for i, v in p.items():
+            sent[i] = self.world.send(t, i, v - self.h[i], self.f)
+            if self.world.arrived(t, i, self.f):
+                self.h[i] = self.h[i] + alpha * sent[i]
+        return before + self.world.of_arrived(t, sent, self.f)
+
+
+def note(
+    world: World, x: Array, exchanges: list[Differences], models: list[Array], **more: Any
+) -> None:
+    """Keep the state, with memories of all entries of x."""
+    e, h = (
+        [np.concatenate([getattr(part, name)[i] for part in exchanges]) for i in world.workers]
+        for name in ("e", "h")
+    )
+    name = exchanges[0].name
+    memories = e if name in ("EFSGD", "EF21", "EControl") else None
+    estimates = h if name not in ("SGD", "CompressedSGD", "EFSGD") else []
+    world.note(x, memories, models=models, h=estimates, **more)
 
 
 def _omega(c: Compressor, d: int) -> float:

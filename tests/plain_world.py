@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from efsgd import decode
 from efsgd.arrays import Array, Generator
-from efsgd.compressors import Compressor, Identity
+from efsgd.compressors import Compressor, Identity, PowerSGD, Shared
 from efsgd.compressors.base import drawn_for
 from efsgd.engine.runs import Run
 from efsgd.methods import Faults, LocalSteps, Method, Streams
@@ -96,7 +97,7 @@ class Message(NamedTuple):
 class Draws:
     """All that a run draws, in its order."""
 
-    coins: list[Array] = field(default_factory=list)  # (R,), of MARINA
+    coins: dict[tuple[int, int], Array] = field(default_factory=dict)  # (R,), of MARINA
     present: list[Array] = field(default_factory=list)  # (R, n), by step
     messages: dict[tuple[int, int], Message] = field(default_factory=dict)  # by (t, f)
 
@@ -106,20 +107,23 @@ def draws(run: Run) -> Draws:
     rng, made = streams(run.seed)[2], Draws()
     shape, faults, rounds = (run.replicates, run.workers), run.faults or Faults(), run.local_steps
     down = run.downlink.compresses if isinstance(run.downlink, Method) else Identity()
-    if isinstance(run.method, LocalSteps):
-        down = run.method.outer.compresses
+    method, warm = run.method, set()
+    if isinstance(method, LocalSteps):
+        method, down = method.exchange, method.outer.compresses
     for t in range(run.steps):
         if t % rounds == 0:
             made.present.append(_present(shape, asked(run), faults.silence, rng.attendance))
         else:
             made.present.append(made.present[-1])
-        if isinstance(run.method, MARINA):
-            made.coins.append(rng.workers.random((run.replicates, 1, 1))[:, 0, 0])
         for f, part in enumerate(fragments(run)):
             if not due(run, t, f):
                 continue
             size, arrived = len(part), np.ones(shape, bool)
-            up = run.method.compresses.draw((*shape, size), rng.workers)
+            if isinstance(method, MARINA):
+                made.coins[t, f] = rng.workers.random((run.replicates, 1, 1))[:, 0, 0]
+            up = None if f in warm else method.compresses.draw((*shape, size), rng.workers)
+            if method.compresses.warm:
+                warm.add(f)
             if faults.loss:
                 arrived = rng.attendance.random(shape) >= faults.loss
             below = down.draw((run.replicates, size), rng.server)
@@ -168,6 +172,21 @@ def length(c: Compressor, v: Array, drawn: Any = None) -> int:
 LENGTHS: dict[tuple[Compressor, int], int] = {}
 
 
+def orthonormal(image: Any) -> Array:
+    """The columns of a matrix, each less what lies along those before it, with length 1."""
+    columns: list[Array] = []
+    for column in np.asarray(image).T:
+        for other in columns * 2:  # twice, against rounding
+            column = column - (other @ column) * other
+        columns.append(column / np.linalg.norm(column))
+    return np.stack(columns, axis=1)
+
+
+def close(made: Array, expected: Array) -> None:
+    """AssertionError where what was decoded is not what was sent."""
+    np.testing.assert_allclose(made, expected, rtol=0, atol=1e-12 * max(1, np.abs(expected).max()))
+
+
 class State(NamedTuple):
     """After t steps of one replicate."""
 
@@ -197,6 +216,10 @@ class World:
         self.share = asked(run) / self.n
         self.x0 = self.problem.x0(streams(run.seed)[0], run.replicates)[r]  # type: ignore[attr-defined]
         self.up_bytes, self.down_bytes = [0] * self.n, 0
+        self.said: dict[tuple[int, int], dict[int, tuple[Array, Array]]] = {}
+        self.whole = False  # whether what was said last was not compressed
+        self.Q: dict[int, Array] = {}  # of PowerSGD, by fragment
+        self.P: dict[int, Array] = {}
         self.states: list[State] = []
         self.server = Server(self, run.downlink)  # type: ignore[arg-type]
 
@@ -225,15 +248,56 @@ class World:
 
     def send(self, t: int, i: int, v: Array, f: int = 0) -> Array:
         """C(v), which worker i sends."""
-        c, drawn = self.method.compresses, self.drawn.messages[t, f].up
-        mine = drawn_for(i, drawn_for(self.r, drawn))
-        self.up_bytes[i] += length(c, v, mine)
-        return c.apply(v, mine)
+        c, mine = self.method.compresses, self._drawn(t, i, f)
+        return self._said(t, i, f, v, c.apply(v, mine), length(c, v, mine))
+
+    def send_all(self, t: int, vectors: dict[int, Array], f: int = 0) -> dict[int, Array]:
+        """C(v) of every worker that sends; of PowerSGD they find it together."""
+        c = self.method.compresses
+        if not isinstance(c, PowerSGD):
+            return {i: self.send(t, i, v, f) for i, v in vectors.items()}
+        matrices = {i: v.reshape(c.sides(len(v))) for i, v in vectors.items()}
+        if f not in self.Q:
+            self.Q[f] = drawn_for(0, drawn_for(self.r, self.drawn.messages[t, f].up))
+        P = orthonormal(sum(self.weights[i] * M @ self.Q[f] for i, M in matrices.items()))
+        self.P[f], Q, sent = P, np.zeros_like(self.Q[f]), {}
+        for i, M in matrices.items():
+            of_worker = M.T @ P
+            Q = Q + self.weights[i] * of_worker
+            data = c.encode(vectors[i], drawn=[None, None, P])
+            sent[i] = self._said(t, i, f, vectors[i], (P @ of_worker.T).ravel(), len(data))
+            close(decode(data), sent[i])
+        self.Q[f] = Q
+        return sent
+
+    def _said(self, t: int, i: int, f: int, v: Array, sent: Array, size: int) -> Array:
+        self.up_bytes[i] += size
+        self.said.setdefault((t, f), {})[i] = (v, sent)
+        self.whole = False
+        return sent
+
+    def _drawn(self, t: int, i: int, f: int) -> Any:
+        """The draw of worker i of this replicate."""
+        if f in self.P:
+            return [None, None, self.P[f]]
+        return drawn_for(i, drawn_for(self.r, self.drawn.messages[t, f].up))
 
     def send_whole(self, i: int, v: Array) -> Array:
         """v itself."""
         self.up_bytes[i] += length(Identity(), v)
+        self.whole = True
         return v
+
+    def mean_bytes(self, t: int, d: int, f: int = 0) -> int:
+        """Bytes of the mean of d entries of what arrived: of one message, where messages add."""
+        c = self.method.compresses
+        if self.whole or not isinstance(c, Shared | PowerSGD):
+            return length(Identity(), np.zeros(d))
+        said = self.said.get((t, f), {})
+        given = self.of_arrived(t, {i: v for i, (v, _) in said.items()}, f)
+        data = c.encode(given, drawn=self._drawn(t, 0, f))
+        close(decode(data), self.of_arrived(t, {i: sent for i, (_, sent) in said.items()}, f))
+        return len(data)
 
     def of_all(self, vectors: list[Array]) -> Array:
         """The weighted mean of a vector of each worker."""
@@ -296,6 +360,8 @@ class Server:
         self.momentum = None if method is None else Momenta(method)
         self.e: Array | float = 0.0
         self.b: Array | float = 0.0
+        self.last_lr = 0.0
+        self.Q: Array | None = None  # of PowerSGD
 
     def move(self, t: int, x: Array, by: Array, lr: float) -> Array:
         """The new x, where the workers say that it should move by ``by``.
@@ -312,7 +378,7 @@ class Server:
         if self.momentum is not None:
             g = self.momentum(0, x, g)
         if name in ("nothing", "SGD"):
-            self.world.down_bytes += length(Identity(), x)
+            self.world.down_bytes += self.world.mean_bytes(t, len(x), f)
             return x - lr * g
         if name == "EFSGD":  # DoubleSqueeze
             p = lr * g + self.method.decay * self.e  # type: ignore[union-attr]
@@ -321,13 +387,38 @@ class Server:
             return x - sent
         if name == "CompressedSGD":
             return x - lr * self._send(t, g, f)
-        assert name == "EF21"  # EF21-BC
-        self.b = self.b + self._send(t, g - self.b, f)
-        return x - lr * self.b
+        if name == "EF21":  # EF21-BC
+            self.b = self.b + self._send(t, g - self.b, f)
+            return x - lr * self.b
+        return self._of_its_own(name, t, x, g, lr, f)
+
+    def _of_its_own(self, name: str, t: int, x: Array, g: Array, lr: float, f: int) -> Array:
+        """The steps of methods that were made for workers."""
+        method: Any = self.method
+        if name == "GradientEF":
+            corrected = g + (self.last_lr / lr if method.rescaled else 1.0) * self.e
+            sent = self._send(t, corrected, f)
+            self.e, self.last_lr = corrected - sent, lr
+            return x - lr * sent
+        if name == "EControl":
+            self.b = self.b + self._send(t, method.eta * self.e / lr + g - self.b, f)
+            self.e = self.e + lr * (g - self.b)
+            return x - lr * self.b
+        assert name == "DIANA"
+        alpha = method.alpha or 1 / (1 + method.compressor.omega(len(x)))
+        sent = self._send(t, g - self.b, f)
+        before, self.b = self.b, self.b + alpha * sent
+        return x - lr * (before + sent)
 
     def _send(self, t: int, v: Array, f: int) -> Array:
         assert self.method is not None
         c = self.method.compresses
         drawn = drawn_for(self.world.r, self.world.drawn.messages[t, f].down)
+        if isinstance(c, PowerSGD):
+            M = v.reshape(c.sides(len(v)))
+            P = orthonormal(M @ (drawn if self.Q is None else self.Q))
+            self.Q = M.T @ P
+            self.world.down_bytes += length(c, v, [None, None, P])
+            return np.asarray(P @ self.Q.T).ravel()
         self.world.down_bytes += length(c, v, drawn)
         return c.apply(v, drawn)

@@ -16,6 +16,7 @@ from efsgd.compressors import (
     Blockwise,
     Contractive,
     Natural,
+    PowerSGD,
     RandK,
     ScaledSign,
     Shared,
@@ -97,6 +98,7 @@ METHODS: dict[str, tuple[Method, Options]] = {
     "DIANA, alpha, momentum": (DIANA(QSGD(2), alpha=0.1, weight_decay=0.1, **HEAVY), {"lr": DROP}),
     "MARINA": (MARINA(UNBIASED, probability=0.3), {}),
     "MARINA, qsgd": (MARINA(QSGD(4), probability=0.5, weight_decay=0.1), {"lr": (0.1, 0.2)}),
+    "MARINA, shared": (MARINA(Shared(UNBIASED), probability=0.5), {}),
     "DASHA": (DASHA(UNBIASED), {}),
     "DASHA, a": (DASHA(RandK(4, unbiased=True), a=0.3, **HEAVY), {"lr": (0.1, 0.2)}),
     "two-sided EF": (EFSGD(TopK(1)), {"downlink": EFSGD(TopK(2))}),
@@ -115,6 +117,21 @@ METHODS: dict[str, tuple[Method, Options]] = {
     "SGD, server EF": (SGD(), {"downlink": EFSGD(Contractive(NATURAL), **HEAVY), "lr": DROP}),
     "EF21-BC": (EF21(TopK(1)), {"downlink": EF21(TopK(2))}),
     "DIANA, downlink": (DIANA(UNBIASED), {"downlink": EFSGD(TopK(2))}),
+    "EF, downlink EControl": (
+        EFSGD(TopK(1)),
+        {"downlink": EControl(TopK(2), eta=0.3), "lr": (0.1, 0.2)},
+    ),
+    "EF21, downlink EControl": (EF21(TopK(1)), {"downlink": EControl(TopK(2), eta=0.25)}),
+    "SGD, downlink gradient EF": (SGD(), {"downlink": GradientEF(TopK(2), **HEAVY), "lr": DROP}),
+    "DIANA, downlink DIANA": (DIANA(UNBIASED), {"downlink": DIANA(UNBIASED), "lr": (0.1, 0.2)}),
+    "PowerSGD": (EFSGD(PowerSGD(1), **HEAVY), {"d": 12, "lr": (0.1, 0.2)}),
+    "PowerSGD, rank 2": (GradientEF(PowerSGD(2)), {"d": 12, "lr": DROP}),
+    "PowerSGD, post-momentum": (PostMomentumEF(PowerSGD(1), **NESTEROV), {"d": 12}),
+    "PowerSGD, downlink": (EFSGD(PowerSGD(1)), {"d": 12, "downlink": EFSGD(TopK(2))}),
+    "downlink PowerSGD": (
+        EFSGD(ScaledSign()),
+        {"d": 12, "downlink": EFSGD(PowerSGD(1)), "lr": DROP},
+    ),
     "local, H=1": (LocalSteps(), {}),
     "local SGD": (LocalSteps(), LONG),
     "DiLoCo, H=1": (LocalSteps(outer=DILOCO, outer_lr=0.7, inner=SGD(**HEAVY)), {}),
@@ -128,6 +145,17 @@ METHODS: dict[str, tuple[Method, Options]] = {
         LocalSteps(EFSGD(TopK(2)), outer=EFSGD(TopK(3))),
         {"local_steps": 2, "lr": (0.1, 0.2)},
     ),
+    "local, PowerSGD": (
+        LocalSteps(EFSGD(PowerSGD(1)), outer=DILOCO, fragments=2),
+        {"d": 12, "local_steps": 2},
+    ),
+    "local, EF21": (LocalSteps(EF21(TopK(2), **HEAVY)), {"local_steps": 2}),
+    "local, EControl": (LocalSteps(EControl(TopK(2), eta=0.3)), {"local_steps": 2}),
+    "local, DIANA": (
+        LocalSteps(DIANA(UNBIASED), outer=DILOCO, outer_lr=0.2),
+        {"local_steps": 2, "lr": (0.1, 0.2)},
+    ),
+    "local, MARINA": (LocalSteps(MARINA(UNBIASED, probability=0.3)), {"local_steps": 2}),
     "fragments, 2 of 5": (LocalSteps(inner=DILOCO, outer=DILOCO, fragments=2), LONG),
     "fragments, 3 of 4": (LocalSteps(EFSGD(TopK(1)), fragments=3), {"local_steps": 4}),
 }
@@ -165,7 +193,9 @@ class Case:
         """The run, of two replicates."""
         method, options = METHODS[self.method]
         setting = dict(SETTINGS[self.setting])
-        problem = Disagreeing(setting["workers"], weighted=setting.pop("weighted", False))
+        options = dict(options)
+        weighted, d = setting.pop("weighted", False), options.pop("d", 7)
+        problem = Disagreeing(setting["workers"], d, weighted)
         made = {"lr": 0.2, "steps": STEPS, "replicates": 2, "seed": 3, **setting, **options}
         return Run(problem, method, **{**made, **changes})
 
@@ -189,7 +219,7 @@ def fits(method: str, setting: str) -> bool:
     """Whether the method can do without workers, if the setting has it do so."""
     made = METHODS[method][0]
     whole = setting in ("alone", "three", "four, weighted")
-    if isinstance(made, MARINA):
+    if isinstance(made.worker, MARINA) or made.compresses.warm:
         return whole
     if isinstance(made, LocalSteps) and made.fragments > 1:
         return whole or setting == "lost"

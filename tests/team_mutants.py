@@ -15,7 +15,7 @@ import numpy as np
 from mutants import edited
 
 from efsgd.arrays import Array, Generator
-from efsgd.compressors import Sign
+from efsgd.compressors import PowerSGD, Sign, lowrank
 from efsgd.engine.meters import TeamMeter
 from efsgd.methods import (
     DASHA,
@@ -246,6 +246,12 @@ def _absent_pay() -> Iterator[None]:
 
 
 @contextmanager
+def _means_come_whole() -> Iterator[None]:
+    with patch.object(PowerSGD, "adds", False):
+        yield
+
+
+@contextmanager
 def _other_entries() -> Iterator[None]:
     parts = LocalSteps.parts
 
@@ -280,6 +286,24 @@ def _old_units() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _alike() -> Iterator[None]:
+    with patch.object(PowerSGD, "first_state", lambda self, weights: None):
+        yield
+
+
+@contextmanager
+def _first_basis() -> Iterator[None]:
+    with patch.object(lowrank, "_mean", lambda matrices, weights: matrices[..., :1, :, :]):
+        yield
+
+
+@contextmanager
+def _cold() -> Iterator[None]:
+    with patch.object(PowerSGD, "next_state", lambda self, x, drawn: None):
+        yield
+
+
 def _no_pull() -> AbstractContextManager[None]:
     return edited(DASHA.step, " - a * (memory.h - memory.last)", "")
 
@@ -309,4 +333,8 @@ MUTANTS: dict[str, Mutant] = {
     "MARINA with a coin of each worker": _own_coins,
     "DASHA with a = 0": _no_pull,
     "gradient EF, the absent keep old units": _old_units,
+    "PowerSGD, workers count alike": _alike,
+    "PowerSGD, a basis for the first worker": _first_basis,
+    "PowerSGD starts anew at each step": _cold,
+    "a mean of messages that add comes whole": _means_come_whole,
 }

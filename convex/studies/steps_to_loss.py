@@ -17,8 +17,12 @@ class StepsToLoss:
     """The steps after which each of ``runs`` has left ``share`` of its first gap to the optimum.
 
     The first run is that to which the others are compared. Each has one step size a replicate, and
-    each step size on as many replicates: the first half of them chooses the step size whose slowest
-    replicate needs fewest steps, the second half measures. Steps are counted to the recorded ones.
+    each step size on as many replicates: the first half of them chooses the step size that needs
+    fewest steps on average, the least of those that do, the second half measures.
+
+    Steps are counted to the recorded ones, which are the same in all runs: a noisy loss is below a
+    limit the sooner, the more often one looks. With local steps they are those of exchanges, as
+    nobody has the mean model between them. ValueError for other records.
     """
 
     runs: tuple[Run, ...]
@@ -30,6 +34,13 @@ class StepsToLoss:
             raise ValueError("each run needs a step size a replicate: give lr as a tuple")
         if not 0 < self.share < 1:
             raise ValueError(f"share must lie strictly between 0 and 1, not {self.share}")
+        for each in self.runs:
+            if each.recorded() != self.runs[0].recorded():
+                raise ValueError("all runs must be recorded at the same steps")
+            if any(t % each.local_steps for t in each.recorded()):
+                raise ValueError(
+                    f"{each.local_steps} local steps need records at multiples of it: give record"
+                )
 
     @property
     def cost(self) -> float:
@@ -61,7 +72,7 @@ class StepsToLoss:
         lrs, group = np.unique(np.array(work.lr), return_inverse=True)
         of_lr = [first[group == i] for i in range(len(lrs))]
         half = len(of_lr[0]) // 2
-        best = int(np.argmin([steps[:half].max() for steps in of_lr]))
+        best = int(np.argmin([steps[:half].mean() for steps in of_lr]))
         return of_lr[best][half:], float(lrs[best])
 
 

@@ -69,6 +69,21 @@ class Compressor(Kind, Guarantees):
         """The state to draw with at the next step; None unless the compressor is ``warm``."""
         return None
 
+    def first_state(self, weights: Array) -> Any:
+        """The state to draw with at the first step of n workers that count as ``weights`` (n,).
+
+        For compressors that are ``joint``, and only where weights differ: else it is None.
+        """
+        return None
+
+    def joined(self, x: Array, drawn: Any) -> Any:
+        """What was drawn, and what the workers of x (R, n, d) find out together.
+
+        With its row of it a worker encodes its own vector: the message of x[r, i] gives what
+        ``apply(x, drawn)`` has there. The same as ``drawn`` unless a message depends on all rows.
+        """
+        return drawn
+
     def __call__(self, x: Any, rng: Generator | None = None) -> Array:
         """C(x) of each vector of x (..., d), in the dtype of x (float32 or float64).
 
@@ -118,7 +133,8 @@ class Compressor(Kind, Guarantees):
     def encode(self, x: Any, rng: Generator | None = None, *, drawn: Any = None) -> bytes:
         """The message for one vector (d,): what would travel. ``efsgd.decode`` gives back C(x).
 
-        With ``drawn`` (from :meth:`draw`) nothing is drawn. Raises as ``__call__`` does.
+        With ``drawn`` (from :meth:`draw`, or a worker's row of :meth:`joined`) nothing is drawn.
+        Raises as ``__call__`` does.
         """
         x = as_vectors(x)
         if x.ndim != 1:

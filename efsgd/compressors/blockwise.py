@@ -37,6 +37,11 @@ class Blockwise(Wrapper, Compressor, spec="blockwise"):
             )
         object.__setattr__(self, "size", whole("size", self.size))
 
+    @property
+    def draws_in_order(self) -> bool:
+        """Only if nothing is drawn: the full blocks of all vectors come before the rests."""
+        return not self.random
+
     def draw(self, shape: Shape, rng: Generator | None = None, state: Any = None) -> Any:
         """A list with what the inner one draws for the full blocks and for the rest."""
         shapes = self.block_shapes(shape)

@@ -12,6 +12,14 @@ class Kind:
         return False
 
     @property
+    def draws_in_order(self) -> bool:
+        """Whether what is drawn for some vectors and then for others is one draw for all of them.
+
+        A random compressor that says so lets the workers of a large team step some at a time.
+        """
+        return not self.random
+
+    @property
     def warm(self) -> bool:
         """Whether it starts warm: ``next_state`` returns what the next ``draw`` is to be given."""
         return False
@@ -19,6 +27,11 @@ class Kind:
     @property
     def joint(self) -> bool:
         """Whether the workers of a step act together: axis -2 of (R, n, d)."""
+        return False
+
+    @property
+    def adds(self) -> bool:
+        """Whether their messages add: one as long as each of theirs says the mean of all."""
         return False
 
     @property

@@ -136,10 +136,12 @@ class PowerSGD(Matrices, Compressor, spec="powersgd"):
     orthonormal basis of M Q, and P P'M is sent as P and M'P, which is the Q of the next step; the
     first Q is standard normal. The n workers of an input (R, n, d) act together: P is the basis of
     the mean of their M_i Q, the next Q the mean of their M_i'P, and P P'M_i is what each has sent,
-    so that the mean of these is what an all-reduce of P and Q gives. With one or two axes each
-    vector acts alone. An orthogonal projection, |C(x)| <= |x|, and no more is guaranteed: where M Q
-    = 0, C(x) may be 0. Where M Q has not full rank, QR fills up P with other orthonormal columns,
-    so that all stays finite, and zeros stay zeros.
+    so that the mean of these is what an all-reduce of P and Q gives. Both means have the team's
+    weights. On a wire the M_i Q travel first, and the M_i'P once P is known; the message of a
+    worker holds P and M_i'P, which are as many numbers (:meth:`joined`), as that of the mean does.
+    With one or two axes each vector acts alone. An orthogonal projection, |C(x)| <= |x|, and no
+    more is guaranteed: where M Q = 0, C(x) may be 0. Where M Q has not full rank, QR fills up P
+    with other orthonormal columns, so that all stays finite, and zeros stay zeros.
     """
 
     rank: int
@@ -147,38 +149,61 @@ class PowerSGD(Matrices, Compressor, spec="powersgd"):
     random = True
     warm = True
     joint = True
+    adds = True
 
-    def draw(self, shape: Shape, rng: Generator | None = None, state: Any = None) -> Array:
-        """Q (..., n, r), float64: standard normal, or ``state``, and then nothing is drawn.
+    def first_state(self, weights: Array) -> Any:
+        """The weights, beside a Q that is still to be drawn."""
+        return [None, weights]
 
-        That of an input (R, n, d) is drawn for R and broadcast over its n workers.
+    def draw(self, shape: Shape, rng: Generator | None = None, state: Any = None) -> Any:
+        """Q (..., n, r), float64: standard normal, or that of ``state``, and then nothing is drawn.
+
+        That of an input (R, n, d) is drawn for R and broadcast over its n workers. Where ``state``
+        has weights, a list of Q and each worker's weight (R, n).
         """
-        if state is not None:
-            return np.asarray(state)
         *lead, d = shape
-        own = (*lead[:-1], 1) if len(lead) > 1 else tuple(lead)
-        rows, r = (self.sides(d)[1], self.rank_at(d)) if d else (0, 0)
-        return np.broadcast_to(need(rng, self).standard_normal((*own, rows, r)), (*lead, rows, r))
+        known, weights, _ = _parts(state)
+        if known is None:
+            own = (*lead[:-1], 1) if len(lead) > 1 else tuple(lead)
+            rows, r = (self.sides(d)[1], self.rank_at(d)) if d else (0, 0)
+            drawn = need(rng, self).standard_normal((*own, rows, r))
+            known = np.broadcast_to(drawn, (*lead, rows, r))
+        known = np.asarray(known)
+        return known if weights is None else [known, np.broadcast_to(weights, lead)]
+
+    def joined(self, x: Array, drawn: Any) -> Any:
+        """[Q, weights or None, P (..., m, r)], with the P that all workers have in common."""
+        if x.size == 0:
+            return drawn
+        known, weights, _ = _parts(drawn)
+        basis = self._power(x, drawn)[0]
+        return [known, weights, np.broadcast_to(basis, (*x.shape[:-1], *basis.shape[-2:]))]
 
     def next_state(self, x: Array, drawn: Any) -> Any:
         """M'P, (..., n, r), up to a power of two; of workers that act together the mean."""
         if x.size == 0:
             return drawn
         right = self._power(x, drawn)[1].swapaxes(-1, -2)
-        mean = right.mean(-3, keepdims=True) if x.ndim > 2 else right
-        return np.broadcast_to(np.ascontiguousarray(mean), right.shape)
+        weights = _parts(drawn)[1]
+        mean = _mean(right, weights) if x.ndim > 2 else right
+        known = np.broadcast_to(np.ascontiguousarray(mean), right.shape)
+        return known if weights is None else [known, weights]
 
-    def _power(self, x: Array, drawn: Array) -> tuple[Array, Array, Array]:
+    def _power(self, x: Array, drawn: Any) -> tuple[Array, Array, Array]:
         """P (..., m, r), P'M/2^k (..., r, n) in float64, and k (..., 1, 1); one k for all workers.
 
         The workers' axis of P and k has length 1 where they act together.
         """
         *lead, d = x.shape
+        known, weights, basis = _parts(drawn)
         _, k = np.frexp(max_abs(x).astype(np.float64))
         k = k.max(-2, keepdims=True) if x.ndim > 2 else k
         matrices = np.ldexp(x.astype(np.float64), -k).reshape(*lead, *self.sides(d))
-        image = matrices @ drawn
-        basis = np.linalg.qr(image.mean(-3, keepdims=True) if x.ndim > 2 else image)[0]
+        if basis is None:
+            image = matrices @ known
+            basis = np.linalg.qr(_mean(image, weights) if x.ndim > 2 else image)[0]
+        elif x.ndim > 2:
+            basis = basis[..., :1, :, :]
         return basis, basis.swapaxes(-1, -2) @ matrices, k[..., None]
 
     def _factors(self, x: Array, drawn: Any) -> tuple[Array, Array]:
@@ -186,3 +211,21 @@ class PowerSGD(Matrices, Compressor, spec="powersgd"):
         basis, right, k = self._power(x, drawn)
         left = np.ldexp(basis, k // 2).astype(x.dtype)
         return left, np.ldexp(right, k - k // 2).astype(x.dtype)
+
+
+def _parts(drawn: Any) -> tuple[Any, Any, Any]:
+    """Q, the weights and P, of a draw or a state; None for what it has not."""
+    known, weights, basis = (
+        (*drawn, None, None)[:3] if isinstance(drawn, list) else (drawn, None, None)
+    )
+    return known, weights, basis
+
+
+def _mean(matrices: Array, weights: Array | None) -> Array:
+    """The mean over the workers of matrices (..., n, :, :), whose axis stays with length 1."""
+    mean: Array
+    if weights is None:
+        mean = matrices.mean(-3, keepdims=True)
+    else:
+        mean = (weights[..., None, None] * matrices).sum(-3, keepdims=True)
+    return mean

@@ -40,6 +40,8 @@ class Natural(Compressor, spec="natural"):
         """Only the stochastic one draws."""
         return not self.nearest
 
+    draws_in_order = True
+
     def draw(self, shape: Shape, rng: Generator | None = None, state: Any = None) -> Array | None:
         """Uniform numbers in [0, 1), one an entry; None for the nearest."""
         return None if self.nearest else need(rng, self).random(shape)
@@ -125,6 +127,7 @@ class NaturalDithering(Compressor, spec="dithering"):
     s: int
     fixed_size = True
     random = True
+    draws_in_order = True
 
     def __post_init__(self) -> None:
         """Refuse an impossible number of levels."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from efsgd.arrays import Array, Generator, max_abs, norm, pieces, times_power, unit_scale
+from efsgd.arrays import Array, Generator, max_abs, norm, pieces, unit_scale
 from efsgd.checks import whole
 from efsgd.compressors.base import Compressor, need
 from efsgd.compressors.guarantee import Guarantee
@@ -27,6 +27,7 @@ class QSGD(Compressor, spec="qsgd"):
     s: int
     fixed_size = True
     random = True
+    draws_in_order = True
 
     def __post_init__(self) -> None:
         """Refuse an impossible number of levels."""
@@ -47,16 +48,21 @@ class QSGD(Compressor, spec="qsgd"):
         return self._dense(size, levels)
 
     def _parts(self, x: Array, drawn: Array) -> tuple[Array, Array]:
-        """The norm (..., 1) as it travels, and the signed levels."""
-        size = norm(x).astype(x.dtype)
-        _, k = np.frexp(size.astype(np.float64))
-        length = np.ldexp(size.astype(np.float64), -k)
-        share = times_power(np.abs(x), -k) / np.where(length > 0, length, 1.0)
-        levels = np.minimum(np.floor(share * self.s + drawn), self.s).astype(np.int64)
-        return size, levels * (1 - 2 * (x < 0).view(np.int8))
+        """The norm (..., 1) as it travels, and the signed levels in few bytes."""
+        size = _norm(x).astype(x.dtype)
+        share = np.abs(x).astype(np.float64, copy=False)
+        share /= np.where(size > 0, size, 1.0)
+        share *= self.s
+        share += drawn
+        levels = share.astype(np.min_scalar_type(-self.s - 2))  # rounds down
+        levels -= levels > self.s  # s + 1, where a sum of nearly that rounds up
+        levels *= 1 - 2 * (x < 0).view(np.int8)
+        return size, levels
 
     def _dense(self, size: Array, levels: Array) -> Array:
-        dense: Array = size * (levels.astype(size.dtype) / np.asarray(self.s, size.dtype))
+        dense: Array = levels.astype(size.dtype)
+        dense /= np.asarray(self.s, size.dtype)
+        dense *= size
         return dense
 
     def _omega(self, d: int) -> float:
@@ -79,7 +85,8 @@ class QSGD(Compressor, spec="qsgd"):
     def _write(self, out: Writer, x: Array, drawn: Any) -> None:
         size, levels = self._parts(x, drawn)
         out.floats(size)
-        out.codes(2 * np.abs(levels) + (levels < 0), 1 + self.s.bit_length())
+        codes = 2 * np.abs(levels.astype(np.int64)) + (levels < 0)
+        out.codes(codes, 1 + self.s.bit_length())
 
     def _read(self, fields: Reader, shape: Shape) -> Any:
         size = fields.floats((*shape[:-1], 1))
@@ -94,6 +101,20 @@ class QSGD(Compressor, spec="qsgd"):
             levels = codes[piece].astype(np.int64) >> 1
             signed = np.where(codes[piece] & 1, -levels, levels)
             out[piece] = self._dense(size[piece[: codes.ndim - 1]], signed)
+
+
+def _norm(x: Array) -> Array:
+    """The bits of :func:`efsgd.arrays.norm`, without scaling x where none of its squares needs it.
+
+    A power of two that scales x scales every sum of squares, unless one underflows or overflows.
+    """
+    if x.dtype == np.float64 and x.flags.c_contiguous:
+        with np.errstate(over="ignore"):
+            square = np.vecdot(x, x)[..., None]
+        if ((square > 2.0**-800) & (square < 2.0**1000)).all():
+            root: Array = np.sqrt(square)
+            return root
+    return norm(x)
 
 
 def _odd_sums(d: int, s: int) -> list[int]:
@@ -139,6 +160,7 @@ class TernGrad(Compressor, spec="terngrad"):
 
     fixed_size = True
     random = True
+    draws_in_order = True
 
     @property
     def guarantee(self) -> Guarantee:

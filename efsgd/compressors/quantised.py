@@ -12,7 +12,7 @@ from efsgd.checks import whole
 from efsgd.compressors.base import Compressor, instance
 from efsgd.compressors.guarantee import Guarantee
 from efsgd.compressors.packing import Reader, Shape, Writer, place, subset_bits
-from efsgd.compressors.selection import count, scatter, top_indices
+from efsgd.compressors.selection import count, gather, scatter, top_indices
 from efsgd.compressors.sparse import TopK
 from efsgd.compressors.wrappers import Wrapper
 
@@ -77,7 +77,7 @@ class Quantised(Wrapper, Compressor, spec="quantised"):
     def _parts(self, x: Array) -> tuple[Array, Array, Array]:
         """Positions (..., k), least and greatest magnitude (..., 2), codes 2 level + minus."""
         indices = top_indices(x, self.kept(x.shape[-1]))
-        entries = np.take_along_axis(x, indices, axis=-1)
+        entries = gather(x, indices)
         magnitude = np.abs(entries)
         ends = np.stack([magnitude.min(-1), magnitude.max(-1)], axis=-1)
         least, most = np.split(ends.astype(np.float64), 2, axis=-1)

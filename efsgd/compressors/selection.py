@@ -14,7 +14,8 @@ import numpy as np
 from efsgd.arrays import CHUNK, Array, Generator
 from efsgd.compressors.packing import Shape
 
-SAMPLE = 2**14  # entries that guess a threshold for a long vector
+LONG = 2**14  # entries of a vector that is searched through a few candidates
+SAMPLE = 2**12  # entries of it that guess a threshold for them
 # SplitMix64 (Steele, Lea, Flood, 2014): the step of its counter, then (shift, multiplier) of a mix.
 STEP = 0x9E3779B97F4A7C15
 MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
@@ -133,7 +134,7 @@ def top_indices(x: Array, k: int) -> Array:
     One long vector is searched through the few entries above a threshold guessed from a sample.
     """
     d = x.shape[-1]
-    if x.size == d and d > SAMPLE and k < d // 8:
+    if x.size == d and d > LONG and k < d // 8:
         flat = x.reshape(-1)
         candidates = _candidates(flat, k)
         largest = candidates[top_mask(np.abs(flat[candidates]), k)]
@@ -185,8 +186,24 @@ def _candidates(x: Array, k: int) -> Array:
     return candidates if candidates.size >= k else np.arange(x.size)
 
 
+def gather(x: Array, indices: Array) -> Array:
+    """The entries of x (..., d) at ``indices`` (..., k)."""
+    entries: Array = x.reshape(-1).take(_of_all(indices, x.shape[-1]))
+    return entries
+
+
 def scatter(x: Array, indices: Array, values: Array) -> Array:
     """Zeros of the shape of x with ``values`` (..., k) at ``indices`` (..., k)."""
     out = np.zeros(x.shape, x.dtype)
-    np.put_along_axis(out, indices, values, axis=-1)
+    out.reshape(-1)[_of_all(indices, x.shape[-1])] = values
     return out
+
+
+def _of_all(indices: Array, d: int) -> Array:
+    """The places among all entries of vectors (..., d) that have the places ``indices`` in each.
+
+    NumPy's own functions along an axis build an index for each axis, which takes longer.
+    """
+    *lead, _ = indices.shape
+    rows = math.prod(lead)
+    return indices if rows == 1 else indices + d * np.arange(rows).reshape(*lead, 1)

@@ -30,6 +30,7 @@ class Shared(Wrapper, Compressor, spec="shared"):
 
     compressor: Compressor
     joint = True
+    adds = True
 
     def __post_init__(self) -> None:
         """Refuse anything but a RandK."""

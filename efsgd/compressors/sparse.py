@@ -14,6 +14,7 @@ from efsgd.compressors.packing import Reader, Shape, Writer, place, subset_bits
 from efsgd.compressors.selection import (
     check_count,
     count,
+    gather,
     sample_subset,
     scatter,
     top_indices,
@@ -94,7 +95,7 @@ class TopK(_IndexedValues, Compressor, spec="topk"):
 
     def _entries(self, x: Array, drawn: Any) -> tuple[Array, Array]:
         indices = top_indices(x, self._k(x.shape[-1]))
-        return indices, np.take_along_axis(x, indices, axis=-1)
+        return indices, gather(x, indices)
 
     def _delta(self, d: int) -> float:
         return self._k(d) / d
@@ -131,7 +132,7 @@ class RandK(_IndexedValues, Compressor, spec="randk"):
         return sample_subset(need(rng, self), d, self._k(d), tuple(lead))
 
     def _entries(self, x: Array, drawn: Any) -> tuple[Array, Array]:
-        values = np.take_along_axis(x, drawn, axis=-1)
+        values = gather(x, drawn)
         d = x.shape[-1]
         return drawn, values * np.asarray(d / self._k(d), x.dtype) if self.unbiased else values
 
@@ -170,7 +171,7 @@ class SignTopK(_Counted, Compressor, spec="signtopk"):
     def _parts(self, x: Array) -> tuple[Array, Array, Array]:
         """The positions (..., k), the mean magnitude (..., 1) and the entries of x (..., k)."""
         indices = top_indices(x, self._k(x.shape[-1]))
-        entries = np.take_along_axis(x, indices, axis=-1)
+        entries = gather(x, indices)
         return indices, mean_abs(entries), entries
 
     def _delta(self, d: int) -> float:

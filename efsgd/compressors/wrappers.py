@@ -63,6 +63,11 @@ class Wrapper:
         return self.compressor.random
 
     @property
+    def draws_in_order(self) -> bool:
+        """As the inner one."""
+        return self.compressor.draws_in_order
+
+    @property
     def warm(self) -> bool:
         """As the inner one."""
         return self.compressor.warm
@@ -71,6 +76,11 @@ class Wrapper:
     def joint(self) -> bool:
         """As the inner one."""
         return self.compressor.joint
+
+    @property
+    def adds(self) -> bool:
+        """As the inner one."""
+        return self.compressor.adds
 
     @property
     def fixed_size(self) -> bool:
@@ -89,6 +99,14 @@ class Wrapper:
     def next_state(self, x: Array, drawn: Any) -> Any:
         """The inner one's state."""
         return self.compressor.next_state(x, drawn)
+
+    def first_state(self, weights: Array) -> Any:
+        """The inner one's state."""
+        return self.compressor.first_state(weights)
+
+    def joined(self, x: Array, drawn: Any) -> Any:
+        """What the workers find out together for the inner one."""
+        return self.compressor.joined(x, drawn)
 
 
 @dataclass(frozen=True)

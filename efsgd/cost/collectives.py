@@ -112,12 +112,20 @@ def fastest(exchange: Exchange, n: Value, size: Value, link: Link, messages: int
     return seconds
 
 
-def by_server(n: Value, size: Value, reply: Value, link: Link, server: Link | None = None) -> Value:
+def by_server(
+    n: Value,
+    size: Value,
+    reply: Value,
+    link: Link,
+    server: Link | None = None,
+    messages: int = 1,
+) -> Value:
     """Seconds until n messages of ``size`` bytes have come in and n replies have gone out.
 
-    The server's link, by default a worker's, takes n messages one after the other; where it is so
-    fast that a worker's own link takes longer, that counts (derived here). For n = 1 too: the
-    server is no worker.
+    The server's link, by default a worker's, takes what all of them send in turn, byte by byte;
+    where it is so fast that a worker's own link takes longer, that counts (derived here). The
+    server's own work takes no time. ``messages`` > 1 cut a message: each of them has both latencies
+    to itself. For n = 1 too: the server is no worker.
 
     >>> print(by_server(8, 125e6, 0.0, Link.symmetric(1e9), Link.symmetric(4e9)))
     2.0
@@ -128,7 +136,7 @@ def by_server(n: Value, size: Value, reply: Value, link: Link, server: Link | No
     server = link if server is None else server
     arriving = np.maximum(server.receiving(n * size), link.sending(size))
     leaving = np.maximum(server.sending(n * reply), link.receiving(reply))
-    return arriving + leaving + 2 * link.latency
+    return arriving + leaving + messages * 2 * link.latency
 
 
 def _known(

@@ -70,6 +70,8 @@ class Machine:
     wait        a step waits for the first ceil(wait n) of n workers; the others sit out
     ==========  ===============================================================================
 
+    ValueError for a number outside its domain.
+
     >>> print(Machine(compute=1.0, copying=1e9, spread=0.5).slowest(2))  # 1 + (1 + 1/2)/2
     1.75
     """
@@ -93,21 +95,18 @@ class Machine:
         """Expected seconds until the last worker that is awaited has its gradients.
 
         Derived here. The mean of the m-th of n exponentials is H_n - H_(n-m), as the gaps between
-        them are exponentials of means 1/n, 1/(n-1), .... A sum of k of them is below t with
-        probability F(t) = 1 - e^(-t) sum_(j<k) t^j/j!, and the mean of the largest of n such sums
-        is the integral of 1 - F^n. ValueError for several gradients with wait < 1.
+        them are exponentials of means 1/n, 1/(n-1), .... A sum of k of them is beyond t with
+        probability q(t) = e^(-t) sum_(j<k) t^j/j!. The m-th of n such sums is beyond t where more
+        than n - m of them are, so its mean is the integral of I_q(n-m+1, m), the regularised beta
+        function, which is 1 - (1-q)^n for m = n.
         """
         n = numbers.count("n", n)
         if not self.spread:
             return gradients * self.compute * np.ones_like(n)[()]
         if gradients == 1:
             longest = harmonic(n) - harmonic(n - self.awaited(n))
-        elif self.wait == 1:
-            longest = _longest_sum(n, gradients)
         else:
-            raise ValueError(
-                f"wait must be 1 where {gradients} local steps are taken, not {self.wait}"
-            )
+            longest = _late_sum(n, self.awaited(n), gradients)
         return self.compute * (gradients + self.spread * longest)
 
 
@@ -128,20 +127,21 @@ def harmonic(n: Value) -> Value:
     return value
 
 
-def _longest_sum(n: Value, k: int) -> Value:
-    """The mean of the largest of n sums of k exponentials, by Simpson's rule.
+def _late_sum(n: Value, m: Value, k: int) -> Value:
+    """The mean of the m-th of n sums of k exponentials, by Simpson's rule.
 
     A sum is beyond k + sqrt(2 k a) + a with probability at most e^(-a) (Chernoff), so what the
     integral leaves out has a = ln n + 40.
     """
-    n = np.asarray(n, np.float64)
+    from scipy.special import betainc
+
+    n, m = np.asarray(n, np.float64)[..., None], np.asarray(m, np.float64)[..., None]
     a = float(np.log(n.max())) + 40
     t: Array = np.linspace(0, k + np.sqrt(2 * k * a) + a, GRID + 1)
     steps = np.log(t[1:]) - np.log(np.arange(1, k))[:, None]  # of ln(t^j/j!) from j-1 to j
     terms = np.concatenate((np.zeros((1, GRID)), np.cumsum(steps, axis=0))) - t[1:]
     beyond = np.concatenate(([1.0], np.minimum(np.exp(terms).sum(axis=0), 1.0)))
-    with np.errstate(divide="ignore"):
-        left = -np.expm1(n[..., None] * np.log1p(-beyond))
+    left = betainc(n - m + 1, m, beyond)
     weights = np.full(GRID + 1, 2.0)
     weights[1::2], weights[[0, -1]] = 4.0, 1.0
     value: Value = (left @ weights * t[1] / 3)[()]

@@ -10,14 +10,16 @@ from efsgd.arrays import Array
 from efsgd.cost import measured
 from efsgd.cost.machines import Link, Machine
 from efsgd.cost.schemes import Scheme, step_seconds
+from efsgd.provenance import optional
 
 
 @dataclass(frozen=True)
 class CostMap:
     """Seconds per gradient of plain SGD that several schemes take, over workers and rates.
 
-    ``ns`` (N,) are numbers of workers, ``rates`` (R,) bits per second, ``latency`` seconds,
-    ``size`` bytes of the dense gradient.
+    ``ns`` (N,) are numbers of workers, ``rates`` (R,) bits per second that a worker sends and,
+    times ``down``, receives, ``latency`` seconds, ``size`` bytes of the dense gradient. A server
+    has the same link as a worker.
     """
 
     schemes: tuple[Scheme, ...]
@@ -26,6 +28,7 @@ class CostMap:
     size: float
     latency: float
     machine: Machine
+    down: float = optional(1.0)
 
     def compute(self) -> dict[str, Array]:
         """``seconds`` (S, N, R): those of a step times the steps that the scheme needs.
@@ -37,7 +40,8 @@ class CostMap:
                 [0.9 , 0.18]]])
         """
         n = np.array(self.ns)[:, None]
-        link = Link.symmetric(np.array(self.rates), self.latency)
+        up = np.array(self.rates)
+        link = Link(up, self.down * up, self.latency)
         seconds = [
             scheme.steps
             * step_seconds(scheme, n=n, size=self.size, link=link, machine=self.machine)

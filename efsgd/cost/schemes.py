@@ -81,12 +81,14 @@ class Scheme:
     ) -> Value:
         """On the wire, nothing hidden; ``size`` is that of the dense gradient in bytes.
 
+        A server's reply is as long as a message.
+
         >>> print(Scheme("gather", share=1 / 32).exchange_seconds(3, 32e6, Link.symmetric(1e6)))
         16.0
         """
         message = self.share * size
         if self.exchange == "server":
-            return by_server(n, message, message, link, server)
+            return by_server(n, message, message, link, server, self.messages)
         return fastest(self.exchange, n, message, link, self.messages)
 
 

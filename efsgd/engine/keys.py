@@ -24,10 +24,13 @@ METRICS = {
     "bytes": "len(encode(...)) of all messages before step t.",
     "bytes_up": "With several workers: the bytes of all their messages before step t.",
     "bytes_worker": "With several workers: the same of the one that sent most.",
-    "bytes_down": "With several workers: the bytes that each received from the server before t.",
+    "bytes_down": "With several workers: the bytes that each received from the server before t: "
+    "messages of a server that compresses, else the mean, as one message where those of the "
+    "workers add (PowerSGD, shared), whole where not.",
     "memory_largest": "With several workers: the largest of their |e_i|.",
     "memory_spread": "With several workers: the root mean square of |e_i - mean e|.",
-    "consensus": "With local steps: the root mean square distance of the models from their mean.",
+    "consensus": "With local steps: the root mean square distance of the models from their mean, "
+    "where all workers count alike.",
     "achieved_delta": "1 - |C(p_t) - p_t|^2/|p_t|^2 of the step taken from x_t; NaN in the last "
     "row, from which no step is taken. With several workers the mean over them, as phi_g and phi_p "
     "are.",

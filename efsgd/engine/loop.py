@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from efsgd.arrays import Array, Generator
+from efsgd.arrays import Array, Generator, all_finite
 from efsgd.compressors.wrappers import Identity
 from efsgd.engine.block import Block
 from efsgd.engine.metrics import History
 from efsgd.engine.oracle import gradients
 from efsgd.methods.base import Memory, Method, Update
+from efsgd.methods.team import Team
+from efsgd.methods.team_checks import check_apart
 from efsgd.methods.team_state import Streams, TeamMemory
 
 CHECK_EVERY = 256  # steps between checks that all numbers are finite
@@ -80,7 +82,7 @@ def simulate(
         g = gradient(method.at(x, memory))
         if t == 0 and g.shape != shape:
             raise ValueError(_misshapen(g, x, shape))
-        look = careful or (hides and not np.isfinite(g).all())
+        look = careful or (hides and not all_finite(g))
         diverged = _diverged(x, g, memory) if look else None
         if diverged is not None and not careful:
             raise Diverged(t + 1, int(np.argmax(diverged)))
@@ -89,6 +91,8 @@ def simulate(
             x, g, memory = _zeroed(diverged, x, g, memory)
         seen = method.mean(g) if block.schedule.adaptive else g
         lr, state = block.schedule.adapt(t, seen, state)
+        if t == 0 and isinstance(method, Team):
+            check_apart(method, x, g, lr)
         first = t == 0 and isinstance(method, Method)  # whose message is checked, once
         if first or history.needs_update(recorded):
             update = method.step(x, g, memory, lr, draws)

@@ -27,11 +27,16 @@ class Meter:
 
 
 class TeamMeter:
-    """Counts what goes up from the workers and down from the server, each to one worker."""
+    """Counts what goes up from the workers and down from the server, each to one worker.
+
+    A server that compresses sends its own message. Any other sends the mean, from which all workers
+    know what it does: as one message where the workers' messages add, else whole.
+    """
 
     def __init__(self, team: Team, x: Array) -> None:
         self.up_sizes = _Sizes(team.compresses)
-        self.down_sizes = _Sizes(Identity() if team.server is None else team.server.compresses)
+        server = Identity() if team.server is None else team.server.compresses
+        self.down_sizes = None if isinstance(server, Identity) else _Sizes(server)
         self.up = np.zeros((len(x), team.workers))
         self.down = np.zeros(len(x))
 
@@ -43,10 +48,16 @@ class TeamMeter:
     def _add(self, exchange: Exchange) -> None:
         sizes = self.up_sizes.of(exchange.rows)
         self.up = self.up + (sizes if exchange.spoke is None else sizes * exchange.spoke)
-        if exchange.down is None:
-            self.down = self.down + self.down_sizes.dense(exchange.rows.given.shape[-1])
-        else:
-            self.down = self.down + self.down_sizes.of(exchange.down)
+        self.down = self.down + self._down(exchange, sizes)
+
+    def _down(self, exchange: Exchange, sizes: Array | int) -> Array | int:
+        """What each worker receives, given the sizes of the workers' messages."""
+        if self.down_sizes is not None:
+            assert exchange.down is not None
+            return self.down_sizes.of(exchange.down)
+        if self.up_sizes.compressor.adds:
+            return sizes if isinstance(sizes, int) else sizes.max(1)
+        return self.up_sizes.dense(exchange.rows.given.shape[-1])
 
 
 class _Sizes:

@@ -168,9 +168,9 @@ def _chosen(block: Block, extra: tuple[str, ...]) -> tuple[str, ...]:
     for name in block.metrics:
         if name not in (*known, *(() if team else ("span_distance",))):
             also = "" if team else " and span_distance"
-            raise ValueError(
-                f"metrics: {name!r} is not recorded here, choose among {', '.join(known)}{also}"
-            )
+            which = ", ".join(name for name in applies if name in known or name == "distance")
+            which = ", ".join([which, *extra])
+            raise ValueError(f"metrics: {name!r} is not recorded here, choose among {which}{also}")
     return block.metrics
 
 

@@ -44,15 +44,15 @@ class Run:
 
     With ``workers`` n each worker has a gradient (noise or a batch of its own, or a share of the
     data: :class:`efsgd.Split`), a memory and a message of its own, and x moves by the mean.
-    ``participation``: the share of them that take part in a step, drawn afresh: |S| is that share
-    of n, rounded (half to even), and at least 1. ``local_steps``: steps of SGD that each takes
-    alone between two messages, which ``method`` makes of the differences
-    (:class:`efsgd.LocalSteps`, which says more). Where they do not divide ``steps``, the last ones
-    are never sent, and x_final is the mean of the models. ``downlink``: how
-    the server compresses the mean that it sends down, as a method: ``EFSGD(c)`` with a memory of
-    its own (DoubleSqueeze), which a compressor c stands for, ``CompressedSGD(c)`` without,
-    ``EF21(c)`` (EF21-BC, with EF21 workers). ``faults``: messages that are lost, workers that are
-    too slow (:class:`efsgd.Faults`).
+    ``participation``: the share of them that take part in a step, or in a round of local steps,
+    drawn afresh: |S| is that share of n, rounded (half to even), and at least 1. ``local_steps``:
+    steps of SGD that each takes alone between two messages, which ``method`` makes of the
+    differences (:class:`efsgd.LocalSteps`, which says more). Where they do not divide ``steps``,
+    the last ones are never sent, and x_final is the mean of the models. ``downlink``: how the
+    server compresses the mean that it sends down, as a method: ``EFSGD(c)`` with a memory of its
+    own (DoubleSqueeze), which a compressor c stands for, ``CompressedSGD(c)`` without, ``EF21(c)``
+    (EF21-BC, with EF21 workers). ``faults``: messages that are lost, workers that are too slow
+    (:class:`efsgd.Faults`).
     """
 
     problem: Problem

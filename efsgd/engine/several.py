@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from efsgd.checks import positive, whole
 from efsgd.engine.split import Split
 from efsgd.methods.base import Method
+from efsgd.methods.differences import DASHA, DIANA, MARINA
 from efsgd.methods.faults import Faults
 from efsgd.methods.local import LocalSteps
 from efsgd.methods.team import Team
@@ -18,6 +19,9 @@ from efsgd.schedules import Theorem
 
 if TYPE_CHECKING:
     from efsgd.engine.runs import Run
+
+
+MADE_FOR: dict[str, Any] = {"diana": DIANA, "marina": MARINA, "dasha": DASHA}
 
 
 def check_workers(run: Run) -> None:
@@ -33,33 +37,82 @@ def check_workers(run: Run) -> None:
         raise ValueError(f"downlink must be a method such as efsgd.EFSGD(), not {downlink!r}{cure}")
     if run.faults is not None and not isinstance(run.faults, Faults):
         raise ValueError(f"faults must be efsgd.Faults(...), not {run.faults!r}")
-    of_problem = getattr(run.problem, "workers", None)
+    _check_problem(run)
+    what = stepper(run)
+    if isinstance(what, Team):
+        check_team(what, run.problem.d)
+        _check_local_steps(run, what)
+    else:
+        what.check(run.problem.d)
+    if run.batch is not None and what.worker.needs_full_gradients:
+        raise ValueError(
+            f"{type(what.worker).__name__} is for full gradients, and noise adds up in what it "
+            "remembers: leave batch out, or use DIANA or EF21"
+        )
+    if isinstance(run.lr, Theorem):
+        _check_method_of(run.lr, what.worker, run.problem.d)
+        if isinstance(what, Team):
+            _check_theorem(run.lr, what)
+
+
+def _check_problem(run: Run) -> None:
+    """Refuse a problem of other workers, and batches that it cannot give each of them."""
+    problem = run.problem
+    of_problem = getattr(problem, "workers", None)
     if of_problem is not None and of_problem != run.workers:
         raise ValueError(
             f"the problem is split over {of_problem} workers: use workers={of_problem}, not "
             f"{run.workers}"
         )
-    if run.batch is not None and isinstance(run.problem, Split):
-        run.problem.check_batch(run.batch)
-    if (
-        run.batch is not None
-        and hasattr(run.problem, "worker_gradients")
-        and not hasattr(run.problem, "worker_batches")
-    ):
+    if run.batch is None:
+        return
+    if isinstance(problem, Split):
+        problem.check_batch(run.batch)
+    if hasattr(problem, "worker_gradients") and not hasattr(problem, "worker_batches"):
         raise ValueError(
             f"batch={run.batch} needs worker_batches where a problem has worker_gradients: else "
             "each worker would draw from the rows of all"
         )
-    local = run.local_steps > 1 or isinstance(run.method, LocalSteps)
-    if local and hasattr(run.problem, "project"):
+
+
+def _check_local_steps(run: Run, team: Team) -> None:
+    """Refuse local steps under a constraint, and so many that nothing is sent."""
+    if team.local is None:
+        return
+    if hasattr(run.problem, "project"):
         raise ValueError("local steps know no constraints: use a problem without project")
-    what = stepper(run)
-    if isinstance(what, Team):
-        check_team(what, run.problem.d)
-        if isinstance(run.lr, Theorem):
-            _check_theorem(run.lr, what)
-    else:
-        what.check(run.problem.d)
+    if run.local_steps // team.local.fragments > run.steps:  # the first exchange
+        raise ValueError(
+            f"local_steps={run.local_steps} are more than the {run.steps} steps of the run, so "
+            "that nothing would be sent: use fewer"
+        )
+
+
+def _check_method_of(theorem: Theorem, method: Method, d: int) -> None:
+    """A theorem's step is for messages as good as it says; those of unbiased ones for theirs."""
+    c, made_for = method.compresses, MADE_FOR.get(theorem.method)
+    if made_for is None:
+        bounded = theorem.method != "gd" and c.guarantee in ("pathwise", "expectation")
+        if bounded and theorem.delta > c.delta(d) * (1 + 1e-9):
+            raise ValueError(
+                f"the theorem's delta = {theorem.delta:.4g} is more than that of {c} at d = {d}: "
+                f"use delta={c.delta(d):.4g}"
+            )
+        return
+    if not isinstance(method, made_for) or method.momentum:
+        raise ValueError(
+            f"the theorem is about {made_for.__name__} without momentum: give a number as lr"
+        )
+    if theorem.omega < method.omega(d) * (1 - 1e-9):
+        raise ValueError(
+            f"the theorem's omega = {theorem.omega:.4g} is less than that of {c} at d = {d}: use "
+            f"omega={method.omega(d):.4g}"
+        )
+    if isinstance(method, MARINA) and theorem.probability > method.probability:
+        raise ValueError(
+            f"the theorem's probability = {theorem.probability} is more than that of MARINA: use "
+            f"probability={method.probability}"
+        )
 
 
 def _check_theorem(theorem: Theorem, team: Team) -> None:
@@ -71,6 +124,9 @@ def _check_theorem(theorem: Theorem, team: Team) -> None:
         raise ValueError(
             "the theorem has all workers, and all messages, at every step: give a number as lr"
         )
+    if team.downlink is not None or team.local is not None:
+        unknown = "downlink" if team.local is None else "local steps"
+        raise ValueError(f"the theorem knows of no {unknown}: give a number as lr")
     if team.compresses.joint and theorem.workers > 1:
         raise ValueError(
             f"{team.compresses} draws alike for all workers, so their number does not help: use "

@@ -3,7 +3,9 @@
 Every method does, in this order: g, + weight_decay*x, momentum, then its own step. Letters as in
 the paper (arXiv 1901.09847, Algorithms 1 and 2), all of shape (R, d) with R replicates: x iterate,
 g gradient, e memory (what has not been sent yet), p corrected gradient, m momentum buffer. The
-same step runs n workers at once, whose arrays are (R, n, d): see :mod:`efsgd.methods.team`.
+same step runs n workers at once, whose arrays are (R, n, d): see :mod:`efsgd.methods.team`. Two
+axes are n vectors that know nothing of each other; compressors that draw for all workers of a
+replicate need three, (1, n, d) for one.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ class Update(NamedTuple):
     p: Array  # what was to be sent, in units of x
     sent: Array  # what was sent of it; with Algorithm 2, what was subtracted from x
     given: Array  # what the compressor was given
-    drawn: Any = None  # what it drew
+    drawn: Any = None  # what it drew, and found out with the other workers
     dense: Array | None = None  # whose message was ``given`` itself, uncompressed; of x.shape[:-1]
 
 
@@ -221,6 +223,11 @@ class Method:
         """The gradient of f that is known, (R, d): g, or with several workers their mean."""
         return g
 
+    @property
+    def needs_full_gradients(self) -> bool:
+        """Whether noise in the gradients adds up in its estimates without bound."""
+        return False
+
     def check_absence(self) -> None:
         """Raise ValueError where the method cannot do without the messages of some workers."""
 
@@ -249,7 +256,7 @@ class Method:
     def compress(self, v: Array, memory: Memory, rng: Generator) -> tuple[Array, Any, Any]:
         """C(v), what was drawn for it, and the compressor's own state for the next step."""
         c = self.compresses
-        drawn = c.draw(v.shape, rng, memory.warm)
+        drawn = c.joined(v, c.draw(v.shape, rng, memory.warm))
         return c.apply(v, drawn), drawn, c.next_state(v, drawn)
 
     def direction(self, x: Array, g: Array, m: Array | None) -> tuple[Array, Array | None]:

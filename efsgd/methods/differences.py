@@ -44,6 +44,11 @@ class Differences(Method):
         """True."""
         return True
 
+    @property
+    def needs_full_gradients(self) -> bool:
+        """True but for DIANA: what is sent is the difference of two gradients, noise and all."""
+        return True
+
     def omega(self, d: int) -> float:
         """omega of the compressor; 0 for the identity."""
         return 0.0 if isinstance(self.compressor, Identity) else self.compressor.omega(d)
@@ -76,11 +81,20 @@ class DIANA(Differences):
         if self.alpha is not None:
             positive("alpha", self.alpha, 1.0)
 
+    @property
+    def needs_full_gradients(self) -> bool:
+        """False: h follows the gradient, and is no sum of differences."""
+        return False
+
     def check(self, d: int) -> None:
         """Refuse an alpha beyond 1/(1 + omega), where h need not follow g."""
         most = 1 / (1 + self.omega(d))
         if self.alpha is not None and self.alpha > most * (1 + 1e-12):
             raise ValueError(f"alpha must be at most 1/(1 + omega) = {most:.4g}, not {self.alpha}")
+
+    def learning(self, d: int) -> float:
+        """The alpha in use at dimension d."""
+        return self.alpha or 1 / (1 + self.omega(d))
 
     def step(self, x: Array, g: Array, memory: Memory, lr: StepSize, rng: Generator) -> Update:
         """One step along h and the compressed difference."""
@@ -88,8 +102,8 @@ class DIANA(Differences):
         assert memory.h is not None  # made by start
         difference = g - memory.h
         change, drawn, warm = self.compress(difference, memory, rng)
-        alpha = self.alpha or 1 / (1 + self.omega(g.shape[-1]))
-        after = Memory(m=m, warm=warm, h=memory.h + alpha * change)
+        learnt = self.learning(g.shape[-1]) * change
+        after = Memory(m=m, warm=warm, h=memory.h + learnt)
         sent = lr * change
         x = x - (lr * memory.h + sent)
         return Update(x, after, g, lr * difference, sent, difference, drawn)
@@ -108,7 +122,8 @@ class MARINA(Differences):
 
     One coin for all workers decides whether they send their gradients whole, which the first step
     always does (Gorbunov, Burlachenko, Li, Richtarik, Algorithm 1, with full gradients). The mean
-    of the h is unbiased around the gradient only from the last whole message on. For an L-smooth f
+    of the h is unbiased around the gradient only from the last whole message on. Noise of gradients
+    adds up in h until then: batches are refused. For an L-smooth f
     it takes the step 1/(L (1 + sqrt((1-p) omega/(p n)))): ``efsgd.schedules.Theorem("marina")``.
     """
 
@@ -147,7 +162,8 @@ class DASHA(Differences):
     """h <- h + C(g - g_last - a (h - g_last)), x <- x - lr h (Tyurin, Richtarik, arXiv 2202.01268).
 
     Algorithm 1 with full gradients (no PAGE, no MVR): no message is ever whole, and a = 1/(1 + 2
-    omega), which None stands for, pulls h to the gradient. Starts from h = g_last = 0, as if the
+    omega), which None stands for, pulls h to the gradient; that of noise it lets pass, so that
+    batches are refused. Starts from h = g_last = 0, as if the
     gradient had been 0 before. For an L-smooth f it takes the step
     1/(L (1 + sqrt(16 omega (1 + 2 omega)/n))): ``efsgd.schedules.Theorem("dasha")``. A worker that
     is absent, or whose message was lost, goes on from what it last sent; the method with a theorem

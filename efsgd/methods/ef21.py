@@ -36,6 +36,8 @@ class EF21(Estimates):
     The memory e = g - h, in units of g, is what the estimate lacks: |e| <= sqrt(1-delta) |g - h|
     with the h before the step. It is only watched, and there is no virtual iterate. For a linear
     compressor and a constant step size this is EFSGD. Momentum, if any, comes before compression.
+    Several workers with ``downlink=EF21(c)`` are EF21-BC (Fatkhullin, Sokolov, Gorbunov, Li,
+    Richtarik, arXiv 2110.03294): the server keeps an estimate of the mean of their h.
     """
 
     @property
@@ -65,7 +67,8 @@ class EF21SGDM(EF21):
 
     ``momentum`` is mu = 1 - eta in the paper's letters. Unlike heavy-ball momentum the new gradient
     is weighted by 1 - mu, so that v is a mean of gradients and tames their noise. It is the same as
-    EF21 with ``dampening`` equal to ``momentum``.
+    EF21 with ``dampening`` equal to ``momentum``. Of several workers one that is absent at the very
+    first step starts from v = 0 instead.
     """
 
     momentum: float = field(default=0.9, kw_only=True)

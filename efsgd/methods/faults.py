@@ -9,12 +9,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong between workers and server, drawn afresh at each step.
+    """What goes wrong on the way to the server, drawn afresh at each step.
 
     A message is lost with probability ``loss``, and its sender learns of it: EFSGD keeps all of it
     in e, and estimates h stay as they are on both sides. A worker stays silent with probability
     ``silence``, as one that is too slow: it takes no part in the step, and its memory waits. The
     server divides by the number of workers that it asked, so that what does not come counts as 0.
+    What the server sends is never lost, and all workers receive it. With local steps silence is
+    drawn once a round, and loss at each exchange.
     """
 
     loss: float = 0.0

@@ -19,7 +19,7 @@ from efsgd.methods.base import Mean, Memory, Method, StepSize, Update
 from efsgd.methods.faults import Faults
 from efsgd.methods.local import LocalSteps
 from efsgd.methods.sgd import SGD
-from efsgd.methods.team_pieces import each, move_in_groups, separable
+from efsgd.methods.team_pieces import each, move_in_groups, overwritable, separable
 from efsgd.methods.team_state import Exchange, Streams, TeamMemory, TeamUpdate
 
 
@@ -89,9 +89,13 @@ class Team:
         """The memories before the first step from x (R, d)."""
         rows = np.repeat(x[:, None], self.workers, axis=1)
         parts = [slice(None)] if self.local is None else self.local.parts(x.shape[-1])
-        worker = self.worker
+        workers = tuple(self.worker.start(rows[..., part]) for part in parts)
+        weights = self._weights
+        warm = None if weights is None else self.compresses.first_state(weights)
+        if warm is not None:
+            workers = tuple(memory._replace(warm=warm) for memory in workers)
         memory = TeamMemory(
-            workers=tuple(worker.start(rows[..., part]) for part in parts),
+            workers=workers,
             server=tuple((self.server or SGD()).start(x[:, part]) for part in parts),
         )
         if self.local is None:
@@ -149,7 +153,12 @@ class Team:
     ) -> tuple[Array, TeamMemory]:
         """The new x and memory of the same step; a large team's ``memory`` is overwritten."""
         alike = self.local is None and self.weights is None and self.faults == Faults()
-        if not (alike and self.asked == self.workers and separable(self.worker, g.shape)):
+        if not (
+            alike
+            and self.asked == self.workers
+            and separable(self.worker, g.shape)
+            and overwritable(self.worker, x, g, memory.workers[0], lr)
+        ):
             update = self.step(x, g, memory, lr, rng)
             return update.x, update.memory
         move = move_in_groups(self.worker, x, g, memory.workers[0], lr, rng.workers)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from efsgd.arrays import Array, Generator
+from efsgd.compressors.base import Compressor
 from efsgd.compressors.signs import Sign
+from efsgd.methods.base import Method, StepSize
 from efsgd.methods.faults import Faults
 from efsgd.methods.local import LocalSteps
 from efsgd.methods.team import Team
+from efsgd.methods.team_pieces import each
 
 
 def check_team(team: Team, d: int) -> None:
@@ -19,13 +25,17 @@ def check_team(team: Team, d: int) -> None:
     _check_server(team, d)
     if team.asked < team.workers or team.faults != Faults():
         worker.check_absence()
+        remembers = worker.feeds_back or worker.keeps_estimates
+        if team.faults.loss and remembers and type(worker).undelivered is Method.undelivered:
+            raise ValueError(
+                f"{type(worker).__name__} does not say what a worker remembers whose message was "
+                "lost: define undelivered, or use loss=0"
+            )
         if method.compresses.joint and method.compresses.warm:
-            raise ValueError(f"{method.compresses} needs the messages of all workers")
-    if team.weights is not None and method.compresses.joint and method.compresses.warm:
-        raise ValueError(
-            f"{method.compresses} takes the mean of workers that count alike, and these "
-            "do not: use equal shares"
-        )
+            raise ValueError(
+                f"{method.compresses} needs the messages of all workers: leave participation and "
+                "faults out"
+            )
     if team.local is not None and team.local.fragments > 1:
         _check_fragments(team, team.local.fragments)
 
@@ -38,7 +48,7 @@ def _check_exchange(team: Team) -> None:
             f"{cure} say whose momentum it is: use LocalSteps(inner=SGD(momentum=...)), or its "
             "exchange or outer"
         )
-    if isinstance(team.method.compresses, Sign):
+    if _unscaled(team.method.compresses):
         raise ValueError(
             f"{cure} unscaled signs would move x by 1 whatever lr is: use scaled ones, or "
             "LocalSteps(exchange=..., outer_lr=...)"
@@ -55,8 +65,11 @@ def _check_server(team: Team, d: int) -> None:
         )
     if team.server is not None:
         team.server.check(d)
+        if type(team.server).answer is not Method.answer:
+            name = type(team.server).__name__
+            raise ValueError(f"{name} answers with another x than the server's: use EFSGD")
         in_units_of_x = team.method.server_lr == 1 and team.downlink is not None
-        if in_units_of_x and isinstance(team.server.compresses, Sign):
+        if in_units_of_x and _unscaled(team.server.compresses):
             raise ValueError(
                 "downlink sends unscaled signs of what is in units of x, so lr would not count: "
                 "use scaled ones"
@@ -65,6 +78,49 @@ def _check_server(team: Team, d: int) -> None:
             raise ValueError(
                 "the server sees no x to decay: give weight_decay to the workers' method"
             )
+
+
+def check_apart(team: Team, x: Array, g: Array, lr: StepSize) -> None:
+    """Raise ValueError where a step or compressor of one's own mixes the vectors of two workers.
+
+    It is tried on the gradients g (R, n, d) of two workers, together and each alone; what draws
+    random numbers is not.
+    """
+    if g.shape[1] < 2:
+        return
+    rate = each(lr if np.ndim(lr) == 0 else np.asarray(lr)[:1])
+    for method in {team.worker, team.worker if team.local is None else team.local.inner}:
+        chain = _chain(method.compresses)
+        ours = all(type(part).__module__.startswith("efsgd.") for part in (method, *chain))
+        if ours or method.compresses.random or method.compresses.joint:
+            continue
+        rng = np.random.default_rng(0)
+        unused = str(rng.bit_generator.state)
+
+        def sent(rows: slice, method: Method = method, rng: Generator = rng) -> Array:
+            start = np.repeat(x[:1, None], rows.stop - rows.start, axis=1)
+            return method.step(start, g[:1, rows], method.start(start), rate, rng).x
+
+        pair = sent(slice(0, 2))
+        alone = np.concatenate([sent(slice(0, 1)), sent(slice(1, 2))], axis=1)
+        if str(rng.bit_generator.state) == unused and not np.allclose(
+            pair, alone, rtol=1e-6, atol=0, equal_nan=True
+        ):
+            raise ValueError(
+                f"{method} mixes the vectors of two workers: their arrays are (R, n, d), so work "
+                "along the last axis, as with axis=-1"
+            )
+
+
+def _chain(c: Compressor) -> list[Compressor]:
+    """The compressor and those inside it."""
+    inner = getattr(c, "compressor", None)
+    return [c, *([] if inner is None else _chain(inner))]
+
+
+def _unscaled(c: Compressor) -> bool:
+    """Whether what it sends is the same for v and 2v, as at the core of ``blockwise:4,sign``."""
+    return any(isinstance(part, Sign) for part in _chain(c))
 
 
 def _check_fragments(team: Team, fragments: int) -> None:

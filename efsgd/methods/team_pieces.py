@@ -3,67 +3,49 @@
 A step makes about ten arrays of the size (R, n, d). Where these leave the cache, the memory's speed
 decides, and the system's, which fills every new page with zeros. So the workers of a large team
 step in groups, each group to the end, and their memories are overwritten; the bits are those of one
-step of all.
+step of all, and so are the draws. What a group does is in :mod:`efsgd.methods.team_steps`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from efsgd.arrays import Array, Generator
 from efsgd.methods.base import Memory, Method, StepSize
-from efsgd.methods.ef21 import EF21
-from efsgd.methods.feedback import EFSGD
-from efsgd.methods.sgd import SGD, CompressedSGD, SignSGD
+from efsgd.methods.team_steps import STEPS, Told
 
 GROUP = 2**17  # entries (R, m, d) of the workers that step together: these stay in the cache
-LONG = 2**12  # entries of a vector that take longer to add than to call
-SEPARATE = (SGD, EFSGD, EF21, CompressedSGD, SignSGD)  # each move is one mean over the workers
 
-
-class RunningMean:
-    """The mean of rows that come some at a time: after the last ones it is that of all n.
-
-    It takes the place of :class:`efsgd.methods.Mean` where all count alike and all arrived, and
-    adds in the same order.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self.total: Array | None = None
-
-    def of_all(self, rows: Array) -> Array:
-        """The sum of these rows (R, m, d) and all before, divided by n: (R, d)."""
-        if self.total is None:
-            self.total = rows.sum(1)
-        elif rows.shape[-1] < LONG:
-            self.total = np.concatenate([self.total[:, None], rows], axis=1).sum(1)
-        else:
-            for i in range(rows.shape[1]):
-                self.total += rows[:, i]
-        mean: Array = self.total / self.workers
-        return mean
-
-    of_arrived = of_all
+Part = tuple[slice, slice]  # some replicates, some of their workers
 
 
 def separable(method: Method, shape: tuple[int, ...]) -> bool:
     """Whether workers with gradients of this shape (R, n, d) are to step in groups."""
     c = method.compresses
-    alone = type(method) in SEPARATE and not (method.momentum or c.random or c.joint or c.warm)
-    return alone and math.prod(shape) > GROUP and shape[-1] > 1
+    alone = type(method) in STEPS and c.draws_in_order and not (c.joint or c.warm)
+    return alone and math.prod(shape) > GROUP // 8 and shape[-1] > 1  # less stays there anyway
 
 
-def groups(shape: tuple[int, ...]) -> Iterator[slice]:
-    """The workers that step together, of all with gradients (R, n, d)."""
+def overwritable(method: Method, x: Array, g: Array, memory: Memory, lr: StepSize) -> bool:
+    """Whether a step may overwrite ``memory``: it makes no array anew, nor of another dtype."""
+    dtypes = {part.dtype for part in (x, g, *memory.arrays())}
+    alike = len(dtypes) == 1 and np.result_type(lr, x) == x.dtype
+    return alike and not (method.momentum and memory.m is None)
+
+
+def groups(shape: tuple[int, ...]) -> Iterator[list[Part]]:
+    """The workers that step together, of all with gradients (R, n, d), in their order in memory.
+
+    In lists, each with all workers of the same replicates.
+    """
     replicates, n, d = shape
-    size = max(1, GROUP // (replicates * d))
-    for start in range(0, n, size):
-        yield slice(start, start + size)
+    together = max(1, GROUP // (n * d))
+    size = max(1, GROUP // d) if together == 1 else n
+    for r in range(0, replicates, together):
+        yield [(slice(r, r + together), slice(i, i + size)) for i in range(0, n, size)]
 
 
 def each(lr: StepSize) -> StepSize:
@@ -78,17 +60,18 @@ def move_in_groups(
 
     ``g`` is (R, n, d), and ``worker`` separable.
     """
-    mean: Any = RunningMean(g.shape[1])
-    move = x
-    for group in groups(g.shape):
-        before = _of_group(memory, group)
-        rows = worker.step(x[:, None], g[:, group], before, each(lr), rng)
-        move = worker.mean_move(x[:, None], before, rows, rows.memory, lr, mean)
-        for whole, some in zip(memory.arrays(), rows.memory.arrays(), strict=True):
-            whole[:, group] = some
-    return move
+    step = STEPS[type(worker)]
+    moves = []
+    for parts in groups(g.shape):
+        told, replicates = Told(), parts[0][0]
+        own_lr = lr if np.ndim(lr) == 0 else np.asarray(lr)[replicates]
+        for part in parts:
+            own = _of_part(memory, part)
+            step(worker, x[replicates, None], g[part], own, each(own_lr), rng, told)
+        moves.append(told.move(g.shape[1], own_lr))
+    return np.concatenate(moves)
 
 
-def _of_group(memory: Memory, group: slice) -> Memory:
-    """The memories of some workers, as views of that of all."""
-    return memory.map(lambda whole: whole[:, group])
+def _of_part(memory: Memory, part: Part) -> Memory:
+    """The memories of some workers, as views of those of all."""
+    return memory.map(lambda whole: whole[part])

@@ -62,7 +62,7 @@ def _limit(results: Results, kind: str) -> Verdict:
 def _outside(results: Results) -> Verdict:
     """Where the mean difference is 0 no outer optimiser moves."""
     step = results[f"{SORTED}, {OUTSIDE}, {HS[0]}"]["step"][-1]
-    enough = [H for H in HS if 1 < H <= step // MANY]
+    enough = [H for H in HS if step >= MANY * H]
     off = worse(0.0, np.array([off_limit(results, SORTED, OUTSIDE, H) for H in enough]))
     text = f"{HEAD}{SORTED}, DiLoCo, H = {', '.join(map(str, enough))}: distance from the same"
     return claim(text, SOURCE, off, "<=", 1e-9)

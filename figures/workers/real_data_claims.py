@@ -36,6 +36,7 @@ def verdicts(results: Results) -> list[Verdict]:
         *(row for by in SHARES for row in _full(results, by)),
         *(row for by in SHARES for row in _batches(results, by)),
         _apart(results),
+        _bytes(results),
     ]
 
 
@@ -99,6 +100,17 @@ def _gaps(results: Results, by: str) -> Verdict:
         rows.append(f"{name} {gap:.2g} ({float(result['lr']):g}, {sent / 1000:.3g})")
     text = f"{HEAD}{by}, batches: long-run gap (tuned step size, kB that a worker sends)"
     return observation(text, SEEN, ", ".join(rows))
+
+
+def _bytes(results: Results) -> Verdict:
+    """What EF saves: indices take their part of the bytes."""
+    sent = {
+        name: np.array([results[f"{by}, {BATCHES}, {name}"]["bytes_worker"][-1] for by in SHARES])
+        for name in (FEEDBACK, "SGD")
+    }
+    most = worse(0.0, sent[FEEDBACK] / sent["SGD"])
+    text = "breast cancer, batches: bytes of a worker, EF over SGD, largest"
+    return claim(text, SEEN, most, "<=", 0.2)
 
 
 def _apart(results: Results) -> Verdict:

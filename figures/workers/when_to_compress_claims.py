@@ -16,6 +16,9 @@ from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.make import Results
 from efsgd.figures.workers.when_to_compress_work import (
     A_STEP,
+    AWAITED,
+    DOWN,
+    IMPATIENT,
     NAMES,
     SERVER,
     SHARE,
@@ -24,6 +27,8 @@ from efsgd.figures.workers.when_to_compress_work import (
     STRAGGLING,
     TABLE,
     TO_A_LOSS,
+    UNEVEN,
+    WORKERS,
 )
 from efsgd.results import Result
 
@@ -31,6 +36,7 @@ HALF_OF_TWO = math.sqrt(2)  # what is off by less is nearer to right than to a f
 TCP_OF_A_FRAME = 1460 / 1514  # bytes: an Ethernet frame, less the headers of Ethernet, IP and TCP
 ROUNDED = 0.02  # of the bytes in the table, which has two or three digits
 CLOSE = 0.02  # of a closed form that neglects computing and latency
+SOME_RATES = (1e7, 1e8, 1e9, 1e10, 1e11, 4e11)  # bits per second, of observations
 SOURCE, SEEN = "derived here", "measured here"
 
 
@@ -41,6 +47,7 @@ def verdicts(results: Results) -> list[Verdict]:
         *_table(results[TABLE]),
         *_regions(of_a_step),
         *_at_the_slowest_link(of_a_step),
+        *_on_faster_links(of_a_step),
         *_phases_keep_on(of_a_step),
         *_to_a_loss(to_a_loss),
         _edges(to_a_loss),
@@ -53,7 +60,9 @@ def _steps(result: Result) -> list[Verdict]:
     """How many steps the methods need: counted, of a few runs, and no claim."""
     rows = []
     for name, steps, factor in zip(NAMES, result["steps"], result["factor"], strict=True):
-        text = f"{name}: steps to {SHARE:.0%} of the first gap, {len(steps)} runs, over plain SGD's"
+        every = result.spec["needed"]["runs"][0]["record"]
+        text = f"{name}: steps to {SHARE:.0%} of the first gap, {len(steps)} runs, all looked at "
+        text += f"every {every} steps, over plain SGD's"
         least, most = f"{steps.min():g}", f"{steps.max():g}"
         measured = (
             f"median {np.median(steps):g}, from {least} to {most}: counted as {factor:.2f} times"
@@ -71,6 +80,8 @@ def _table(result: Result) -> list[Verdict]:
     held_out = f"{text}100 Mbit/s, fitted at 1 Gbit/s: "
     bytes_sent = "MB that a worker sends, 7 methods, 4 workers: off the table relatively"
     everything = f"{np.median(ratio):.3f} and {ratio.max():.3f}"
+    two = (result["predicted"] / result["seconds"])[:, 0, 1]
+    signed = f"{two.min():.3f} to {two.max():.3f}, {(two > 1).sum()} of {two.size} above 1"
     payload, crowding = float(result["payload"]), float(result["crowding"])
     return [
         claim(f"{held_out}largest", SOURCE, float(predicted.max()), "<=", HALF_OF_TWO),
@@ -82,6 +93,8 @@ def _table(result: Result) -> list[Verdict]:
         claim("the same: at least none", SOURCE, crowding, ">=", 1.0),
         observation(f"{held_out}median", SOURCE, f"{np.median(predicted):.3f}"),
         observation(f"{text}both rates: median, largest", SOURCE, everything),
+        observation("the model's step over the measured one, 7 methods, 2 workers, 100 Mbit/s",
+                    SOURCE, signed),
     ]  # fmt: skip
 
 
@@ -98,10 +111,10 @@ def _regions(result: Result) -> list[Verdict]:
     hides = _on_the_wire(result) * (1 - 1 / longest) <= hidden
     text = "pairs of n and rate: plain SGD is first, but not where W (1 - 1/H) hides, or conversely"
     compresses = np.array([scheme["share"] < 1 for scheme in spec["schemes"]])
-    fast, slow = first[np.array(spec["ns"]) <= 8, -1], first[several, 0]
+    fast, slow = first[:, -1], first[several, 0]
     return [
         claim(f"{first.size} {text}", SOURCE, int(((first == 0) != hides).sum()), "==", 0),
-        claim("400 Gbit/s, n <= 8: n at which plain SGD is not first", SOURCE,
+        claim(f"400 Gbit/s, n to {spec['ns'][-1]}: n at which plain SGD is not first", SOURCE,
               int((fast != 0).sum()), "==", 0),
         claim("10 Mbit/s, n >= 2: n at which nothing that compresses is first", SOURCE,
               int((~compresses[slow]).sum()), "==", 0),
@@ -146,6 +159,30 @@ def _at_the_slowest_link(
     return rows
 
 
+def _on_faster_links(result: Result) -> list[Verdict]:
+    """What gathers pays at no rate longer than at the slowest one: its work counts, too."""
+    spec, rows = result.spec, list[Verdict]()
+    n, seconds = np.array(spec["ns"]), result["seconds"]
+    some = [int(np.argmin(abs(np.array(spec["rates"]) - rate))) for rate in SOME_RATES]
+    rates = ", ".join(f"{rate / 1e9:g}" for rate in SOME_RATES)
+    few = int(np.argmin(abs(n - WORKERS)))
+    for i, (name, scheme) in enumerate(zip(NAMES, spec["schemes"], strict=True)):
+        times = seconds[0] / seconds[i]
+        if scheme["exchange"] == "gather":
+            last = np.where(times < 1, 0, n[:, None]).max(axis=0)  # and where it is NaN
+            text = f"{name}: last n at which it is as fast as plain SGD"
+            largest = float(last.max() * scheme["share"] / 2)
+            rows += [
+                claim(f"{text}, over 2 b/b_c, largest at any rate", SOURCE, largest, "<=", 1.0),
+                observation(f"{text}, at {rates} Gbit/s", SOURCE, ", ".join(map(str, last[some]))),
+            ]
+        elif scheme["exchange"] == "two-phase":
+            found = ", ".join(f"{value:.1f}" for value in times[few, some])
+            text = f"{name}, n = {n[few]}: plain SGD over it at {rates} Gbit/s"
+            rows.append(observation(text, SOURCE, found))
+    return rows
+
+
 def _phases_keep_on(result: Result) -> list[Verdict]:
     """In two phases it never stops paying, if steps are as many."""
     n, rows = result.spec["ns"][-1], []
@@ -176,9 +213,14 @@ def _edges(result: Result) -> Verdict:
 def _others(results: Results) -> list[Verdict]:
     """How much of the map of a step is another's if what it assumes is otherwise."""
     first, rows = results[A_STEP]["seconds"].argmin(axis=0), []
+    server = "all through one server with the same link, whose replies are as short as messages "
+    server += "and which works in no time"
+    slow = f"a gradient takes 1 + {STRAGGLING:g} E times as long, E exponential of mean 1"
     texts = {
-        SERVER: "all through one server with the same link",
-        STRAGGLERS: f"a gradient takes 1 + {STRAGGLING:g} E times as long, E exponential of mean 1",
+        SERVER: server,
+        UNEVEN: f"{server}, all links {DOWN:g} times as fast down",
+        STRAGGLERS: slow,
+        IMPATIENT: f"{slow}, and a step waits for the first {AWAITED:.0%} of the workers",
     }
     for name, text in texts.items():
         other = results[name]["seconds"].argmin(axis=0)

@@ -31,14 +31,17 @@ RATES = tuple(10 ** (i / 20) for i in range(140, 233))  # bits per second: 10 M 
 MACHINE = Machine(compute=0.01, copying=2e12)  # an accelerator, assumed
 LATENCY = 1e-5  # seconds, assumed
 
-D, ROWS, WORKERS, BATCH = 64, 1024, 8, 2  # of the runs that count steps; batches are a worker's
-STEPS, QUICK_STEPS, EVERY, SHARE = 600, 200, 2, 0.05
+D, ROWS, WORKERS, BATCH = 64, 1024, 8, 8  # of the runs that count steps; batches are a worker's
+STEPS, QUICK_STEPS, SHARE = 450, 300, 0.01
+EVERY = LOCAL_STEPS  # steps between records of all runs: all have as many chances to be there
 STEP_SIZES = (2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25)  # over 1/L
 REPLICATES, QUICK_REPLICATES = 16, 4  # of each; half of them choose the step size
 
 A_STEP, TO_A_LOSS, TABLE = "a step", "to a loss", "table"
-SERVER, STRAGGLERS = "a step, by a server", "a step, stragglers"
+SERVER, UNEVEN = "a step, by a server", "a step, by a server, slow up"
+STRAGGLERS, IMPATIENT = "a step, stragglers", "a step, stragglers, first 90 %"
 STRAGGLING = 0.2  # a worker takes compute (1 + 0.2 E), E exponential with mean 1
+AWAITED, DOWN = 0.9, 10.0  # of the workers; the rate down over that up
 
 
 def schemes() -> dict[str, Scheme]:
@@ -56,11 +59,19 @@ def cost_map() -> CostMap:
 
 
 def others() -> dict[str, Work]:
-    """The same map if all go through one server with such a link, and if some workers are slow."""
+    """The same map if all go through one server with such a link, and if some workers are slow.
+
+    Then once more with links that are slow up, and with steps that do not wait for all.
+    """
     plain = cost_map()
-    served = tuple(replace(scheme, exchange="server", messages=1) for scheme in plain.schemes)
+    served = replace(plain, schemes=tuple(replace(s, exchange="server") for s in plain.schemes))
     slow = replace(MACHINE, spread=STRAGGLING)
-    return {SERVER: replace(plain, schemes=served), STRAGGLERS: replace(plain, machine=slow)}
+    return {
+        SERVER: served,
+        UNEVEN: replace(served, down=DOWN),
+        STRAGGLERS: replace(plain, machine=slow),
+        IMPATIENT: replace(plain, machine=replace(slow, wait=AWAITED)),
+    }
 
 
 def needed(quick: bool, seed: int) -> StepsToLoss:
@@ -86,6 +97,6 @@ def needed(quick: bool, seed: int) -> StepsToLoss:
 
 
 def work(quick: bool, seed: int) -> Works:
-    """The map of a step, that of the steps to a loss, two others, and the table."""
+    """The map of a step, that of the steps to a loss, four others, and the table."""
     to_a_loss = CostToLoss(cost_map(), needed(quick, seed))
     return {A_STEP: cost_map(), TO_A_LOSS: to_a_loss, TABLE: MeasuredSteps(), **others()}

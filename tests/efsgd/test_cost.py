@@ -14,6 +14,7 @@ import pytest
 from mutants import edited
 
 from efsgd.cost import (
+    CostMap,
     Link,
     Machine,
     Scheme,
@@ -31,6 +32,7 @@ from efsgd.cost import (
 )
 
 UNIT = Link.symmetric(8.0)  # one byte a second
+PARTS = 200  # of a simulated message
 IDLE = Machine(compute=0.0, copying=1.0)
 
 
@@ -121,12 +123,38 @@ def check_two_phase_doubling(n):
     assert doubling("two-phase", n) == both(bruck(n), gathered_chunks(n))
 
 
+def passed_in(n: int, size: float, own: float, shared: float) -> float:
+    """Seconds until n messages, cut into PARTS, have passed ways of their own and a shared one.
+
+    A part waits until the shared way is free; the messages take turns.
+    """
+    free, part = 0.0, size / PARTS  # when the shared way is
+    for ready in (k * part / own for k in range(1, PARTS + 1)):
+        for _ in range(n):
+            free = max(free, ready) + part / shared
+    return free
+
+
+def passed_out(n: int, size: float, shared: float, own: float) -> float:
+    """The other way round: from a shared way in turns to those of their own."""
+    there, now, part = [0.0] * n, 0.0, size / PARTS
+    for i in range(PARTS * n):
+        now += part / shared
+        there[i % n] = max(there[i % n], now) + part / own
+    return max(there)
+
+
 def check_server(n):
-    """Event by event: a message starts when its sender has the bytes and the server is free."""
+    """Part by part: 1 byte a second from a worker, 3 into the server, 5 out of it, 2 to a worker.
+
+    Cut into parts they are late by at most one. Each of three messages has both latencies.
+    """
     link, server = Link(up=8.0, down=16.0, latency=0.25), Link(up=40.0, down=24.0, latency=9.0)
-    came = max(n * 10 / 3, 10 / 1)  # 10 bytes each: 3 bytes a second in, 1 from a worker
-    left = max(n * 6 / 5, 6 / 2)
-    assert by_server(n, 10.0, 6.0, link, server) == pytest.approx(came + left + 0.5, rel=1e-15)
+    sent = passed_in(n, 10.0, own=1.0, shared=3.0) + passed_out(n, 6.0, shared=5.0, own=2.0)
+    late = 10 / PARTS + 6 / PARTS
+    for messages in (1, 3):
+        seconds = by_server(n, 10.0, 6.0, link, server, messages)
+        assert 0 <= sent + 0.5 * messages - seconds <= late
 
 
 def check_slower_way(n):
@@ -213,6 +241,9 @@ WRONG = [  # a formula, what is changed in it, and who must notice
     (collectives.by_server, "receiving(n * size)", "receiving(size)", check_server),
     (collectives.by_server, "sending(n * reply)", "receiving(n * reply)", check_server),
     (collectives.by_server, "2 * link", "link", check_server),
+    (collectives.by_server, "messages * 2", "2", check_server),
+    (collectives.by_server, "link.sending(size)", "0", check_server),
+    (collectives.by_server, "link.receiving(reply)", "0", check_server),
     (collectives.fastest, "messages * rounds", "rounds", check_fastest),
     (collectives.fastest, "np.minimum", "np.maximum", check_fastest),
     (machines.Link.seconds, "8 * size", "size", check_fastest),
@@ -249,16 +280,17 @@ def test_harmonic_numbers_are_sums(n):
     assert harmonic(n) == pytest.approx(math.fsum(1 / k for k in range(1, n + 1)), rel=1e-14)
 
 
+@pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize(
     ("n", "wait", "m"), [(10, 1.0, 10), (10, 0.9, 9), (7, 0.5, 4), (3, 0.1, 1)]
 )
-def test_waiting_is_the_mean_of_sorted_draws(n, wait, m):
+def test_waiting_is_the_mean_of_sorted_draws(n, wait, m, k):
     machine = Machine(compute=2.0, copying=1.0, spread=0.5, wait=wait)
     assert machine.awaited(n) == m
-    draws = 2 * (1 + 0.5 * np.random.default_rng(0).exponential(size=(20_000, n)))
+    draws = 2 * (k + 0.5 * np.random.default_rng(0).exponential(size=(k, 20_000, n)).sum(0))
     longest = np.sort(draws, axis=1)[:, m - 1]
     error = longest.std(ddof=1) / math.sqrt(longest.size)
-    assert abs(machine.slowest(n) - longest.mean()) <= 4 * error
+    assert abs(machine.slowest(n, k) - longest.mean()) <= 4 * error
 
 
 def test_a_share_of_workers_is_not_rounded_up():
@@ -269,14 +301,15 @@ def test_a_share_of_workers_is_not_rounded_up():
 
 @pytest.mark.parametrize("n", [1, 2, 50, 10**5])
 def test_the_integral_gives_harmonic_numbers_for_one_gradient(n):
-    assert machines._longest_sum(n, 1) == pytest.approx(harmonic(n), rel=1e-6)
+    assert machines._late_sum(n, n, 1) == pytest.approx(harmonic(n), rel=1e-6)
 
 
 def test_waiting_after_local_steps():
     """Of one worker the mean; the largest of two sums of two is 4 less int (e^-t (1+t))^2 = 5/4."""
     for k in (1, 2, 30, 300):
-        assert machines._longest_sum(1, k) == pytest.approx(k, rel=1e-6)
-    assert machines._longest_sum(2, 2) == pytest.approx(4 - 5 / 4, rel=1e-8)
+        assert machines._late_sum(1, 1, k) == pytest.approx(k, rel=1e-6)
+    assert machines._late_sum(2, 2, 2) == pytest.approx(4 - 5 / 4, rel=1e-8)
+    assert machines._late_sum(2, 1, 2) == pytest.approx(5 / 4, rel=1e-8)
     machine = Machine(compute=3.0, copying=1.0, spread=0.1)
     assert machine.slowest(2, 2) == pytest.approx(3 * (2 + 0.1 * 2.75), rel=1e-8)
 
@@ -315,10 +348,30 @@ def test_no_more_is_hidden_than_is_sent():
 
 
 def test_who_is_not_awaited_sends_nothing():
-    """Of four workers the first two: the second of four exponentials is at 1/4 + 1/3."""
+    """Of four workers the first two: the second of four exponentials is at 1/4 + 1/3.
+
+    Two messages are decoded.
+    """
     machine = Machine(compute=1.0, copying=1.0, spread=1.0, wait=0.5)
-    seconds = step_seconds(Scheme("gather"), n=4, size=10.0, link=UNIT, machine=machine)
-    assert seconds == pytest.approx(1 + 1 / 4 + 1 / 3 + 10, rel=1e-14)
+    scheme = Scheme("gather", encode=3.0, decode=2.0)
+    seconds = step_seconds(scheme, n=4, size=10.0, link=UNIT, machine=machine)
+    assert seconds == pytest.approx(1 + 1 / 4 + 1 / 3 + 10 + (3 + 2 * 2) * 10, rel=1e-14)
+
+
+def test_with_alike_workers_it_does_not_matter_how_many_are_awaited_for_local_steps():
+    for wait in (0.5, 1.0):
+        assert Machine(compute=2.0, copying=1.0, wait=wait).slowest(4, 3) == 6
+
+
+def test_a_map_counts_steps_and_the_way_down():
+    """Two bytes at one a second up; a server hears one from each of two workers ten times as fast.
+
+    Its own sending is as slow as theirs.
+    """
+    twice, served = Scheme("ring", steps=2.0), Scheme("server")
+    seconds = CostMap((Scheme("ring"), twice, served), (2,), (8.0,), 2.0, 0.0, IDLE, 10.0).compute()
+    ring = 2.0 * (2 - 1) / 2 * 2
+    np.testing.assert_allclose(seconds["seconds"][:, 0, 0], [ring, 2 * ring, 2 + 4], rtol=1e-14)
 
 
 def test_a_server_takes_message_after_message():
@@ -328,6 +381,9 @@ def test_a_server_takes_message_after_message():
     np.testing.assert_allclose(seconds, [3 + 3, 2 * 4 * 3 / 2], rtol=1e-15)
     alone = step_seconds(Scheme("server", 0.5), n=4, **letters)
     assert alone == pytest.approx(2 * 4 * 3, rel=1e-15)
+    far = letters | {"link": Link.symmetric(8.0, latency=0.5)}
+    cut = step_seconds(Scheme("server", 0.5, messages=7), n=4, **far)
+    assert cut == pytest.approx(2 * 4 * 3 + 7 * 2 * 0.5, rel=1e-15)
 
 
 EVERY = [
@@ -403,10 +459,6 @@ REFUSED = [
     (lambda: Machine(1.0, 1.0, spread=math.inf), "spread must be finite and at least 0, not inf"),
     (lambda: Machine(1.0, 1.0, wait=0.0), r"wait must be in \(0, 1\], not 0"),
     (lambda: Machine(1.0, 1.0, wait=1.5), r"wait must be in \(0, 1\], not 1.5"),
-    (
-        lambda: Machine(1.0, 1.0, 1.0, 0.5).slowest(4, 2),
-        "wait must be 1 where 2 local steps .* 0.5",
-    ),
     (lambda: Scheme("tree"), "exchange must be ring, gather, two-phase or server, not 'tree'"),
     (lambda: Scheme("ring", 0.0), "share must be positive and finite, not 0"),
     (lambda: Scheme("ring", encode=-2.0), "encode must be finite and at least 0, not -2"),

@@ -552,6 +552,43 @@ def row_of(drawn: Any, r: int) -> Any:
 
 
 @either
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("c", [*JOINT, Scaled(PowerSGD(2), 0.5)], ids=str)
+def test_a_worker_of_a_step_encodes_what_it_has_sent(
+    c: Compressor, weighted: bool, dtype: type
+) -> None:
+    """With its row of what all found out; and a message of the mean is the mean of what was sent.
+
+    The mean is with the weights that the workers have, and its message as long as each of theirs.
+    """
+    x = np.random.default_rng(0).standard_normal((3, 4, 40)).astype(dtype)
+    weights = np.array([0.1, 0.2, 0.3, 0.4]) if weighted else np.full(4, 0.25)
+    first = c.first_state(weights) if weighted else None
+    drawn = c.draw(x.shape, np.random.default_rng(1), first)
+    y, joined = c.apply(x, drawn), c.joined(x, drawn)
+    assert same(c.apply(x, joined), y)
+    near = {"rtol": 0, "atol": 20 * np.finfo(dtype).eps * np.abs(y).max()}
+    lengths = set()
+    for r in range(3):
+        for i in range(4):
+            data = c.encode(x[r, i], drawn=row(row(joined, r), i))
+            np.testing.assert_allclose(efsgd.decode(data), y[r, i], **near)
+            lengths.add(len(data))
+        mean = c.encode((weights @ x[r]).astype(dtype), drawn=row(row(joined, r), 0))
+        np.testing.assert_allclose(efsgd.decode(mean), weights @ y[r], **near)
+        lengths.add(len(mean))
+    assert len(lengths) == 1
+    assert c.adds
+
+
+@pytest.mark.parametrize("c", [c for c in COMPRESSORS if not c.joint], ids=str)
+def test_messages_of_workers_apart_do_not_add(c: Compressor) -> None:
+    assert not c.adds
+    drawn = drawn_for(c, (2, 3, 40))
+    assert c.joined(np.ones((2, 3, 40)), drawn) is drawn
+
+
+@either
 @pytest.mark.parametrize("c", [Shared(RandK(3)), Shared(RandK(0.4, unbiased=True))], ids=str)
 def test_shared_is_randk_at_its_positions(c: Shared, dtype: type) -> None:
     x = np.random.default_rng(0).standard_normal((3, 4, 20)).astype(dtype)
@@ -628,6 +665,26 @@ def test_powersgd_sends_what_an_all_reduce_of_its_factors_gives(dtype: type) -> 
         np.testing.assert_allclose(y[r].mean(0).reshape(5, 6), P @ Q.T, rtol=eps, atol=eps)
         power = np.exp2(np.frexp(np.abs(x[r]).max())[1])
         np.testing.assert_allclose(state[r], np.broadcast_to(Q / power, (4, 6, 2)), atol=1e-12)
+
+
+@either
+@pytest.mark.parametrize("c", [PowerSGD(2), Scaled(PowerSGD(2), 0.5)], ids=str)
+def test_powersgd_of_workers_that_do_not_count_alike(c: Compressor, dtype: type) -> None:
+    """Both means of Algorithm 1 have the weights, at the first step and, carried on, at the next.
+
+    Two workers that count 2 and 1 are three that count alike, of which two have the same.
+    """
+    x = np.random.default_rng(0).standard_normal((2, 2, 30)).astype(dtype)
+    three = x[:, [0, 0, 1]]
+    drawn = c.draw(x.shape, np.random.default_rng(1), c.first_state(np.array([2 / 3, 1 / 3])))
+    alike: Any = c.draw(three.shape, np.random.default_rng(1))
+    eps = 1000 * np.finfo(dtype).eps
+    for step in range(3):
+        y, expected = c.apply(x + step, drawn), c.apply(three + step, alike)[:, 1:]
+        np.testing.assert_allclose(y, expected, rtol=eps, atol=eps)
+        drawn = c.draw(x.shape, None, c.next_state(x + step, drawn))
+        alike = c.draw(three.shape, None, c.next_state(three + step, alike))
+    assert np.array_equal(drawn[1], np.broadcast_to([2 / 3, 1 / 3], (2, 2)))
 
 
 def test_a_warm_powersgd_finds_the_largest_singular_vectors() -> None:

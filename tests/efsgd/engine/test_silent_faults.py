@@ -6,26 +6,43 @@ step size not count.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
 from efsgd.arrays import Array, Generator
-from efsgd.compressors import PowerSGD, RandK, Shared, Threshold, TopK
+from efsgd.compressors import (
+    Blockwise,
+    Compressor,
+    Identity,
+    RandK,
+    Scaled,
+    Shared,
+    Sign,
+    Threshold,
+    TopK,
+)
 from efsgd.engine.loop import Diverged
 from efsgd.engine.runs import Run, run
 from efsgd.methods import (
+    DASHA,
     DIANA,
+    EF21,
     EFSGD,
+    MARINA,
     SGD,
     CompressedSGD,
+    Faults,
     FullyCorrectiveEF,
     LocalSteps,
     MajorityVote,
+    Method,
     SignSGD,
     Team,
 )
+from efsgd.methods.base import Memory, Update
 from efsgd.schedules import Theorem
 
 
@@ -78,6 +95,8 @@ def test_a_gradient_that_is_not_finite_is_never_sent_as_if_it_were(
 
 UNBIASED = RandK(1, unbiased=True)
 DIANA_STEP = Theorem("diana", 1.0, 1.0, omega=2.0, workers=4)
+MARINA_STEP = Theorem("marina", 1.0, omega=2.0, probability=0.5)
+RARE = MARINA(UNBIASED, probability=0.1)
 
 
 @pytest.mark.parametrize(
@@ -86,10 +105,28 @@ DIANA_STEP = Theorem("diana", 1.0, 1.0, omega=2.0, workers=4)
         (Shifted(), DIANA(Shared(UNBIASED)), DIANA_STEP, {}, "use workers=1 in the theorem"),
         (Uneven(), DIANA(UNBIASED), DIANA_STEP, {}, "count as 1.43: use workers=1 in the theorem"),
         (Shifted(), DIANA(UNBIASED), DIANA_STEP, {"participation": 0.5}, "give a number as lr"),
+        (Shifted(), DIANA(UNBIASED), DIANA_STEP, {"faults": Faults(loss=0.1)}, "give a number"),
+        (Shifted(), DIANA(UNBIASED), DIANA_STEP, {"downlink": EFSGD()}, "knows of no downlink"),
+        (Shifted(), DIANA(UNBIASED), DIANA_STEP, {"local_steps": 5}, "knows of no local steps"),
+        (Shifted(), EF21(Identity()), Theorem("ef21", 1.0), {"downlink": EF21()}, "no downlink"),
+        (Shifted(), DIANA(UNBIASED, momentum=0.9), DIANA_STEP, {}, "DIANA without momentum"),
+        (Shifted(), EF21(), DIANA_STEP, {}, "is about DIANA without momentum"),
+        (Shifted(), DIANA(UNBIASED), Theorem("diana", 1.0, 1.0, omega=1.9), {}, "use omega=2"),
+        (Shifted(), RARE, MARINA_STEP, {}, "use probability=0.1"),
+        (Shifted(), EFSGD(TopK(1)), Theorem("ef", 1.0), {}, "use delta=0.3333"),
         (Shifted(), SignSGD(), 0.1, {"local_steps": 3}, "would move x by 1 whatever lr is"),
+        (Shifted(), CompressedSGD(Blockwise(Sign(), 2)), 0.1, {"local_steps": 3}, "whatever lr is"),
+        (
+            Shifted(),
+            EFSGD(),
+            0.1,
+            {"downlink": CompressedSGD(Scaled(Sign(), 0.5))},
+            "so lr would not count",
+        ),
+        (Shifted(), EFSGD(), 0.1, {"downlink": FullyCorrectiveEF()}, "answers with another x"),
+        (Shifted(), SGD(), 0.1, {"local_steps": 11}, "are more than the 10 steps of the run"),
         (Shifted(), SGD(momentum=0.9), 0.1, {"local_steps": 3}, "say whose momentum it is"),
         (Shifted(), EFSGD(), 0.1, {"downlink": SignSGD()}, "so lr would not count"),
-        (Uneven(), EFSGD(PowerSGD(1)), 0.1, {}, "takes the mean of workers that count alike"),
     ],
     ids=lambda value: None if isinstance(value, dict) else type(value).__name__,
 )
@@ -98,6 +135,78 @@ def test_what_would_go_wrong_silently_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Run(problem, method, lr, 10, workers=4, **options)
+
+
+@pytest.mark.parametrize("method", [RARE, DASHA(UNBIASED)], ids=["MARINA", "DASHA"])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_differences_of_noise_add_up_so_that_batches_are_refused(
+    method: Method, workers: int
+) -> None:
+    class Rows(Shifted):
+        n = 8
+
+        def batch_gradient(self, x: Array, rows: Array) -> Array:
+            return x - self.centres[rows % 4].mean(1)
+
+        def worker_batches(self, rng: Generator, replicates: int, b: int) -> Array:
+            return rng.integers(0, 8, (replicates, 4, b))
+
+    with pytest.raises(ValueError, match="is for full gradients, and noise adds up"):
+        Run(Rows(), method, 0.1, 10, workers=workers, batch=2)
+    Run(Rows(), DIANA(UNBIASED), 0.1, 10, workers=workers, batch=2)
+
+
+@dataclass(frozen=True)
+class Half(Compressor):
+    """Without the second half of the vector, as one who knows (R, d) only writes it."""
+
+    axis: int = -1  # -2 halves the workers
+
+    def apply(self, x: Array, drawn: Any = None) -> Array:
+        size = x.shape[self.axis]
+        kept = np.arange(size) < (size + 1) // 2
+        return x * (kept if self.axis == -1 else kept[:, None])
+
+
+@dataclass(frozen=True)
+class Keeps(Method):
+    """SGD that keeps its gradients, and does not say what it remembers of a lost message."""
+
+    axis: int = -1
+
+    @property
+    def feeds_back(self) -> bool:
+        return True
+
+    def start(self, x: Array) -> Memory:
+        return Memory(e=np.zeros_like(x))
+
+    def step(self, x: Array, g: Array, memory: Memory, lr: Any, rng: Generator) -> Update:
+        length = np.linalg.norm(g, axis=self.axis, keepdims=True)
+        moved = lr * g / (1 + length)
+        return Update(x - moved, Memory(e=g), g, lr * g, moved, lr * g)
+
+
+@pytest.mark.parametrize("method", [CompressedSGD(Half(-2)), CompressedSGD(Scaled(Half(-2), 0.5))])
+def test_a_compressor_of_one_s_own_that_mixes_workers_is_refused(method: Method) -> None:
+    with pytest.raises(ValueError, match="mixes the vectors of two workers"):
+        run(Run(Shifted(), method, 0.1, 3, workers=4))
+    apart = CompressedSGD(Half())
+    assert run(Run(Shifted(), apart, 0.1, 3, workers=4, metrics=("loss",)))["x_final"][0, :2].all()
+
+
+def test_a_method_of_one_s_own_that_mixes_workers_is_refused() -> None:
+    with pytest.raises(ValueError, match="mixes the vectors of two workers"):
+        run(Run(Shifted(), Keeps(axis=1), 0.1, 3, workers=4))
+    run(Run(Shifted(), Keeps(), 0.1, 3, workers=4))
+    with pytest.raises(ValueError, match="mixes the vectors of two workers"):
+        run(Run(Shifted(), LocalSteps(inner=Keeps(axis=1)), 0.1, 4, workers=4, local_steps=2))
+
+
+def test_a_method_that_remembers_says_what_becomes_of_a_lost_message() -> None:
+    with pytest.raises(ValueError, match="define undelivered, or use loss=0"):
+        Run(Shifted(), Keeps(), 0.1, 3, workers=4, faults=Faults(loss=0.5))
+    Run(Shifted(), Keeps(), 0.1, 3, workers=4, faults=Faults(silence=0.5))
 
 
 def test_the_step_of_a_theorem_works_where_its_workers_count_alike() -> None:

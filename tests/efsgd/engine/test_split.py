@@ -15,6 +15,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from efsgd.arrays import Array, Generator
+from efsgd.compressors import PowerSGD
 from efsgd.convex import LeastSquares, LogisticRegression, TheoremOne, WilsonLeastSquares
 from efsgd.convex.data import FileSquares, data_file
 from efsgd.engine import batches
@@ -308,6 +309,35 @@ def test_a_split_has_what_its_problem_has() -> None:
     history = run(Run(split, EFSGD(), 0.01, 3, workers=5))
     assert "distance" in history
     assert set(problem.measure(x)) <= set(history)
+
+
+def test_a_split_keeps_the_set_of_feasible_points() -> None:
+    """The box [0, 1]^3: each entry ends at that of the optimum, or at the side next to it."""
+
+    class Boxed(Labelled):
+        def project(self, x: Array) -> Array:
+            return np.clip(x, 0.0, 1.0)
+
+    problem = Boxed(np.zeros(40))
+    problem.centres += np.array([-3.0, 0.5, 3.0])
+    optimum = problem.centres.mean(0)
+    history = run(Run(Split(problem, 4), SGD(), 0.5, 60, workers=4))
+    np.testing.assert_allclose(history["x_final"][0], np.clip(optimum, 0, 1), rtol=1e-12)
+    assert np.abs(run(Run(problem, SGD(), 0.5, 60))["x_final"] - history["x_final"]).max() < 1e-12
+
+
+def test_powersgd_works_on_shares_that_do_not_count_alike() -> None:
+    """7 workers of 57 or 58 rows: at a matrix of rank 1 it is gradient descent on the whole."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 8))
+    problem = LeastSquares(X, X @ rng.standard_normal(8) + rng.standard_normal(400))
+    split, lr = Split(problem, 7), 1 / problem.smoothness()
+    history = run(Run(split, EFSGD(PowerSGD(1, shape=(2, 4))), lr, 600, workers=7))
+    np.testing.assert_allclose(history["x_final"][0], problem.optimum.x, rtol=0, atol=1e-3)
+    assert history["virtual_residual"].max() < 1e-12
+    whole = run(Run(split, EFSGD(PowerSGD(1, shape=(1, 8))), lr, 9, workers=7))
+    expected = run(Run(problem, SGD(), lr, 9))["x_final"]
+    np.testing.assert_allclose(whole["x_final"], expected, rtol=1e-12)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -17,7 +17,17 @@ from plain_world import Disagreeing
 
 import efsgd
 from efsgd.arrays import Array, Generator, achieved_delta, density
-from efsgd.compressors import Identity, PowerSGD, RandK, Scaled, ScaledSign, TopK
+from efsgd.compressors import (
+    Compressor,
+    Identity,
+    PowerSGD,
+    RandK,
+    Scaled,
+    ScaledSign,
+    Shared,
+    TopK,
+)
+from efsgd.compressors.base import drawn_for
 from efsgd.convex import CE2
 from efsgd.engine import runs, several
 from efsgd.engine.loop import Diverged
@@ -39,6 +49,8 @@ from efsgd.methods import (
     Method,
     PostMomentumEF,
     Signum,
+    Streams,
+    Team,
     team_pieces,
 )
 from efsgd.provenance import key, spec_of
@@ -260,6 +272,49 @@ def test_a_history_has_what_applies() -> None:
         assert name in efsgd.METRICS
 
 
+MEANS: dict[str, tuple[Method, dict[str, Any], int]] = {  # and numbers that come down a step
+    "PowerSGD": (EFSGD(PowerSGD(1)), {}, 20 + 20),
+    "PowerSGD, scaled, rank 2": (CompressedSGD(Scaled(PowerSGD(2), 0.5)), {}, 2 * (20 + 20)),
+    "PowerSGD, an outer optimiser": (
+        LocalSteps(EFSGD(PowerSGD(1)), outer=SGD(momentum=0.9)),
+        {"local_steps": 1},
+        20 + 20,
+    ),
+    "shared": (CompressedSGD(Shared(RandK(20))), {"participation": 0.5}, 20 + 1),
+    "shared, estimates": (DIANA(Shared(RandK(20, unbiased=True))), {}, 20 + 1),
+    "shared, MARINA": (MARINA(Shared(RandK(20, unbiased=True)), probability=1.0), {}, 400),
+    "shared, downlink": (EFSGD(Shared(RandK(20))), {"downlink": EFSGD(Identity())}, 20 + 1),
+    "positions of their own": (EFSGD(RandK(20)), {}, 400),
+    "nothing compressed": (SGD(), {}, 400),
+}
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_a_mean_of_messages_that_add_comes_down_as_one_of_them(name: str) -> None:
+    method, options, numbers = MEANS[name]
+    made = Run(Noisy(d=400), method, 0.1, 3, workers=4, **options)
+    down = run(made)["bytes_down"]
+    assert down[0, 0] == 0
+    assert (np.diff(down[:, 0]) == down[1, 0]).all()
+    assert 8 * numbers <= down[1, 0] <= 8 * numbers + efsgd.HEADER
+
+
+@pytest.mark.parametrize("c", [PowerSGD(1), Scaled(PowerSGD(1), 0.5), Shared(RandK(2)), RandK(2)])
+def test_what_a_step_has_drawn_makes_the_messages_of_its_workers(c: Compressor) -> None:
+    """Each of them is decoded to what its worker has sent, at the first step and a warm one."""
+    team = Team(EFSGD(c), 4, weights=(0.1, 0.2, 0.3, 0.4))
+    x, memory = np.zeros((2, 12)), team.start(np.zeros((2, 12)))
+    streams = Streams(*np.random.default_rng(0).spawn(3))
+    for _ in range(2):
+        g = streams.attendance.standard_normal((2, 4, 12))
+        x, memory, (exchange,) = team.step(x, g, memory, 0.1, streams)
+        rows = exchange.rows
+        for r, i in np.ndindex(2, 4):
+            drawn = drawn_for(i, drawn_for(r, rows.drawn))
+            message = c.encode(rows.given[r, i], drawn=drawn)
+            np.testing.assert_allclose(efsgd.decode(message), rows.sent[r, i], atol=1e-15)
+
+
 # -- the same run ----------------------------------------------------------------------------------
 
 
@@ -375,7 +430,9 @@ def test_a_run_takes_no_more_memory_than_it_says(method: Method, options: dict[s
     """The peak of what NumPy takes, beside the gradients that the problem holds itself."""
     problem = Noisy(d=500)
     made = Run(problem, method, 0.1, 5, record=2, workers=60, **options)
-    run(replace(made, steps=1))  # imports, and a block that is freed once in a process
+    run(
+        replace(made, steps=made.local_steps)
+    )  # imports, and a block that is freed once in a process
     problem.log.clear()
     problem.points.clear()
     tracemalloc.start()
@@ -385,6 +442,14 @@ def test_a_run_takes_no_more_memory_than_it_says(method: Method, options: dict[s
     tracemalloc.stop()
     one = 8 * 60 * 500
     assert 3 * one < peak < made.memory()
+
+
+def test_memory_is_that_of_the_replicates_that_step_together() -> None:
+    """2^17 entries of x: of 60 workers in dimension 500 four replicates."""
+    one, *others = (
+        Run(Noisy(d=500), EFSGD(), 0.1, 5, replicates=r, workers=60).memory() for r in (1, 2, 4, 5)
+    )
+    assert others == [2 * one, 4 * one, 4 * one]
 
 
 def test_many_replicates_take_the_memory_of_a_block() -> None:
@@ -444,7 +509,7 @@ def test_models_that_diverge_between_exchanges_are_noticed() -> None:
         def loss(self, x: Array) -> Array:
             return np.vecdot(x, x)
 
-    made = Run(Squares((1.0,), 1e100), LocalSteps(), 1.0, 2, workers=3, local_steps=3)
+    made = Run(Squares((1.0,), 1e100), LocalSteps(), 1.0, 3, workers=3, local_steps=3)
     with pytest.raises(Diverged, match="replicate 0 is not finite at step 2"):
         run(made)
 

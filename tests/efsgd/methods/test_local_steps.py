@@ -151,7 +151,7 @@ def test_fragment_f_is_exchanged_after_step_f_h_over_f(
 ) -> None:
     """The entries whose models agree after step t are those of the fragments exchanged then."""
     problem, method = Disagreeing(3), LocalSteps(fragments=F)
-    team: Any = stepper(Run(problem, method, 0.1, 1, workers=3, local_steps=H))
+    team: Any = stepper(Run(problem, method, 0.1, H, workers=3, local_steps=H))
     _, rng, others = streams(0)
     x = np.ones((1, 7))
     memory, parts = team.start(x), method.parts(7)

@@ -54,6 +54,10 @@ NOTICED = {
     "MARINA with a coin of each worker": ("MARINA; three", "x"),
     "DASHA with a = 0": ("DASHA; three", "h"),
     "gradient EF, the absent keep old units": ("gradient EF, lr drops; half", "x"),
+    "PowerSGD, workers count alike": ("PowerSGD; four, weighted", "x"),
+    "PowerSGD, a basis for the first worker": ("PowerSGD; three", "x"),
+    "PowerSGD starts anew at each step": ("PowerSGD, rank 2; three", "x"),
+    "a mean of messages that add comes whole": ("local, PowerSGD; three", "bytes_down"),
 }
 
 

@@ -50,8 +50,8 @@ DOCTORED = [  # figure, name of the result, the array, how it changes, what a fa
         for factor in (0.98, 1.02)
     ),
     (NAME, downlink.TWO_SIDED, "mean_gap", last_is_nan, "both ways, the gap at the mean of all x"),
-    (NAME, downlink.TWO_SIDED, "late_gap", scale(10, -1), "at the mean of the last half"),
-    (NAME, downlink.FORGETS, "late_gap", scale(0.1, -1), "at the mean of the last half"),
+    (NAME, downlink.TWO_SIDED, "late_gap", scale(10, -1), "at the mean of x_t"),
+    (NAME, downlink.FORGETS, "late_gap", scale(0.1, -1), "at the mean of x_t"),
     (NAME, downlink.FORGETS, "gap", scale(0.4), "mean gap over the last half"),
     (NAME, downlink.BC, "gap", put(2e-12, -1), "gap of EF21-BC after"),
     (NAME, downlink.BC, "gap", last_is_nan, "gap of EF21-BC after"),
@@ -79,7 +79,7 @@ NOTICED = [  # a mutant of the engine, what is run with it, and a claim that not
     ("the sum, not the mean", downlink.TWO_SIDED, "at the mean of all x"),
     ("up, not down", downlink.DENSE, "x_0 - sum lr g"),
     ("one memory for all workers", downlink.BC, "gap of EF21-BC after"),
-    ("the server forgets", downlink.TWO_SIDED, "at the mean of the last half"),
+    ("the server forgets", downlink.TWO_SIDED, "at the mean of x_t"),
     ("downlink applied twice", downlink.TWO_SIDED, "x_0 - sum lr g"),
 ]
 

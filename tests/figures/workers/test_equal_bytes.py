@@ -99,8 +99,9 @@ KEPT, LR, STEPS, N = 5, 0.05, 12, 6
 def off(c=None):
     """How far the mean gap of many runs is from the exact one, in standard errors."""
     method = efsgd.SGD() if c is None else efsgd.CompressedSGD(c)
+    metrics = ("gap", "bytes_up")  # the bytes, so that every step is that of a whole team
     experiment = efsgd.Run(
-        PROBLEM, method, LR, STEPS, replicates=3000, record=STEPS, metrics=("gap",), workers=N
+        PROBLEM, method, LR, STEPS, replicates=3000, record=1, metrics=metrics, workers=N
     )
     gap = efsgd.run(experiment)["gap"][-1]
     expected = PROBLEM.expected_gap(LR, STEPS, N, 1.0 if c is None else KEPT / PROBLEM.d)

@@ -64,7 +64,8 @@ def ideal(quick):
         step = np.arange(11) * 10
         found[full] = replace(quick[full], arrays=quick[full].arrays | {"gap": gap, "step": step})
         gap = 1e-4 * noisy.get(name, 1.5) * np.ones((11, 2)) * jitter ** (name != "SGD")
-        arrays = {"gap": gap, "step": step, "bytes_worker": np.full((11, 2), 1000.0)}
+        sent = {"SGD": 5000.0}.get(name, 950.0)
+        arrays = {"gap": gap, "step": step, "bytes_worker": np.full((11, 2), sent)}
         found[batches] = replace(quick[batches], arrays=quick[batches].arrays | arrays)
     return found
 
@@ -87,6 +88,8 @@ DOCTORED = [  # figure, name of the result, the array, how it changes, what a fa
         )
     ),
     (NAME, "iid, full, EF", "gap", scale(1.5), "by label over that with shares at random"),
+    (NAME, "iid, batches, EF", "bytes_worker", scale(1.1), "EF over SGD, largest"),
+    (NAME, "label, batches, EF", "bytes_worker", put(np.nan, -1, 0), "EF over SGD, largest"),
 ]  # fmt: skip
 
 
