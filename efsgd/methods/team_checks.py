@@ -89,7 +89,7 @@ def check_apart(team: Team, x: Array, g: Array, lr: StepSize) -> None:
     if g.shape[1] < 2:
         return
     rate = each(lr if np.ndim(lr) == 0 else np.asarray(lr)[:1])
-    for method in {team.worker, team.worker if team.local is None else team.local.inner}:
+    for method in [team.worker] if team.local is None else [team.worker, team.local.inner]:
         chain = _chain(method.compresses)
         ours = all(type(part).__module__.startswith("efsgd.") for part in (method, *chain))
         if ours or method.compresses.random or method.compresses.joint:

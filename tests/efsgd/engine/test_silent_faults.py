@@ -6,7 +6,7 @@ step size not count.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -161,6 +161,7 @@ class Half(Compressor):
     """Without the second half of the vector, as one who knows (R, d) only writes it."""
 
     axis: int = -1  # -2 halves the workers
+    notes: list[str] = field(default_factory=list)  # so that it cannot be hashed
 
     def apply(self, x: Array, drawn: Any = None) -> Array:
         size = x.shape[self.axis]
