@@ -42,6 +42,7 @@ sys.exit(pytest.main([*options, *sys.argv[1:]]))
 """
 
 
+@pytest.mark.slow
 def test_the_files_with_gpu_tests_are_collected_without_packages_that_a_gpu_machine_lacks() -> None:
     files = gpu_test_files()
     assert "tests/deep/test_kernels.py" in files

@@ -42,6 +42,7 @@ def test_each_folder_with_sources_is_a_package(folder):
             assert {Path(name).suffix for name in names if name != "py.typed"} == {".py"}
 
 
+@pytest.mark.slow
 def test_the_tools_see_each_file_once(tmp_path):
     """A fault planted in each folder, behind its link as in the checkout, is reported once."""
     for folder in PACKAGE_DIR.values():

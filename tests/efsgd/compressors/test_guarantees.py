@@ -103,19 +103,19 @@ def ratio(c: Compressor, x: Array) -> Array:
 # -- the bound is exact ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 8, 12, 30, 64, 257, 1000])
 @pytest.mark.parametrize("c", BOUNDED, ids=str)
-def test_the_worst_case_is_met_at_the_attaining_point(c: Compressor, d: int) -> None:
-    worst = bound(c, d)
-    x = c.attaining_point(d)
-    assert x.shape == (d,)
-    assert x.dtype == np.float64
-    if worst == math.inf:  # delta = 0 is no modesty: all of |x|^2 can be lost, and more
-        assert ratio(c, x) >= 1
-    elif c.attained:
-        assert ratio(c, x) == pytest.approx(worst, rel=1e-12, abs=64 * EPS)
-    else:
-        assert worst - 1e-6 <= ratio(c, x) <= worst + 64 * EPS
+def test_the_worst_case_is_met_at_the_attaining_point(c: Compressor) -> None:
+    for d in (1, 2, 3, 4, 5, 8, 12, 30, 64, 257, 1000):
+        worst = bound(c, d)
+        x = c.attaining_point(d)
+        assert x.shape == (d,)
+        assert x.dtype == np.float64
+        if worst == math.inf:  # delta = 0 is no modesty: all of |x|^2 can be lost, and more
+            assert ratio(c, x) >= 1
+        elif c.attained:
+            assert ratio(c, x) == pytest.approx(worst, rel=1e-12, abs=64 * EPS)
+        else:
+            assert worst - 1e-6 <= ratio(c, x) <= worst + 64 * EPS
 
 
 @pytest.mark.parametrize("within", [0.5, 1e-3, 1e-9, 1e-12])

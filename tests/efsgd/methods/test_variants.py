@@ -695,20 +695,20 @@ def test_a_gradient_may_come_in_a_buffer_that_is_used_again(method: Method) -> N
 # -- refusals --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("c", COMPRESSORS, ids=str)
 @pytest.mark.parametrize("name", MAKE)
-def test_they_refuse_the_compressors_that_error_feedback_refuses(name: str, c: Compressor) -> None:
-    if not fits(name, c, {}):
-        return
-    method = MAKE[name](c)
-    assert isinstance(method, Feedback)
-    if str(c) not in REFUSED:
-        method.check(D)
-        return
-    with pytest.raises(ValueError, match=r"can diverge: use contractive,"):
-        method.check(D)
-    with pytest.raises(ValueError, match="can diverge"):
-        Run(Quadratic(d=D), method, 0.1, 5)
+def test_they_refuse_the_compressors_that_error_feedback_refuses(name: str) -> None:
+    for c in COMPRESSORS:
+        if not fits(name, c, {}):
+            continue
+        method = MAKE[name](c)
+        assert isinstance(method, Feedback)
+        if str(c) not in REFUSED:
+            method.check(D)
+            continue
+        with pytest.raises(ValueError, match=r"can diverge: use contractive,"):
+            method.check(D)
+        with pytest.raises(ValueError, match="can diverge"):
+            Run(Quadratic(d=D), method, 0.1, 5)
 
 
 @pytest.mark.parametrize(

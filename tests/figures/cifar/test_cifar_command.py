@@ -681,7 +681,13 @@ def test_results_that_cannot_be_written_are_refused_before_training(call, monkey
     assert epochs_printed(done) == []
 
 
-@pytest.mark.parametrize("name", ["a$\\frac$ 100 % & {a}^~\n_# \u2603 .npz", f"{'long' * 61}.npz"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a$\\frac$ 100 % & {a}^~\n_# \u2603 .npz",
+        pytest.param(f"{'long' * 61}.npz", marks=pytest.mark.slow),
+    ],
+)
 def test_a_file_of_any_name_is_drawn_and_tabulated(call, name):
     tiny(Path(name))
     done = call("--data", name, "--method", "sgdm", "--model", "resnet8", names=())

@@ -38,7 +38,7 @@ README = Path(__file__).parents[3] / "README.md"
 NAMES = [picture.name for picture in PICTURES]
 
 
-FEW = ["counterexamples", "theorem-one", "sparse-noise", "draws"]
+FEW = ["counterexamples", "draws"]
 PROMISED = [
     ("counterexamples", "one step of", 2),
     ("counterexamples", "CE2, eps = .*signSGD never falls", 6),
@@ -175,7 +175,7 @@ def is_one(made, figure):
 def test_nothing_is_computed_twice(few, tmp_path):
     _, _, results = few
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*.npz")}
-    names = ["theorem-one", "draws"]  # drawing all takes long
+    names = FEW
     words = ["convex", *names, "--out", str(tmp_path / "out"), "--results", str(results)]
     outcome = CliRunner().invoke(main, words)
     assert outcome.exit_code == 0
@@ -208,8 +208,21 @@ def test_a_claim_can_fail(few):
     assert all("EF-top-1 solves it" in text for text in failed)
 
 
-@pytest.mark.parametrize(
-    ("module", "result", "array", "change", "pattern"),
+def in_a_few(rows):
+    """The rows of a table, those on other pictures than the few slow."""
+    return [
+        row if row[0].PICTURE.name in FEW else pytest.param(*row, marks=pytest.mark.slow)
+        for row in rows
+    ]
+
+
+@pytest.fixture
+def made(request, module):
+    """The few, or the whole command if the picture of this module is not among them."""
+    return request.getfixturevalue("few" if module.PICTURE.name in FEW else "full")
+
+
+DOCTORED = in_a_few(
     [
         (counterexamples, "CE3 0.9 signSGD", "loss", scale(1 - 1e-7), "CE3, eps = 0.9: signSGD"),
         (counterexamples, "CE3 0.9 signSGD", "loss", scale(1.1), "CE3, eps = 0.9: signSGD"),
@@ -234,10 +247,13 @@ def test_a_claim_can_fail(few):
         (sparse_noise, "EF-signSGD, many", "loss", scale(1.1), "EF-signSGD minus SGD"),
         (sparse_noise, "signSGD", "loss", scale(4.0), "^signSGD: mean final loss"),
         (sparse_noise, "signSGDm", "loss", scale(4.0), "^signSGDm: mean final loss"),
-    ],
+    ]
 )
-def test_a_doctored_result_fails_its_claim_alone(few, module, result, array, change, pattern):
-    broken = doctored(stored(few, module), result, {array: change})
+
+
+@pytest.mark.parametrize(("module", "result", "array", "change", "pattern"), DOCTORED)
+def test_a_doctored_result_fails_its_claim_alone(made, module, result, array, change, pattern):
+    broken = doctored(stored(made, module), result, {array: change})
     (failed,) = [v.claim for v in module.verdicts(broken) if v.passed is False]
     assert re.search(pattern, failed)
 
@@ -285,17 +301,19 @@ CURVATURE = theorem_one.curvature
 
 @pytest.mark.parametrize(
     ("module", "function", "wrong"),
-    [
-        (counterexamples, "largest_entry", lambda name, eps: 0.999 * ENTRY(name, eps)),
-        (counterexamples, "largest_entry", lambda name, eps: 1.001 * ENTRY(name, eps)),
-        (counterexamples, "ceiling", lambda *letters: CEILING(*letters) / 2),
-        (counterexamples, "LR3", 1.2 * counterexamples.LR3),
-        (counterexamples, "LR3", counterexamples.LR3 / 1.2),
-        (theorem_one, "curvature", lambda problem: 1.5 * CURVATURE(problem)),
-    ],
+    in_a_few(
+        [
+            (counterexamples, "largest_entry", lambda name, eps: 0.999 * ENTRY(name, eps)),
+            (counterexamples, "largest_entry", lambda name, eps: 1.001 * ENTRY(name, eps)),
+            (counterexamples, "ceiling", lambda *letters: CEILING(*letters) / 2),
+            (counterexamples, "LR3", 1.2 * counterexamples.LR3),
+            (counterexamples, "LR3", counterexamples.LR3 / 1.2),
+            (theorem_one, "curvature", lambda problem: 1.5 * CURVATURE(problem)),
+        ]
+    ),
 )
-def test_a_wrong_limit_fails(few, module, function, wrong, monkeypatch):
-    results = stored(few, module)
+def test_a_wrong_limit_fails(made, module, function, wrong, monkeypatch):
+    results = stored(made, module)
     monkeypatch.setattr(module, function, wrong)
     assert any(v.passed is False for v in module.verdicts(results))
 
@@ -314,20 +332,37 @@ def test_wrong_chances_fail(few, function, wrong, monkeypatch):
     assert any("enumerated probability" in text for text in failed)
 
 
+QUICK = [*FEW, "least-squares", "sign-at-zero", "momentum"]
+
+
+def quickly(names, folder):
+    """What the command with --quick prints, its pictures and its results."""
+    out, results = folder / "out", folder / "results"
+    words = ["convex", *names, "--quick", "--jobs", "1", "--out", str(out)]
+    outcome = CliRunner().invoke(main, [*words, "--results", str(results)])
+    assert outcome.exit_code == 0, outcome.output
+    return outcome.output, {path.name for path in out.iterdir()}, results
+
+
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
-    """What the command with --quick prints, its pictures and its results."""
-    out, stored = (tmp_path_factory.mktemp(name) for name in ("quick-out", "quick-results"))
-    words = ["convex", "--quick", "--jobs", "1", "--out", str(out), "--results", str(stored)]
-    outcome = CliRunner().invoke(main, words)
-    assert outcome.exit_code == 0, outcome.output
-    return outcome.output, {path.name for path in out.iterdir()}, stored
+    return quickly(QUICK, tmp_path_factory.mktemp("quick"))
 
 
-def test_quick_draws_all_and_claims_nothing(quick):
+@pytest.fixture(scope="module")
+def quick_all(tmp_path_factory):
+    return quickly([], tmp_path_factory.mktemp("quick-all"))
+
+
+def test_quick_draws_a_few_and_claims_nothing(quick):
     printed, pictures, _ = quick
-    assert pictures == {f"{name}-quick.png" for name in NAMES}
+    assert pictures == {f"{name}-quick.png" for name in QUICK}
     assert " claims: " not in printed
+
+
+@pytest.mark.slow
+def test_quick_draws_all(quick_all):
+    assert quick_all[1] == {f"{name}-quick.png" for name in NAMES}
 
 
 @pytest.mark.parametrize("name", ["least-squares", "sign-at-zero", "momentum", "draws"])
@@ -413,8 +448,8 @@ def test_quick_shows_the_panels_and_curves_of_the_whole(few, quick, picture):
 @pytest.mark.parametrize(
     "picture", [p for p in PICTURES if p.name not in FEW], ids=lambda p: p.name
 )
-def test_quick_shows_those_of_the_others(full, quick, picture):
-    quick_is_like(full, quick, picture)
+def test_quick_shows_those_of_the_others(full, quick_all, picture):
+    quick_is_like(full, quick_all, picture)
 
 
 def quick_is_like(made, quick, picture):

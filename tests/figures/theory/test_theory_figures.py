@@ -30,7 +30,7 @@ MODULES = {"error-lemma": error_lemma, "theorem-three": theorem_three, "theorem-
 def smaller(work):
     """The same work with fewer replicates and steps, enough for every claim to hold."""
     if isinstance(work, Memories) and work.problems[0].d > 1:
-        return replace(work, replicates=8, steps=80, record=20)
+        return replace(work, replicates=8, steps=60, record=20)
     if isinstance(work, MeanGradients):
         return replace(work, replicates=4, steps=1000 if work.compressor == Identity() else 200)
     if isinstance(work, Halved):

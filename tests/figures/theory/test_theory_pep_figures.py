@@ -281,7 +281,13 @@ def drawn(picture: Picture, folder: Path, quick: bool) -> int:
     return make([picture], Options(quick, folder / "out", folder / "results"))
 
 
-@pytest.mark.parametrize("picture", MODULES)
+LONG = ("heterogeneous-workers", "no-feedback-needed")
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in MODULES],
+)
 def test_the_quick_picture_is_drawn(picture, tmp_path):
     assert drawn(MODULES[picture].PICTURE, tmp_path, quick=True) == 0
     assert (tmp_path / "out" / f"{picture}-quick.png").stat().st_size > 10_000
