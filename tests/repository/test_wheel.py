@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
-from project import PACKAGE_DIR, ROOT, STARTER, TRACKS, VERSION, lines, pins
+from project import PACKAGE_DIR, ROOT, SETUP, STARTER, TRACKS, VERSION, lines, pins
 
 pytestmark = pytest.mark.slow
 
@@ -87,9 +87,21 @@ def modules_of(package: str, folder: str) -> set[str]:
     return {f"{package.replace('.', '/')}/{path.as_posix()}" for path in paths}
 
 
+def data_files() -> set[str]:
+    """What stands beside the sources and travels with them, such as data sets."""
+    folders = {package: package.replace(".", "/") for package in SETUP["options.package_data"]}
+    return {
+        path.relative_to(ROOT).as_posix()
+        for package, folder in folders.items()
+        for pattern in SETUP["options.package_data"][package].split()
+        for path in (ROOT / folder).glob(pattern)
+    }
+
+
 def test_the_wheel_holds_the_packages_and_nothing_else(built):
     modules = (modules_of(*pair) for pair in PACKAGE_DIR.items())
-    expected = {"efsgd/py.typed", f"{STARTER}.py"}.union(*modules)
+    expected = {f"{STARTER}.py"}.union(data_files(), *modules)
+    assert {"efsgd/py.typed", "efsgd/convex/data/sets/breast_cancer.svm"} <= expected
     about = f"efsgd-{VERSION}.dist-info/"
     assert {name for name in built.wheel_names() if not name.startswith(about)} == expected
 
