@@ -32,10 +32,10 @@ MACHINE = Machine(compute=0.01, copying=2e12)  # an accelerator, assumed
 LATENCY = 1e-5  # seconds, assumed
 
 D, ROWS, WORKERS, BATCH = 64, 1024, 8, 8  # of the runs that count steps; batches are a worker's
-STEPS, QUICK_STEPS, SHARE = 450, 300, 0.01
+STEPS, QUICK_STEPS, SHARE = 450, 270, 0.01
 EVERY = LOCAL_STEPS  # steps between records of all runs: all have as many chances to be there
 STEP_SIZES = (2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25)  # over 1/L
-REPLICATES, QUICK_REPLICATES = 16, 4  # of each; half of them choose the step size
+REPLICATES, QUICK_REPLICATES = 16, 2  # of each; half of them choose the step size
 
 A_STEP, TO_A_LOSS, TABLE = "a step", "to a loss", "table"
 SERVER, UNEVEN = "a step, by a server", "a step, by a server, slow up"
