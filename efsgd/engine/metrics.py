@@ -168,8 +168,8 @@ def _chosen(block: Block, extra: tuple[str, ...]) -> tuple[str, ...]:
     for name in block.metrics:
         if name not in (*known, *(() if team else ("span_distance",))):
             also = "" if team else " and span_distance"
-            which = ", ".join(name for name in applies if name in known or name == "distance")
-            which = ", ".join([which, *extra])
+            named = [key for key, applicable in applies.items() if applicable or key == "distance"]
+            which = ", ".join([*named, *extra])
             raise ValueError(f"metrics: {name!r} is not recorded here, choose among {which}{also}")
     return block.metrics
 

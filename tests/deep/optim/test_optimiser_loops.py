@@ -479,7 +479,14 @@ def devices_at_hand(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @loop_and_foreach
 @scopes
 @pytest.mark.parametrize(
-    ("devices", "measure"), [((0, 0, 0), True), ((0, 1, 0), False), ((0, 1, 0), True)], ids=str
+    ("devices", "measure"),
+    [
+        ((0, 0, 0), True),
+        ((0, 1, 0), False),
+        ((0, 1, 0), True),
+        pytest.param((0, 0, 0), False, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_no_step_waits_for_a_device(
     monkeypatch: pytest.MonkeyPatch,

@@ -61,6 +61,15 @@ class Shifted:
         return (x[:, None] if x.ndim == 2 else x) - self.centres
 
 
+class Rows(Shifted):
+    """Of 8 rows, for all workers."""
+
+    n = 8
+
+    def batch_gradient(self, x: Array, rows: Array) -> Array:
+        return x - self.centres[rows % 4].mean(1)
+
+
 class Uneven(Shifted):
     worker_weights = np.array([0.7, 0.1, 0.1, 0.1])
 
@@ -142,18 +151,13 @@ def test_what_would_go_wrong_silently_is_refused(
 def test_differences_of_noise_add_up_so_that_batches_are_refused(
     method: Method, workers: int
 ) -> None:
-    class Rows(Shifted):
-        n = 8
-
-        def batch_gradient(self, x: Array, rows: Array) -> Array:
-            return x - self.centres[rows % 4].mean(1)
-
+    class Dealt(Rows):
         def worker_batches(self, rng: Generator, replicates: int, b: int) -> Array:
             return rng.integers(0, 8, (replicates, 4, b))
 
     with pytest.raises(ValueError, match="is for full gradients, and noise adds up"):
-        Run(Rows(), method, 0.1, 10, workers=workers, batch=2)
-    Run(Rows(), DIANA(UNBIASED), 0.1, 10, workers=workers, batch=2)
+        Run(Dealt(), method, 0.1, 10, workers=workers, batch=2)
+    Run(Dealt(), DIANA(UNBIASED), 0.1, 10, workers=workers, batch=2)
 
 
 @dataclass(frozen=True)
@@ -219,12 +223,6 @@ def test_the_step_of_a_theorem_works_where_its_workers_count_alike() -> None:
 
 
 def test_batches_of_a_problem_with_gradients_of_its_workers_are_its_own() -> None:
-    class Rows(Shifted):
-        n = 8
-
-        def batch_gradient(self, x: Array, rows: Array) -> Array:
-            return x - self.centres[rows % 4].mean(1)
-
     with pytest.raises(ValueError, match="batch=2 needs worker_batches"):
         Run(Rows(), SGD(), 0.1, 3, workers=4, batch=2)
 

@@ -325,7 +325,7 @@ def test_every_picture_draws_every_state_of_a_grid(kind, as_published, tmp_path)
     rare = study_of(entries_of("smoke", epochs=9, evaluate_every=5), tmp_path)
     first_epochs = study_of(rare.entries, tmp_path, lambda e: {"diverged": 2})
     incomplete_study = replace(diverged, results=single.results)
-    for study in (as_published, diverged, incomplete_study, first_epochs):
+    for study in (as_published, single, diverged, incomplete_study, rare, first_epochs):
         figure = drawn(kind, study)
         assert study.title in words(figure)
         assert caption(study).split(",")[0] in words(figure).replace("\n", " ")

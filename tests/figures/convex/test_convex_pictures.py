@@ -72,23 +72,23 @@ def stored(made, module):
 STORED = {}
 
 
-def command(names, folder):
-    """`efsgd-figures convex` with these names: (outcome, pictures, results)."""
+def command(folder, *words):
+    """`efsgd-figures convex` with these words: (outcome, pictures, results)."""
     out, results = folder / "out", folder / "results"
-    words = ["convex", *names, "--out", str(out), "--results", str(results), "--format", "svg"]
+    words = ["convex", *words, "--out", str(out), "--results", str(results)]
     return CliRunner().invoke(main, words), out, results
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
     """The pictures whose claims are doctored below."""
-    return command(FEW, tmp_path_factory.mktemp("few"))
+    return command(tmp_path_factory.mktemp("few"), *FEW, "--format", "svg")
 
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
     """The whole command."""
-    return command([], tmp_path_factory.mktemp("convex"))
+    return command(tmp_path_factory.mktemp("convex"), "--format", "svg")
 
 
 def verdicts_of(made):
@@ -337,9 +337,7 @@ QUICK = [*FEW, "least-squares", "sign-at-zero", "momentum"]
 
 def quickly(names, folder):
     """What the command with --quick prints, its pictures and its results."""
-    out, results = folder / "out", folder / "results"
-    words = ["convex", *names, "--quick", "--jobs", "1", "--out", str(out)]
-    outcome = CliRunner().invoke(main, [*words, "--results", str(results)])
+    outcome, out, results = command(folder, *names, "--quick", "--jobs", "1")
     assert outcome.exit_code == 0, outcome.output
     return outcome.output, {path.name for path in out.iterdir()}, results
 

@@ -315,7 +315,14 @@ def test_tensors_that_are_not_aligned(device: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "i"),
-    [(math.nan, 0), (math.inf, 3), pytest.param(-math.inf, 3, marks=pytest.mark.slow)],
+    [
+        (math.nan, 0),
+        (math.inf, 3),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in ((math.nan, 3), (math.inf, 0), (-math.inf, 0), (-math.inf, 3))
+        ),
+    ],
 )
 def test_inf_and_nan_change_nothing(value: float, i: int, device: str) -> None:
     ours, loop = ([make(device=device, momentum=0.9, dampening=0.3)] for _ in range(2))
