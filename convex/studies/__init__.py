@@ -13,7 +13,7 @@ from efsgd.convex.studies.for_free import LongRuns
 from efsgd.convex.studies.four_weights import LabelDraws
 from efsgd.convex.studies.local_limits import LocalLimits
 from efsgd.convex.studies.noisy_quadratic import NoisyQuadratic
-from efsgd.convex.studies.plain_feedback import PlainFeedback
+from efsgd.convex.studies.plain_feedback import PlainFeedback, SmallStepFeedback
 from efsgd.convex.studies.section_five import Untouched
 from efsgd.convex.studies.several_workers import MeanIterates, StationaryGaps, Votes
 from efsgd.convex.studies.side_by_side import MemoryUnits, SideBySide
@@ -53,6 +53,7 @@ __all__ = [
     "RateProofs",
     "ScaledMultiples",
     "SideBySide",
+    "SmallStepFeedback",
     "StationaryGaps",
     "Steady",
     "Steepest",

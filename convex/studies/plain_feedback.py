@@ -1,4 +1,4 @@
-"""Error feedback with several workers, once more as a plain loop over them, without the engine."""
+"""Error feedback of workers without the engine: a plain loop, and what is left by small steps."""
 
 from __future__ import annotations
 
@@ -44,3 +44,37 @@ class PlainFeedback:
                 memories[i] = p
             x = x - moved / n
         return {"gap": np.array(gap)}
+
+
+@dataclass(frozen=True)
+class SmallStepFeedback:
+    """What EF with top-``k`` leaves on ``problem`` as its step size tends to 0.
+
+    Derived here. Near x* the gradients of the workers are zeta s_i + O(lr), so that the memories
+    are e_i = lr zeta u_i + O(lr^2), where u_i <- u_i + s_i - top-k(u_i + s_i) knows neither lr nor
+    x. As x - mean e moves by -lr grad f(x), the mean of grad f(x_t) over T steps is O(1/(lr T)):
+    f is quadratic, so x* is the mean of x_t over time, and x_t - x* is lr zeta times the mean of
+    the u_i less its mean over time. The first quarter of the ``steps`` does not count.
+    """
+
+    problem: Disagreement
+    k: int
+    steps: int
+
+    @property
+    def cost(self) -> float:
+        """The steps."""
+        return float(self.steps)
+
+    def compute(self) -> dict[str, Array]:
+        """ "gap" (), the limit of the mean over time of f(x_t) - f* over (lr zeta)^2."""
+        slopes = self.problem.slopes
+        u, means = np.zeros_like(slopes), []
+        for _ in range(self.steps):
+            u = u + slopes
+            largest = np.argsort(-abs(u), axis=1)[:, : self.k]
+            np.put_along_axis(u, largest, 0.0, axis=1)
+            means.append(u.mean(0))
+        late = np.array(means[self.steps // 4 :])
+        away = late - late.mean(0)
+        return {"gap": np.array(self.problem.loss(away).mean())}

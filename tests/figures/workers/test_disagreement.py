@@ -5,6 +5,7 @@ Without this file a method of differences could end away from the optimum unnoti
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,27 +13,30 @@ from doctored import computed, put, scale
 from team_mutants import MUTANTS
 from theory_pictures import failed, failed_on, last_is_nan, never_failed
 
-from efsgd.convex.studies import PlainFeedback
+from efsgd.convex.problems.several_workers import Disagreement
+from efsgd.convex.studies import PlainFeedback, SmallStepFeedback
 from efsgd.figures.drawing import style
 from efsgd.figures.workers import PICTURES, disagreement
+from efsgd.figures.workers import disagreement_work as work
+from efsgd.results import Result
 
-NAMES = (*disagreement.METHODS, disagreement.FROM_OPTIMUM, disagreement.LOOP)
+NAMES = tuple(disagreement.work(False, 0))
+SWEPT = tuple(work.swept(name) for name in (*work.METHODS, work.DESCENT))
+PAST = (*work.PAST, *(work.swept(name) for name in work.PAST))  # who gets past the disagreement
+FEW = tuple(2.0**k for k in range(-7, -1))  # of the grid
 
 
 def fresh(steps=1000, only=NAMES):
-    """Results of fewer steps and replicates, and where the gap vanishes of one zeta."""
+    """Results of fewer steps, step sizes and replicates, and where the gap vanishes of one zeta."""
 
-    def smaller(name, work):
-        kept = slice(1, 2) if name in disagreement.PAST else slice(None)
-        if isinstance(work, PlainFeedback):
-            return replace(work, steps=min(work.steps, steps))
-        return replace(
-            work,
-            runs=tuple(
-                replace(r, steps=min(r.steps, steps), replicates=min(r.replicates, 3))
-                for r in work.runs[kept]
-            ),
-        )
+    def smaller(name, job):
+        if isinstance(job, PlainFeedback | SmallStepFeedback):
+            return replace(job, steps=min(job.steps, 2 * steps))
+        kept = slice(1, 2) if name in PAST else slice(None)
+        starts = {"lr": FEW, "replicates": len(FEW)} if name in SWEPT else {"replicates": 3}
+        runs = (replace(r, steps=min(r.steps, steps)) for r in job.runs[kept])
+        one = name not in SWEPT and job.runs[0].replicates == 1
+        return replace(job, runs=tuple(r if one else replace(r, **starts) for r in runs))
 
     works = disagreement.work(False, 0)
     return {name: computed(smaller(name, works[name])) for name in only}
@@ -45,7 +49,7 @@ def results():
 
 def test_every_claim_passes(results):
     assert failed(disagreement, results) == []
-    assert sum(v.passed is True for v in disagreement.verdicts(results)) == 11  # none is left open
+    assert sum(v.passed is True for v in disagreement.verdicts(results)) == 18  # none is left open
 
 
 def test_the_picture_is_listed():
@@ -54,20 +58,29 @@ def test_the_picture_is_listed():
 
 PICTURE = "disagreement"
 DOCTORED = [  # figure, name of the result, the array, how it changes, what a failing claim says
-    (PICTURE, disagreement.FROM_OPTIMUM, "loss", scale(1 + 1e-15, -1, 2), "EF with top-k from"),
-    (PICTURE, disagreement.FROM_OPTIMUM, "loss", last_is_nan, "EF with top-k from"),
-    (PICTURE, disagreement.FROM_OPTIMUM, "memory_norm", scale(1 + 1e-11, 1, 3), "after a step"),
-    (PICTURE, disagreement.FROM_OPTIMUM, "loss", scale(1 + 1e-11, 3, 0), "loop over the workers"),
-    (PICTURE, disagreement.LOOP, "gap", scale(1 + 1e-11, 500), "loop over the workers"),
-    (PICTURE, disagreement.LOOP, "gap", scale(0.5), "plain loop from x"),
+    (PICTURE, work.FROM_OPTIMUM, "loss", scale(1 + 1e-15, -1, 2), "EF with top-k from"),
+    (PICTURE, work.FROM_OPTIMUM, "loss", last_is_nan, "EF with top-k from"),
+    (PICTURE, work.FROM_OPTIMUM, "memory_norm", scale(1 + 1e-11, 1, 3), "after a step"),
+    (PICTURE, work.FROM_OPTIMUM, "loss", scale(1 + 1e-11, 3, 0), "loop over the workers"),
+    (PICTURE, work.LOOP, "gap", scale(1 + 1e-11, 500), "loop over the workers"),
+    (PICTURE, work.LOOP, "gap", scale(0.5), "plain loop from x"),
     (PICTURE, "EF", "loss", scale(0.5), "plain loop from x"),
     (PICTURE, "EF", "loss", scale(2.0, slice(None), 2), "slope over log zeta"),
     (PICTURE, "EF", "loss", put(np.nan, -1, 1, 0), "slope over log zeta"),
     (PICTURE, "EF", "loss", scale(100.0), "compressed SGD over the"),
     *(
         (PICTURE, name, "loss", put(2e-12, -1, 0, 0), f"its theorem, of {name}")
-        for name in disagreement.PAST
+        for name in work.PAST
     ),
+    *(
+        (PICTURE, work.swept(name), "loss", put(2e-12, -1), f"the grid, of {name}")
+        for name in work.PAST
+    ),
+    (PICTURE, work.swept("EF"), "loss", scale(1.5, slice(None), 1, 0), "from the same start"),
+    (PICTURE, work.swept("EF"), "loss", put(np.nan, -1, 1, 0), "from the same start"),
+    (PICTURE, work.SMALL_STEPS, "gap", scale(1.5), "from the same start"),
+    (PICTURE, work.swept(work.DESCENT), "loss", scale(2.0), "from the same start"),
+    (PICTURE, work.swept("EF"), "loss", put(1e-9, slice(None), 1), "for any zeta"),
 ]
 
 
@@ -107,8 +120,47 @@ def test_a_wrong_engine_fails_a_claim(results, mutant, name):
 )
 def test_feedback_of_a_wrong_engine_is_not_that_of_the_loop(results, mutant):
     with MUTANTS[mutant](), np.errstate(all="ignore"):
-        wrong = results | fresh(50, (disagreement.FROM_OPTIMUM,))
+        wrong = results | fresh(50, (work.FROM_OPTIMUM,))
     assert any("plain loop over the workers" in text for text in failed(disagreement, wrong))
+
+
+@pytest.mark.parametrize(
+    "mutant", ["the sum, not the mean", "up, not down", "one memory for all workers"]
+)
+def test_small_steps_of_a_wrong_engine_leave_something_else(results, mutant):
+    with MUTANTS[mutant](), np.errstate(all="ignore"):
+        wrong = results | fresh(only=(work.swept("EF"),))
+    assert any("from the same start" in text for text in failed(disagreement, wrong))
+
+
+def test_no_step_size_mends_a_memory_that_workers_share(results):
+    with MUTANTS["one memory for all workers"](), np.errstate(all="ignore"):
+        wrong = results | fresh(only=(work.swept("EF21"),))
+    assert any("the grid, of EF21" in text for text in failed(disagreement, wrong))
+
+
+def test_small_steps_leave_what_a_plain_loop_with_a_small_step_does():
+    problem, lr = Disagreement(3.0, workers=5, d=8, far=0.0, seed=7), 0.01
+    late = PlainFeedback(problem, 2, lr, 6000).compute()["gap"][1500:].mean()
+    limit = SmallStepFeedback(replace(problem, zeta=1.0), 2, 6000).compute()["gap"]
+    assert late / (lr * problem.zeta) ** 2 == pytest.approx(float(limit), rel=0.1)
+
+
+def test_two_workers_that_disagree_lose_nothing_to_small_steps():
+    two = SmallStepFeedback(Disagreement(workers=2, d=6, seed=1), 1, 400)
+    assert two.compute()["gap"] < 1e-30  # their slopes are opposite, and so are their memories
+
+
+def test_who_sends_all_keeps_nothing():
+    assert SmallStepFeedback(Disagreement(d=6, seed=1), 6, 400).compute()["gap"] == 0
+
+
+def test_a_step_that_diverges_is_not_the_best():
+    gaps = np.array([[[1.0, 2.0, 3.0, 1.0]], [[0.1, np.nan, 0.3, 0.2]]])
+    spec = {"runs": [{"lr": [0.5, 0.5, 1.0, 1.0]}]}
+    sweep = Result({"step": np.array([0, 3]), "loss": gaps}, spec, {}, Path("none"))
+    best, left = work.tuned(sweep)
+    assert (best, left) == (1.0, 0.25)
 
 
 def test_all_is_drawn(results):
@@ -116,4 +168,4 @@ def test_all_is_drawn(results):
         figure = disagreement.draw(results)
     assert all(ax.get_xlabel() and ax.get_ylabel() and ax.get_title() for ax in figure.axes)
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == list(disagreement.METHODS)
+    assert [text.get_text() for text in legend.get_texts()] == [*work.METHODS, disagreement.TUNED]
