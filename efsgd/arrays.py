@@ -105,7 +105,17 @@ def times_power(x: Array, k: Array) -> Array:
 
 
 def norm(x: Array) -> Array:
-    """|x|_2 of each vector, float64, shape (..., 1); inf only where float64 cannot hold it."""
+    """|x|_2 of each vector, float64, shape (..., 1); inf only where float64 cannot hold it.
+
+    x is scaled only where one of its squares needs it. A power of two that scales x scales every
+    sum of squares, unless one underflows or overflows: the bits are the same.
+    """
+    if x.dtype == np.float64 and x.flags.c_contiguous:
+        with np.errstate(over="ignore"):
+            square: Array = np.vecdot(x, x)[..., None]
+        if ((square > 2.0**-800) & (square < 2.0**1000)).all():
+            root: Array = np.sqrt(square)
+            return root
     u, k = unit_scale(x)
     with np.errstate(over="ignore"):
         length: Array = np.ldexp(np.sqrt(np.vecdot(u, u))[..., None], k)

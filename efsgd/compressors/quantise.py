@@ -49,7 +49,7 @@ class QSGD(Compressor, spec="qsgd"):
 
     def _parts(self, x: Array, drawn: Array) -> tuple[Array, Array]:
         """The norm (..., 1) as it travels, and the signed levels in few bytes."""
-        size = _norm(x).astype(x.dtype)
+        size = norm(x).astype(x.dtype)
         share = np.abs(x).astype(np.float64, copy=False)
         share /= np.where(size > 0, size, 1.0)
         share *= self.s
@@ -101,20 +101,6 @@ class QSGD(Compressor, spec="qsgd"):
             levels = codes[piece].astype(np.int64) >> 1
             signed = np.where(codes[piece] & 1, -levels, levels)
             out[piece] = self._dense(size[piece[: codes.ndim - 1]], signed)
-
-
-def _norm(x: Array) -> Array:
-    """The bits of :func:`efsgd.arrays.norm`, without scaling x where none of its squares needs it.
-
-    A power of two that scales x scales every sum of squares, unless one underflows or overflows.
-    """
-    if x.dtype == np.float64 and x.flags.c_contiguous:
-        with np.errstate(over="ignore"):
-            square = np.vecdot(x, x)[..., None]
-        if ((square > 2.0**-800) & (square < 2.0**1000)).all():
-            root: Array = np.sqrt(square)
-            return root
-    return norm(x)
 
 
 def _odd_sums(d: int, s: int) -> list[int]:

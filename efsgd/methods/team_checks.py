@@ -96,20 +96,21 @@ def check_apart(team: Team, x: Array, g: Array, lr: StepSize) -> None:
             continue
         rng = np.random.default_rng(0)
         unused = str(rng.bit_generator.state)
-
-        def sent(rows: slice, method: Method = method, rng: Generator = rng) -> Array:
-            start = np.repeat(x[:1, None], rows.stop - rows.start, axis=1)
-            return method.step(start, g[:1, rows], method.start(start), rate, rng).x
-
-        pair = sent(slice(0, 2))
-        alone = np.concatenate([sent(slice(0, 1)), sent(slice(1, 2))], axis=1)
+        alone = [_stepped(method, x[:1], g[:1, i : i + 1], rate, rng) for i in (0, 1)]
+        pair = _stepped(method, x[:1], g[:1, :2], rate, rng)
         if str(rng.bit_generator.state) == unused and not np.allclose(
-            pair, alone, rtol=1e-6, atol=0, equal_nan=True
+            pair, np.concatenate(alone, axis=1), rtol=1e-6, atol=0, equal_nan=True
         ):
             raise ValueError(
                 f"{method} mixes the vectors of two workers: their arrays are (R, n, d), so work "
                 "along the last axis, as with axis=-1"
             )
+
+
+def _stepped(method: Method, x: Array, g: Array, lr: StepSize, rng: Generator) -> Array:
+    """Where workers with the gradients g (1, m, d) go from x (1, d): an x (1, m, d) of each."""
+    start = np.repeat(x[:, None], g.shape[1], axis=1)
+    return method.step(start, g, method.start(start), lr, rng).x
 
 
 def _chain(c: Compressor) -> list[Compressor]:

@@ -120,6 +120,19 @@ def test_norms_at_every_scale(scale: float) -> None:
     assert achieved_delta(x, 2 * x) == pytest.approx(0)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_norms_have_the_bits_of_scaled_vectors(dtype: type) -> None:
+    """The short way of vectors whose squares are normal, and the long one of all others."""
+    rng = np.random.default_rng(0)
+    mixed = rng.standard_normal((3, 400)) * 10.0 ** rng.integers(-200, 1, (3, 400))
+    least, most = np.finfo(dtype).minexp, np.finfo(dtype).maxexp
+    for exponent in range(least - 52, most - 12, 7):
+        x = np.ldexp(mixed, exponent).astype(dtype)
+        u, k = unit_scale(x)
+        scaled = np.ldexp(np.sqrt(np.vecdot(u, u))[..., None], k)
+        assert norm(x).tobytes() == scaled.tobytes(), exponent
+
+
 def test_norm_beyond_float64_is_inf() -> None:
     assert norm(np.full(2, HUGE))[0] == np.inf
     assert rms(np.full(2, HUGE))[0] == HUGE

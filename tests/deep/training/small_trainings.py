@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -36,6 +38,17 @@ def tiny(n=20, test=6, classes=2, seed=0):
 
 
 DATA = tiny()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of torch, and afterwards as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def small(**changes):

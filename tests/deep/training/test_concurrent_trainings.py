@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from small_trainings import DATA, EFM, PAPER, RANDOM, small, stopping, timeless  # noqa: E402
+from small_trainings import DATA, EFM, PAPER, RANDOM, one_thread, small, stopping, timeless  # noqa: E402
 
 from efsgd.deep.training.concurrent_trainings import FairLock, at_once  # noqa: E402
 from efsgd.deep.training.obtain import run_training, train  # noqa: E402
@@ -30,10 +30,8 @@ TRAININGS = [
 @pytest.fixture(autouse=True)
 def _one_thread_of_torch():
     """Each training would bring threads of OpenMP that spin while it waits for its turn."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 def test_at_once_each_is_as_alone_to_the_bit(tmp_path):

@@ -22,6 +22,7 @@ from small_trainings import (  # noqa: E402
     PAPER,
     RANDOM,
     frozen,
+    one_thread,
     small,
     stopping,
     timeless,
@@ -109,18 +110,16 @@ train(small(method=EFM, epochs=4), DATA, checkpoint=sys.argv[1], every=every, re
 
 
 @pytest.fixture
-def one_thread():
+def one_torch_thread():
     """Two processes have equal bits only where their sums run in one order.
 
     As many threads are not enough: a process that was told how many may cut a sum otherwise.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_torch_thread")
 def test_killed_at_any_time_it_continues_bitwise(tmp_path):
     path = tmp_path / "run.pt"
     env = os.environ | {"PYTHONPATH": python_path(__file__), "OMP_NUM_THREADS": "1"}
