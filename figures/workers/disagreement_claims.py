@@ -11,6 +11,7 @@ from efsgd.figures.workers.disagreement_work import (
     EF21_STEP,
     FACTORS,
     FROM_OPTIMUM,
+    GRID,
     LOOP,
     METHODS,
     MU,
@@ -40,7 +41,7 @@ def verdicts(results: Results) -> list[Verdict]:
     """The gap of EF is proportional to zeta^2 at any step, no step ends it, others leave none."""
     text = f"{N} workers, full gradients, zeta = {ZETAS[0]} to {ZETAS[-1]:g}"
     end = f"largest gap after {STEPS} steps, at the step of its theorem,"
-    best = "largest gap after as many steps, at the best step of the grid,"
+    best = f"largest gap after {STEPS} steps, at the best of {len(GRID)} step sizes,"
     return [
         _proportional(results[FROM_OPTIMUM]),
         _first_memories(results[FROM_OPTIMUM]),
@@ -56,7 +57,7 @@ def verdicts(results: Results) -> list[Verdict]:
         _never_less(results, text),
         *(observation(f"{text}: mean gap of {name} over the last third of the steps, over zeta^2",
                       SEEN, _ends(results[name])) for name in STALL),
-        *(observation(f"{text}: best step of the grid for each zeta, and the gap of {name} there",
+        *(observation(f"{text}: best of {len(GRID)} step sizes for each zeta: mean gap of {name}",
                       SEEN, _best(results[swept(name)])) for name in STALL),
     ]  # fmt: skip
 
@@ -144,7 +145,10 @@ def _never_less(results: Results, text: str) -> Verdict:
     """No step of the grid brings EF where the others are."""
     _, gap = tuned(results[swept("EF")])
     least = float((gap / zetas(results[swept("EF")]) ** 2).min())
-    found = f"{text}: mean gap of EF over zeta^2 at the best step of the grid, least for any zeta"
+    found = (
+        f"{text}: mean gap of EF over the last third of {STEPS} steps, over zeta^2, least for any "
+    )
+    found += f"zeta and of {len(GRID)} step sizes"
     return claim(found, SEEN, least, ">", 1e-6)
 
 

@@ -73,14 +73,14 @@ DOCTORED = [  # figure, name of the result, the array, how it changes, what a fa
         for name in work.PAST
     ),
     *(
-        (PICTURE, work.swept(name), "loss", put(2e-12, -1), f"the grid, of {name}")
+        (PICTURE, work.swept(name), "loss", put(2e-12, -1), f"step sizes, of {name}")
         for name in work.PAST
     ),
     (PICTURE, work.swept("EF"), "loss", scale(1.5, slice(None), 1, 0), "from the same start"),
     (PICTURE, work.swept("EF"), "loss", put(np.nan, -1, 1, 0), "from the same start"),
     (PICTURE, work.SMALL_STEPS, "gap", scale(1.5), "from the same start"),
     (PICTURE, work.swept(work.DESCENT), "loss", scale(2.0), "from the same start"),
-    (PICTURE, work.swept("EF"), "loss", put(1e-9, slice(None), 1), "for any zeta"),
+    (PICTURE, work.swept("EF"), "loss", put(1e-9, slice(None), 1), "least for any"),
 ]
 
 
@@ -136,7 +136,7 @@ def test_small_steps_of_a_wrong_engine_leave_something_else(results, mutant):
 def test_no_step_size_mends_a_memory_that_workers_share(results):
     with MUTANTS["one memory for all workers"](), np.errstate(all="ignore"):
         wrong = results | fresh(only=(work.swept("EF21"),))
-    assert any("the grid, of EF21" in text for text in failed(disagreement, wrong))
+    assert any("step sizes, of EF21" in text for text in failed(disagreement, wrong))
 
 
 def test_small_steps_leave_what_a_plain_loop_with_a_small_step_does():
