@@ -153,6 +153,11 @@ class Theorem(Schedule):
     "ef21", whose theorem has any number of workers. All of them take part in every step and no
     message is lost; a number of workers above 1 is for such as count alike and draw for themselves
     (with weights w it is 1/max w, with ``shared`` draws 1).
+
+    A :class:`efsgd.Run` whose ``lr`` it is must be one that the theorem is about: one of these
+    methods, with full gradients (but for "ef21-sgdm"), no weight decay (f with it has L and mu
+    greater by it), a compressor, momentum, eta and probability that allow for as long a step.
+    Elsewhere its number can be tried as ``lr=theorem.lr``.
     """
 
     method: str
@@ -167,7 +172,7 @@ class Theorem(Schedule):
 
     def __post_init__(self) -> None:
         """Refuse what no theorem here speaks of."""
-        options = self._rule.options
+        options = self.options
         positive("L", self.L)
         positive("delta", self.delta, 1.0)
         if self.mu is not None:
@@ -213,6 +218,11 @@ class Theorem(Schedule):
             raise ValueError(f"no theorem here is of that kind for {self.method!r}: {cure}")
         known = " ".join(sorted({name for name, _ in _RULES}))
         raise ValueError(f"no theorem here is about {self.method!r}: known are {known}")
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Which of momentum, eta, omega, workers and probability it allows for."""
+        return self._rule.options
 
     @property
     def source(self) -> str:

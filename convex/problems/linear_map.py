@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from efsgd.arrays import Array
+from efsgd.engine.problem import GATHERED
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -79,8 +80,19 @@ class LinearMap:
     def row_gradient(self, x: Array, rows: Array, slopes: Slopes) -> Array:
         """The mean over i in rows[r] of a_i slope_i: rows (R, b) -> (R, d).
 
-        ``slopes`` is given the predictions <a_i, x_r> and the rows, both (R, b).
+        ``slopes`` is given the predictions <a_i, x_r> and the rows, both (R, b), of some replicates
+        at a time.
         """
+        replicates, b = rows.shape
+        entries = self.matrix.nnz / max(self.n, 1) if self.sparse else self.d
+        some = max(1, int(GATHERED / max(b * entries, 1)))
+        alone = replicates == 1
+        parts = [slice(r, r + some) for r in range(0, replicates, some)]
+        found = [self._row_gradient(x[part], rows[part], slopes, alone) for part in parts]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def _row_gradient(self, x: Array, rows: Array, slopes: Slopes, alone: bool) -> Array:
+        """The same of replicates whose rows are gathered; ``alone`` if there is no other one."""
         replicates, b = rows.shape
         if not self.sparse:
             a = self.matrix[rows]  # (R, b, d)
@@ -88,7 +100,7 @@ class LinearMap:
             mean: Array = np.einsum("rb,rbd->rd", slope, a) / b
             return mean
         chosen = self.matrix[rows.ravel()]
-        if replicates == 1:
+        if alone:
             gradient: Array = chosen.T @ (slopes((chosen @ x[0])[None], rows)[0] / b)
             return gradient[None]
         owner = np.repeat(np.arange(rows.size), np.diff(chosen.indptr))

@@ -8,7 +8,9 @@ optional member               meaning
 ``project(x)``                the nearest feasible point, (R, d); applied after every step
 ``optimum``                   an :class:`Optimum`; gives the history its ``distance``
 ``n``, ``batch_gradient``     a finite sum: ``batch_gradient(x, rows)``, rows (R, b) of integers,
-                              is the mean over those rows; needed by ``Run(batch=b)``
+                              is the mean over those rows; needed by ``Run(batch=b)``. R is that
+                              of all workers: gather the rows of some at a time, ``GATHERED``
+                              entries, or those of one
 ``measure(x)``                dict of (R,) arrays that join the history
 ``oracle(rng, R)``            a function x -> gradient for a whole run of R replicates, with the
                               same noise as ``gradient`` but perhaps drawn in bulk; each array it
@@ -26,6 +28,8 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from efsgd.arrays import Array, Generator
+
+GATHERED = 2**18  # entries of the rows of a finite sum that a batch gradient holds at once
 
 
 class Optimum(NamedTuple):

@@ -19,7 +19,7 @@ from efsgd.checks import scalar, whole
 from efsgd.compressors.base import Compressor
 from efsgd.engine.block import Block
 from efsgd.engine.loop import Diverged, simulate
-from efsgd.engine.problem import Problem
+from efsgd.engine.problem import GATHERED, Problem
 from efsgd.engine.several import check_workers, refuse_too_much, stepper
 from efsgd.methods.base import Method
 from efsgd.methods.faults import Faults
@@ -28,6 +28,7 @@ from efsgd.provenance import optional
 from efsgd.schedules import Constant, PerReplicate, Schedule
 
 ARRAYS = 20  # of the size of x for all workers, at most: memories, gradients, what a step makes
+DRAWN, KEYS = 6, 2  # and with batches so many of their rows for all workers, and of all rows
 BLOCK = 2**17  # entries of x that step together: a handful of such arrays stay in the cache
 
 
@@ -98,9 +99,17 @@ class Run:
         check_workers(self)
 
     def memory(self) -> int:
-        """Bytes that the arrays of a run take, roughly: what :func:`run` refuses to exceed."""
+        """Bytes that the arrays of a run take, at most: what :func:`run` refuses to exceed.
+
+        What the problem itself holds comes on top, and what its own gradients make beside that.
+        """
         rows = min(_rows(self), self.replicates)
-        return 8 * ARRAYS * rows * self.workers * self.problem.d
+        numbers = ARRAYS * rows * self.workers * self.problem.d
+        if self.batch is not None:
+            of_problem: Any = self.problem
+            numbers += rows * (DRAWN * self.workers * self.batch + KEYS * of_problem.n)
+            numbers += max(GATHERED, self.batch * self.problem.d)
+        return 8 * numbers
 
     def recorded(self) -> list[int]:
         """The recorded steps, increasing, from 0 to ``steps``."""

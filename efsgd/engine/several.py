@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from efsgd.checks import positive, whole
 from efsgd.engine.split import Split
+from efsgd.engine.theorems import check_theorem
 from efsgd.methods.base import Method
-from efsgd.methods.differences import DASHA, DIANA, MARINA
 from efsgd.methods.faults import Faults
 from efsgd.methods.local import LocalSteps
 from efsgd.methods.team import Team
@@ -19,9 +19,6 @@ from efsgd.schedules import Theorem
 
 if TYPE_CHECKING:
     from efsgd.engine.runs import Run
-
-
-MADE_FOR: dict[str, Any] = {"diana": DIANA, "marina": MARINA, "dasha": DASHA}
 
 
 def check_workers(run: Run) -> None:
@@ -50,9 +47,7 @@ def check_workers(run: Run) -> None:
             "remembers: leave batch out, or use DIANA or EF21"
         )
     if isinstance(run.lr, Theorem):
-        _check_method_of(run.lr, what.worker, run.problem.d)
-        if isinstance(what, Team):
-            _check_theorem(run.lr, what)
+        check_theorem(run.lr, run.method, what, run.problem.d, run.batch)
 
 
 def _check_problem(run: Run) -> None:
@@ -85,58 +80,6 @@ def _check_local_steps(run: Run, team: Team) -> None:
         raise ValueError(
             f"local_steps={run.local_steps} are more than the {run.steps} steps of the run, so "
             "that nothing would be sent: use fewer"
-        )
-
-
-def _check_method_of(theorem: Theorem, method: Method, d: int) -> None:
-    """A theorem's step is for messages as good as it says; those of unbiased ones for theirs."""
-    c, made_for = method.compresses, MADE_FOR.get(theorem.method)
-    if made_for is None:
-        bounded = theorem.method != "gd" and c.guarantee in ("pathwise", "expectation")
-        if bounded and theorem.delta > c.delta(d) * (1 + 1e-9):
-            raise ValueError(
-                f"the theorem's delta = {theorem.delta:.4g} is more than that of {c} at d = {d}: "
-                f"use delta={c.delta(d):.4g}"
-            )
-        return
-    if not isinstance(method, made_for) or method.momentum:
-        raise ValueError(
-            f"the theorem is about {made_for.__name__} without momentum: give a number as lr"
-        )
-    if theorem.omega < method.omega(d) * (1 - 1e-9):
-        raise ValueError(
-            f"the theorem's omega = {theorem.omega:.4g} is less than that of {c} at d = {d}: use "
-            f"omega={method.omega(d):.4g}"
-        )
-    if isinstance(method, MARINA) and theorem.probability > method.probability:
-        raise ValueError(
-            f"the theorem's probability = {theorem.probability} is more than that of MARINA: use "
-            f"probability={method.probability}"
-        )
-
-
-def _check_theorem(theorem: Theorem, team: Team) -> None:
-    """The step of a theorem is for all workers at every step, and for draws of their own.
-
-    With weights w the variance of n independent messages falls by max w in place of 1/n.
-    """
-    if team.asked < team.workers or team.faults != Faults():
-        raise ValueError(
-            "the theorem has all workers, and all messages, at every step: give a number as lr"
-        )
-    if team.downlink is not None or team.local is not None:
-        unknown = "downlink" if team.local is None else "local steps"
-        raise ValueError(f"the theorem knows of no {unknown}: give a number as lr")
-    if team.compresses.joint and theorem.workers > 1:
-        raise ValueError(
-            f"{team.compresses} draws alike for all workers, so their number does not help: use "
-            "workers=1 in the theorem"
-        )
-    most = team.workers if team.weights is None else 1 / max(team.weights)
-    if theorem.workers > most:
-        raise ValueError(
-            f"the theorem takes {theorem.workers} workers that count alike, and these count as "
-            f"{most:.3g}: use workers={max(1, int(most))} in the theorem"
         )
 
 

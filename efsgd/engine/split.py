@@ -41,7 +41,8 @@ class Split:
       1909.06335).
 
     ``problem`` needs ``n`` and ``batch_gradient(x, rows)``, and ``targets`` (N,) unless "iid"; with
-    ``share(rows)``, the same problem on some rows alone, full gradients are faster.
+    ``share(rows)``, the same problem on some rows alone, full gradients are faster, and all rows
+    are held once more.
 
     >>> import numpy as np, efsgd
     >>> from efsgd.convex import LeastSquares

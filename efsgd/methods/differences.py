@@ -178,6 +178,10 @@ class DASHA(Differences):
         if self.a is not None:
             positive("a", self.a, 1.0)
 
+    def pull(self, d: int) -> float:
+        """The a in use at dimension d."""
+        return self.a or 1 / (1 + 2 * self.omega(d))
+
     def start(self, x: Array) -> Memory:
         """h_0 = 0 and g_last = 0."""
         return Memory(h=np.zeros_like(x), last=np.zeros_like(x))
@@ -187,7 +191,7 @@ class DASHA(Differences):
         g, m = self.direction(x, g, memory.m)
         assert memory.h is not None  # made by start
         assert memory.last is not None  # made by start
-        a = self.a or 1 / (1 + 2 * self.omega(g.shape[-1]))
+        a = self.pull(g.shape[-1])
         difference = g - memory.last - a * (memory.h - memory.last)
         change, drawn, warm = self.compress(difference, memory, rng)
         h = memory.h + change

@@ -70,19 +70,20 @@ def work(quick: bool, seed: int) -> Works:
     grid = GRID[::5] if quick else GRID * COPIES
     over = {"replicates": len(grid), "record": EVERY} | options
     works: dict[str, Work] = {}
-    for name, (method, lr) in METHODS.items():
+    for name, (method, theorem) in METHODS.items():
+        lr = theorem if name in PAST else theorem.lr  # of another method
         works[name] = SideBySide(tuple(Run(p, method, lr, steps, **once) for p in problems))
         works[swept(name)] = SideBySide(
             tuple(Run(p, method, grid, steps, **over) for p in problems)
         )
     works[swept(DESCENT)] = SideBySide((Run(problems[0], SGD(), grid, steps, **over),))
-    method, lr = METHODS["EF"]
+    method, lr = METHODS["EF"][0], EF21_STEP.lr
     exact = 50 if quick else EXACT_STEPS
     at_optimum = [Disagreement(z, N, D, MU, 0.0, seed) for z in FACTORS]
     more = {"record": 1} | options | {"metrics": ("loss", "memory_norm")}
     runs = tuple(Run(p, method, lr, exact, **more) for p in at_optimum)
     works[FROM_OPTIMUM] = SideBySide(runs)
-    works[LOOP] = PlainFeedback(at_optimum[0], int(TOP.k), float(lr.lr), steps)
+    works[LOOP] = PlainFeedback(at_optimum[0], int(TOP.k), lr, steps)
     works[SMALL_STEPS] = SmallStepFeedback(at_optimum[0], int(TOP.k), 2 * steps)
     return works
 

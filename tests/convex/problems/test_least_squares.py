@@ -13,7 +13,7 @@ import pytest
 from problem_table import least_squares, points
 from scipy.sparse import coo_array, csr_array
 
-from efsgd.convex.problems import LeastSquares, WilsonLeastSquares
+from efsgd.convex.problems import LeastSquares, WilsonLeastSquares, linear_map
 from efsgd.convex.problems.least_squares import wilson_matrix
 from efsgd.convex.problems.linear_map import LinearMap
 from efsgd.convex.problems.wilson_counts import WilsonCount
@@ -112,6 +112,23 @@ def test_sparse_and_dense_agree(order: Any) -> None:
     rows = np.random.default_rng(0).integers(12, size=(6, 4))
     expected = dense.batch_gradient(x, rows)
     np.testing.assert_allclose(sparse.batch_gradient(x, rows), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_rows_that_are_gathered_some_at_a_time_give_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch, sparse: bool
+) -> None:
+    """Eight replicates three at a time, two of them in the last piece or one of seven."""
+    problem = least_squares(sparse=sparse)
+    x = points(problem, 8)
+    rows = np.random.default_rng(0).integers(12, size=(8, 4))
+    for some in (8, 7):
+        whole = problem.batch_gradient(x[:some], rows[:some])
+        train = problem.train
+        entries = train.matrix.nnz / train.n if sparse else problem.d
+        monkeypatch.setattr(linear_map, "GATHERED", 3.5 * 4 * entries)
+        assert problem.batch_gradient(x[:some], rows[:some]).tobytes() == whole.tobytes()
+        monkeypatch.undo()
 
 
 def test_a_sparse_matrix_is_copied_and_its_duplicates_are_summed() -> None:

@@ -17,6 +17,7 @@ from efsgd.compressors import (
     Blockwise,
     Compressor,
     Identity,
+    PowerSGD,
     RandK,
     Scaled,
     Shared,
@@ -30,15 +31,18 @@ from efsgd.methods import (
     DASHA,
     DIANA,
     EF21,
+    EF21SGDM,
     EFSGD,
     MARINA,
     SGD,
     CompressedSGD,
+    EControl,
     Faults,
     FullyCorrectiveEF,
     LocalSteps,
     MajorityVote,
     Method,
+    PostMomentumEF,
     SignSGD,
     Team,
 )
@@ -68,6 +72,13 @@ class Rows(Shifted):
 
     def batch_gradient(self, x: Array, rows: Array) -> Array:
         return x - self.centres[rows % 4].mean(1)
+
+
+class Dealt(Rows):
+    """The same rows, of which each worker draws its own."""
+
+    def worker_batches(self, rng: Generator, replicates: int, b: int) -> Array:
+        return rng.integers(0, 8, (replicates, 4, b))
 
 
 class Uneven(Shifted):
@@ -105,6 +116,10 @@ def test_a_gradient_that_is_not_finite_is_never_sent_as_if_it_were(
 UNBIASED = RandK(1, unbiased=True)
 DIANA_STEP = Theorem("diana", 1.0, 1.0, omega=2.0, workers=4)
 MARINA_STEP = Theorem("marina", 1.0, omega=2.0, probability=0.5)
+OF_EF, OF_EF21, OF_CGD, OF_ECONTROL, OF_POST = (
+    Theorem(name, 1.0, delta=1 / 3) for name in ("ef", "ef21", "cgd", "econtrol", "post-momentum")
+)
+OF_DASHA = Theorem("dasha", 1.0, omega=2.0, workers=4)
 RARE = MARINA(UNBIASED, probability=0.1)
 
 
@@ -119,10 +134,24 @@ RARE = MARINA(UNBIASED, probability=0.1)
         (Shifted(), DIANA(UNBIASED), DIANA_STEP, {"local_steps": 5}, "knows of no local steps"),
         (Shifted(), EF21(Identity()), Theorem("ef21", 1.0), {"downlink": EF21()}, "no downlink"),
         (Shifted(), DIANA(UNBIASED, momentum=0.9), DIANA_STEP, {}, "DIANA without momentum"),
-        (Shifted(), EF21(), DIANA_STEP, {}, "is about DIANA without momentum"),
+        (Shifted(), EF21(), DIANA_STEP, {}, "is about DIANA, not EF21"),
         (Shifted(), DIANA(UNBIASED), Theorem("diana", 1.0, 1.0, omega=1.9), {}, "use omega=2"),
         (Shifted(), RARE, MARINA_STEP, {}, "use probability=0.1"),
         (Shifted(), EFSGD(TopK(1)), Theorem("ef", 1.0), {}, "use delta=0.3333"),
+        (Shifted(), EFSGD(TopK(1)), OF_EF21, {}, "about EF21 or EF21Plus, not EFSGD"),
+        (Shifted(), EF21SGDM(TopK(1)), OF_EF21, {}, "about EF21 or EF21Plus, not EF21SGDM"),
+        (Shifted(), EF21(TopK(1), momentum=0.9), OF_EF21, {}, "about EF21 without momentum"),
+        (Shifted(), EF21(TopK(1), weight_decay=9.0), OF_EF21, {}, "EF21 without weight decay"),
+        (Shifted(), EFSGD(TopK(1), decay=0.9), OF_EF, {}, "about EFSGD without decay"),
+        (Shifted(), SignSGD(), Theorem("cgd", 1.0), {}, "about CompressedSGD, not SignSGD"),
+        (Shifted(), CompressedSGD(Sign()), Theorem("cgd", 1.0), {}, "sign has no delta > 0"),
+        (Shifted(), EFSGD(PowerSGD(1)), OF_EF, {}, "powersgd:1 has no delta > 0"),
+        (Shifted(), CompressedSGD(UNBIASED), OF_CGD, {}, "has no delta > 0 at d = 3"),
+        (Shifted(), EControl(TopK(1), eta=0.2), OF_ECONTROL, {}, "use eta=0.2"),
+        (Shifted(), PostMomentumEF(TopK(1), momentum=0.9), OF_POST, {}, "use momentum=0.9"),
+        (Shifted(), DASHA(UNBIASED, a=0.5), OF_DASHA, {}, "leave a out"),
+        (Shifted(), MARINA(UNBIASED, probability=0.4), MARINA_STEP, {}, "use probability=0.4"),
+        (Dealt(), EFSGD(TopK(1)), OF_EF, {"batch": 1}, "is for full gradients"),
         (Shifted(), SignSGD(), 0.1, {"local_steps": 3}, "would move x by 1 whatever lr is"),
         (Shifted(), CompressedSGD(Blockwise(Sign(), 2)), 0.1, {"local_steps": 3}, "whatever lr is"),
         (
@@ -151,10 +180,6 @@ def test_what_would_go_wrong_silently_is_refused(
 def test_differences_of_noise_add_up_so_that_batches_are_refused(
     method: Method, workers: int
 ) -> None:
-    class Dealt(Rows):
-        def worker_batches(self, rng: Generator, replicates: int, b: int) -> Array:
-            return rng.integers(0, 8, (replicates, 4, b))
-
     with pytest.raises(ValueError, match="is for full gradients, and noise adds up"):
         Run(Dealt(), method, 0.1, 10, workers=workers, batch=2)
     Run(Dealt(), DIANA(UNBIASED), 0.1, 10, workers=workers, batch=2)
@@ -212,6 +237,40 @@ def test_a_method_that_remembers_says_what_becomes_of_a_lost_message() -> None:
     with pytest.raises(ValueError, match="define undelivered, or use loss=0"):
         Run(Shifted(), Keeps(), 0.1, 3, workers=4, faults=Faults(loss=0.5))
     Run(Shifted(), Keeps(), 0.1, 3, workers=4, faults=Faults(silence=0.5))
+
+
+def test_a_theorem_is_about_methods_of_one_s_own_that_are_made_of_its_own() -> None:
+    """Not about those that are made of another one."""
+
+    class Mine(EFSGD):
+        pass
+
+    class Other(EF21SGDM):
+        pass
+
+    Run(Shifted(), Mine(TopK(1)), OF_EF, 3, workers=4)
+    Run(
+        Dealt(),
+        EF21SGDM(TopK(1)),
+        Theorem("ef21-sgdm", 1.0, None, 1 / 3, 0.9),
+        3,
+        workers=4,
+        batch=2,
+    )
+    with pytest.raises(ValueError, match="about EF21 or EF21Plus, not Other"):
+        Run(Shifted(), Other(TopK(1)), OF_EF21, 3, workers=4)
+
+
+def test_what_makes_the_step_of_a_theorem_shorter_may_be_given_to_it() -> None:
+    """A smaller delta, a larger omega, momentum or eta, a smaller probability."""
+    for method, theorem in (
+        (EFSGD(TopK(2)), OF_EF),
+        (EControl(TopK(1), eta=0.01), Theorem("econtrol", 1.0, delta=1 / 3, eta=0.02)),
+        (PostMomentumEF(TopK(1), momentum=0.1), Theorem("post-momentum", 1.0, None, 1 / 3, 0.5)),
+        (DIANA(UNBIASED), Theorem("diana", 1.0, 1.0, omega=3.0)),
+        (MARINA(UNBIASED, probability=0.6), MARINA_STEP),
+    ):
+        Run(Shifted(), method, theorem, 3, workers=4)
 
 
 def test_the_step_of_a_theorem_works_where_its_workers_count_alike() -> None:

@@ -28,10 +28,11 @@ from efsgd.compressors import (
     TopK,
 )
 from efsgd.compressors.base import drawn_for
-from efsgd.convex import CE2
+from efsgd.convex import CE2, LeastSquares
 from efsgd.engine import runs, several
 from efsgd.engine.loop import Diverged
 from efsgd.engine.runs import Run, run
+from efsgd.engine.split import Split
 from efsgd.methods import (
     DASHA,
     DIANA,
@@ -442,6 +443,26 @@ def test_a_run_takes_no_more_memory_than_it_says(method: Method, options: dict[s
     tracemalloc.stop()
     one = 8 * 60 * 500
     assert 3 * one < peak < made.memory()
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "rows", "b", "split"),
+    [(50, 500, 500, 400, False), (20, 10, 20_000, 900, True), (1, 10, 90_000, 60_000, False)],
+)
+def test_batches_take_no_more_memory_than_it_says(
+    n: int, d: int, rows: int, b: int, split: bool
+) -> None:
+    """The rows of all batches at once would take 80 MB of the first."""
+    rng = np.random.default_rng(0)
+    problem = LeastSquares(rng.standard_normal((rows, d)), rng.standard_normal(rows))
+    dealt = Split(problem, n) if split else problem
+    made = Run(dealt, EFSGD(), 1e-3, 3, workers=n, batch=b, metrics=("memory_norm",))
+    run(made)  # imports, tables of rows, and a block that is freed once in a process
+    tracemalloc.start()
+    run(made)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 8 * n * b < peak < made.memory()
 
 
 def test_memory_is_that_of_the_replicates_that_step_together() -> None:
