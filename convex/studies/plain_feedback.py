@@ -50,11 +50,13 @@ class PlainFeedback:
 class SmallStepFeedback:
     """What EF with top-``k`` leaves on ``problem`` as its step size tends to 0.
 
-    Derived here. Near x* the gradients of the workers are zeta s_i + O(lr), so that the memories
-    are e_i = lr zeta u_i + O(lr^2), where u_i <- u_i + s_i - top-k(u_i + s_i) knows neither lr nor
-    x. As x - mean e moves by -lr grad f(x), the mean of grad f(x_t) over T steps is O(1/(lr T)):
-    f is quadratic, so x* is the mean of x_t over time, and x_t - x* is lr zeta times the mean of
-    the u_i less its mean over time. The first quarter of the ``steps`` does not count.
+    Derived here, but for one step. Near x* the gradients of the workers are zeta s_i + O(lr), so
+    that for some steps the memories are e_i = lr zeta u_i + O(lr^2), where u_i <- u_i + s_i -
+    top-k(u_i + s_i) knows neither lr nor x. Later a near tie of top-k goes the other way, and they
+    part; that means over time stay alike is measured, and not proven. As x - mean e moves by
+    -lr grad f(x), the mean of grad f(x_t) over T steps is O(1/(lr T)): f is quadratic, so x* is the
+    mean of x_t over time, and x_t - x* is lr zeta times the mean of the u_i less its mean over
+    time. The first quarter of the ``steps`` does not count.
     """
 
     problem: Disagreement
@@ -67,7 +69,7 @@ class SmallStepFeedback:
         return float(self.steps)
 
     def compute(self) -> dict[str, Array]:
-        """ "gap" (), the limit of the mean over time of f(x_t) - f* over (lr zeta)^2."""
+        """ "gap" (), the mean over time of f(x_t) - f* over (lr zeta)^2, as such u_i make it."""
         slopes = self.problem.slopes
         u, means = np.zeros_like(slopes), []
         for _ in range(self.steps):

@@ -96,6 +96,8 @@ class Run:
             whole("batch", self.batch, rows)
         if isinstance(self.downlink, Compressor):  # what it stands for
             object.__setattr__(self, "downlink", EFSGD(self.downlink))
+        if self.faults == Faults():  # the same run, under the same key
+            object.__setattr__(self, "faults", None)
         check_workers(self)
 
     def memory(self) -> int:

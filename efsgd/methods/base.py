@@ -5,7 +5,7 @@ the paper (arXiv 1901.09847, Algorithms 1 and 2), all of shape (R, d) with R rep
 g gradient, e memory (what has not been sent yet), p corrected gradient, m momentum buffer. The
 same step runs n workers at once, whose arrays are (R, n, d): see :mod:`efsgd.methods.team`. Two
 axes are n vectors that know nothing of each other; compressors that draw for all workers of a
-replicate need three, (1, n, d) for one.
+replicate need three, (1, n, d) for one, and so does MARINA, whose workers share a coin.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def _explained(results: Results, text: str) -> Verdict:
         f"{text}, steps up to 1/{1 / SMALL_STEP:g}: gap of EF, off that of gradient descent from "
     )
     found += "the same start plus c (lr zeta)^2 with the c of lr -> 0, relatively"
-    return claim(found, SOURCE, off, "<=", 0.25)
+    return claim(found, SEEN, off, "<=", 0.25)
 
 
 def _never_less(results: Results, text: str) -> Verdict:
@@ -153,8 +153,10 @@ def _never_less(results: Results, text: str) -> Verdict:
 
 
 def _best(result: Result) -> str:
-    found = zip(*tuned(result), strict=True)
-    return ", ".join(f"{_plain(lr)}: {gap:.2g}" for lr, gap in found)
+    best, gap = tuned(result)
+    slope = np.polynomial.polynomial.polyfit(np.log(zetas(result)), np.log(gap), 1)[1]
+    found = [f"{_plain(lr)}: {left:.2g}" for lr, left in zip(best, gap, strict=True)]
+    return f"{', '.join(found)}; slope {slope:.2f} over log zeta"
 
 
 def _ends(result: Result) -> str:

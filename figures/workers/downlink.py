@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["PICTURE", "draw", "verdicts", "work"]
 
 N, D, MU, STEPS = 10, 20, 0.1, 2000
-LR = 0.2  # over L = 1, for all; half of it or twice as much shows the same
+LR = 0.2  # over L = 1, for all
 TOP = TopK(4)
 DENSE, TWO_SIDED, FORGETS, BC = (
     "EF, dense down",

@@ -146,6 +146,11 @@ def test_what_is_not_a_default_has_a_key_of_its_own(options: dict[str, Any]) -> 
     assert set(options) < set(spec_of(made))
 
 
+def test_faults_that_never_happen_are_none() -> None:
+    made, plain = Run(CE2(), EFSGD(), 0.1, 10, faults=Faults()), Run(CE2(), EFSGD(), 0.1, 10)
+    assert key(spec_of(made)) == key(spec_of(plain))
+
+
 @KINDS
 def test_one_worker_without_faults_is_the_method_alone(
     method: Method, options: dict[str, Any]

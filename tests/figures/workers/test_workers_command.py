@@ -1,14 +1,19 @@
 """``efsgd-figures workers`` as a command: its pictures, and what README says of them.
 
-Without this file README could show pictures that are gone, or count claims that are none.
+Without this file a claim could fail, and README still say that all hold, or show pictures that
+are gone.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from import_graph import ROOT
+from team_mutants import MUTANTS
 
 from efsgd.figures import cli
 from efsgd.figures.tracks import choose
@@ -16,6 +21,22 @@ from efsgd.figures.workers import PICTURES
 
 README = (ROOT / "README.md").read_text()
 NAMES = [picture.name for picture in PICTURES]
+
+
+@pytest.mark.slow
+def test_every_claim_of_workers_passes(tmp_path: Path) -> None:
+    folders = ["--out", str(tmp_path / "out"), "--results", str(tmp_path / "results")]
+    outcome = CliRunner().invoke(cli.main, ["workers", *folders])
+    assert outcome.exit_code == 0, outcome.output
+    rows = json.loads((tmp_path / "out" / "verdicts.json").read_text())
+    assert {row["figure"] for row in rows} >= set(NAMES)
+    claims = [row for row in rows if row["kind"] == "claim"]
+    assert all(row["pass"] is True for row in claims)
+    assert f"draws nine pictures and judges {len(claims)} claims" in README
+
+
+def test_readme_counts_the_wrong_engines() -> None:
+    assert f"the tests know {len(MUTANTS)} wrong\nengines" in README
 
 
 def test_readme_shows_every_picture() -> None:
