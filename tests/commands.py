@@ -1,6 +1,11 @@
 """How a command ends, for the tests that call efsgd-figures."""
 
-from click.testing import Result
+import json
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from efsgd.figures.cli import main
 
 
 def refused(done: Result, *words: str, begun: bool = False) -> bool:
@@ -14,3 +19,14 @@ def refused(done: Result, *words: str, begun: bool = False) -> bool:
     assert done.stderr.count("\n") == 1
     assert all(word in done.stderr for word in words), done.stderr
     return True
+
+
+def passing(command: str, folder: Path) -> tuple[set[str], int]:
+    """The figures that a command judges, computed anew, and the number of claims: all pass."""
+    folders = ["--out", str(folder / "out"), "--results", str(folder / "results")]
+    done = CliRunner().invoke(main, [command, *folders])
+    assert done.exit_code == 0, done.output
+    rows = json.loads((folder / "out" / "verdicts.json").read_text())
+    claims = [row for row in rows if row["kind"] == "claim"]
+    assert all(row["pass"] is True for row in claims)
+    return {row["figure"] for row in rows}, len(claims)

@@ -87,7 +87,7 @@ class LinearMap:
         entries = self.matrix.nnz / max(self.n, 1) if self.sparse else self.d
         some = max(1, int(GATHERED / max(b * entries, 1)))
         alone = replicates == 1
-        parts = [slice(r, r + some) for r in range(0, replicates, some)]
+        parts = [slice(r, r + some) for r in range(0, max(replicates, 1), some)]
         found = [self._row_gradient(x[part], rows[part], slopes, alone) for part in parts]
         return found[0] if len(found) == 1 else np.concatenate(found)
 

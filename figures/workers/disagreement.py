@@ -19,10 +19,10 @@ from efsgd.figures.make import Picture, Results
 from efsgd.figures.workers.disagreement_claims import SMALL, verdicts
 from efsgd.figures.workers.disagreement_work import (
     METHODS,
-    SMALL_STEPS,
     STALL,
     floors,
     over_grid,
+    own_gap,
     swept,
     tuned,
     work,
@@ -76,9 +76,7 @@ def _draw_step_sizes(ax: Axes, results: Results) -> None:
         result = results[swept(name)]
         lr, gaps = over_grid(result)
         ax.plot(lr, np.where(np.isfinite(gaps), gaps, np.nan)[_middle(result)], **_look(name))
-    ef = results[swept("EF")]
-    lr, _ = over_grid(ef)
-    own = float(results[SMALL_STEPS]["gap"]) * (zetas(ef)[_middle(ef)] * lr) ** 2
+    own = own_gap(results, lr)[_middle(result)]
     ax.plot(lr, own, color="0.5", linewidth=4, alpha=0.4, zorder=0)
     ax.text(lr[0], own[0] / 10, "$c\\,($lr$\\,\\zeta)^2$", va="top", fontsize=7)
     ax.axhline(SMALL, color="0.5", linewidth=0.8, linestyle=style.DOTTED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from efsgd.figures.claims.intervals import decision, of_mean
+from efsgd.figures.claims.slopes import log_slope
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.make import Results
 from efsgd.figures.workers.disagreement_work import (
@@ -106,8 +107,7 @@ def _size(results: Results, text: str) -> Verdict:
 
 def _slope(result: Result, text: str) -> Verdict:
     """From elsewhere, after the start is forgotten."""
-    x = np.log(zetas(result))
-    slopes = np.polynomial.polynomial.polyfit(x, np.log(floors(result)), 1)[1]
+    slopes = log_slope(zetas(result), floors(result))
     found = f"{text}: slope over log zeta of the log of EF's mean gap over the last third, from "
     found += f"{slopes.size} starts"
     return decision(found, SOURCE, of_mean(slopes), 1.95, 2.05)
@@ -134,27 +134,23 @@ def _explained(results: Results, text: str) -> Verdict:
     ef = results[swept("EF")]
     small = step_sizes(ef) <= SMALL_STEP
     off = float(abs(floors(ef) / predicted(results) - 1)[:, small].max())
-    found = (
-        f"{text}, steps up to 1/{1 / SMALL_STEP:g}: gap of EF, off that of gradient descent from "
-    )
-    found += "the same start plus c (lr zeta)^2 with the c of lr -> 0, relatively"
+    found = f"{text}, steps up to {_plain(SMALL_STEP)}: gap of EF, off that of gradient descent "
+    found += "from the same start plus c (lr zeta)^2 with the c of lr -> 0, relatively"
     return claim(found, SEEN, off, "<=", 0.25)
 
 
 def _never_less(results: Results, text: str) -> Verdict:
     """No step of the grid brings EF where the others are."""
-    _, gap = tuned(results[swept("EF")])
-    least = float((gap / zetas(results[swept("EF")]) ** 2).min())
-    found = (
-        f"{text}: mean gap of EF over the last third of {STEPS} steps, over zeta^2, least for any "
-    )
-    found += f"zeta and of {len(GRID)} step sizes"
-    return claim(found, SEEN, least, ">", 1e-6)
+    ef = results[swept("EF")]
+    _, gap = tuned(ef)
+    found = f"{text}: mean gap of EF over the last third of {STEPS} steps, over zeta^2, least for "
+    found += f"any zeta and of {len(GRID)} step sizes"
+    return claim(found, SEEN, float((gap / zetas(ef) ** 2).min()), ">", 1e-6)
 
 
 def _best(result: Result) -> str:
     best, gap = tuned(result)
-    slope = np.polynomial.polynomial.polyfit(np.log(zetas(result)), np.log(gap), 1)[1]
+    slope = log_slope(zetas(result), gap)
     found = [f"{_plain(lr)}: {left:.2g}" for lr, left in zip(best, gap, strict=True)]
     return f"{', '.join(found)}; slope {slope:.2f} over log zeta"
 

@@ -126,8 +126,14 @@ def tuned(result: Result) -> tuple[Array, Array]:
 def predicted(results: Results) -> Array:
     """What EF leaves over the steps of GRID, (V, R): what gradient descent leaves and its own.
 
-    Gradient descent starts from the same x_0. EF's own is that of :class:`SmallStepFeedback`.
+    Gradient descent starts from the same x_0.
     """
-    ef = results[swept("EF")]
     left: Array = floors(results[swept(DESCENT)])
-    return left + float(results[SMALL_STEPS]["gap"]) * (zetas(ef)[:, None] * step_sizes(ef)) ** 2
+    return left + own_gap(results, step_sizes(results[swept("EF")]))
+
+
+def own_gap(results: Results, lr: Array) -> Array:
+    """c (lr zeta)^2 for each zeta and step size, (V, G): what EF's memories leave at small ones."""
+    zeta = zetas(results[swept("EF")])[:, None]
+    gap: Array = float(results[SMALL_STEPS]["gap"]) * (zeta * lr) ** 2
+    return gap

@@ -9,6 +9,7 @@ import numpy as np
 from efsgd.arrays import Array
 from efsgd.figures.claims.extremes import lowest, worse
 from efsgd.figures.claims.intervals import Interval, decision, of_mean
+from efsgd.figures.claims.slopes import log_slope
 from efsgd.figures.claims.verdicts import Verdict, claim, claim_between, observation
 from efsgd.figures.make import Results
 from efsgd.figures.workers.real_data_work import (
@@ -64,7 +65,7 @@ def _slope(gaps: Array) -> float:
     at = list(SETTLED)
     if not (gaps[at] > 0).all():
         return math.nan
-    return float(np.polyfit(np.log(np.array(GRID)[at]), np.log(gaps[at]), 1)[0])
+    return float(log_slope(np.array(GRID)[at], gaps[at]))
 
 
 def ratio(results: Results, by: str, name: str, over: str) -> Interval:

@@ -14,6 +14,7 @@ import numpy as np
 from efsgd import EF21, EF21SGDM, EFSGD, SGD, CompressedSGD, Method, TopK
 from efsgd.arrays import Array
 from efsgd.figures.claims.intervals import Interval, decision, of_mean
+from efsgd.figures.claims.slopes import log_slope
 from efsgd.figures.claims.verdicts import Verdict, claim, observation
 from efsgd.figures.drawing import style
 from efsgd.figures.make import Picture, Results, Works
@@ -61,9 +62,7 @@ def times_n(result: Result) -> Array:
 
 def exponent(result: Result) -> Interval:
     """The slope of log(n gap) over log n, of all n, with the interval of its mean."""
-    x = np.log(result["n"])
-    slopes = np.polynomial.polynomial.polyfit(x, np.log(times_n(result)), 1)[1]
-    return of_mean(slopes)
+    return of_mean(log_slope(result["n"], times_n(result)))
 
 
 def verdicts(results: Results) -> list[Verdict]:
